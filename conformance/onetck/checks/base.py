@@ -1,0 +1,81 @@
+"""What checks see, and what they yield."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from onesim.records import Call, CaseBegin, CaseEnd, FaultInjected, GuestWrite, Observation, Operation, Question, StateChange
+from onesim.spec import ContractSpec, Requirement
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found at one place: a verdict (pass, fail, warn, timeout, crash), a sentence, and the call or observation behind it."""
+
+    verdict: str
+    sentence: str
+    call: int = -1
+    observation: str = ""
+
+
+@dataclass
+class Case:
+    """The history of one case. Lists are in the order of the records."""
+
+    name: str
+    spec: ContractSpec
+    begin: CaseBegin
+    operations: list[Operation] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    states: list[StateChange] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
+    writes: list[GuestWrite] = field(default_factory=list)
+    faults: list[FaultInjected] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    end: CaseEnd | None = None
+
+    @cached_property
+    def scripts(self) -> list[Call]:
+        """The calls of the driver under test that really ran."""
+        return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost")]
+
+    def of(self, requirement: Requirement) -> Iterator[Call]:
+        """Yield the calls that a requirement is about, narrowed by its `when`."""
+        for call in self.scripts:
+            if about(requirement.action, call) and all(_field(call, name) in values for name, values in requirement.when.items()):
+                yield call
+
+    @cached_property
+    def operation_names(self) -> dict[int, str]:
+        """The name of each operation by its number."""
+        return {row.n: row.op for row in self.operations}
+
+    def expected(self, operation: int) -> str:
+        """What the trace expects of an operation: success, failure or any."""
+        return next((str(row.arguments.get("expect", "success")) for row in self.operations if row.n == operation), "success")
+
+
+Check = Callable[[Case, Requirement], Iterable[Finding]]
+
+
+def about(action: str, call: Call) -> bool:
+    """Tell whether a requirement's action covers a call: `*`, `ds/*` or one action; a mode's suffix does not matter."""
+    name = call.action.partition(".")[0]
+    return action in ("*", f"{call.family}/*", f"{call.family}/{name}")
+
+
+def _field(call: Call, name: str) -> str:
+    return call.facts.get(name, "")
+
+
+def words(call: Call) -> str:
+    """Return a call for a sentence: its family and action."""
+    return f"{call.family}/{call.action}"
+
+
+def quoted(text: str, limit: int = 120) -> str:
+    """Return a driver's text for a sentence: one line, cut, in quotes."""
+    line = " ".join(text.split())
+    return f"“{line[:limit]}{'…' if len(line) > limit else ''}”"

@@ -1,0 +1,115 @@
+"""Checks on bytes: what images and disks hold after each operation, and that what is gone is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onesim.records import Observation
+from onesim.spec import Requirement
+from onetck.checks.base import Case, Check, Finding, quoted
+
+_WHAT = {
+    "missing": "is not there",
+    "unreadable": "cannot be read",
+    "format": "has the wrong format",
+    "size": "has the wrong size",
+    "bytes": "holds other bytes than it must",
+}
+
+
+def _called(case: Case, seen: Observation) -> set[str]:
+    """Return the actions that the observation's operation called for what was observed (for its VM if the disk itself was not named)."""
+    calls = [call for call in case.calls if call.operation == seen.operation]
+    if seen.subject == "image":
+        mine = [call for call in calls if call.image == seen.image or call.family == "ds"]
+    else:
+        mine = [call for call in calls if call.vm == seen.vm and call.disk in (seen.disk, -1)]
+    return {f"{call.family}/{call.action.partition('.')[0]}" for call in mine}
+
+
+def _grown(case: Case, seen: Observation) -> bool:
+    sizes = [call.facts for call in case.calls if call.vm == seen.vm and call.disk == seen.disk and "original_size_mb" in call.facts]
+    return bool(sizes) and int(sizes[0]["size_mb"]) > int(sizes[0]["original_size_mb"])
+
+
+def _matches(case: Case, seen: Observation, requirement: Requirement) -> bool:
+    for name, values in requirement.when.items():
+        if name == "called":
+            if not _called(case, seen) & set(values):
+                return False
+        elif name == "grown":
+            if ("yes" if _grown(case, seen) else "no") not in values:
+                return False
+        elif name == "op":
+            if case.operation_names.get(seen.operation, "") not in values:
+                return False
+        elif str(getattr(seen, name)) not in values:
+            return False
+    return True
+
+
+def _earlier_trouble(case: Case, seen: Observation) -> bool:
+    """Whether the same image or disk was wrong before: the first time tells the cause."""
+    return any(one.label == seen.label and one.subject == seen.subject and one.problem for one in case.observations[: case.observations.index(seen)])
+
+
+def content(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """What is observed is one of the versions that the content register admits."""
+    for seen in case.observations:
+        if seen.subject not in ("image", "disk") or not _matches(case, seen, requirement) or _earlier_trouble(case, seen):
+            continue
+        where = f"{seen.host}:{seen.path}"
+        operation = case.operation_names.get(seen.operation, "")
+        if not seen.problem:
+            yield Finding("pass", f"after {operation}, {seen.label} holds what it must", seen.after_call, where)
+            continue
+        sentence = f"after {operation}, {seen.label} ({where}) {_WHAT.get(seen.problem, seen.problem)}"
+        if seen.problem == "bytes" and seen.offset >= 0:
+            sentence += f": at offset {seen.offset} {_bytes(seen.expected)} expected, {_bytes(seen.actual)} found"
+        elif seen.detail:
+            sentence += f": {quoted(seen.detail)}"
+        yield Finding("fail", sentence, _culprit(case, seen), where)
+
+
+def _bytes(hexadecimal: str) -> str:
+    return f"{hexadecimal[:32]}…" if len(hexadecimal) > 32 else hexadecimal or "nothing"
+
+
+def _culprit(case: Case, seen: Observation) -> int:
+    """Return the last call of the operation that was about what was observed, else the last call before."""
+    if seen.subject == "image":
+        mine = [call.n for call in case.scripts if call.operation == seen.operation and call.image == seen.image]
+    else:
+        mine = [call.n for call in case.scripts if call.operation == seen.operation and call.vm == seen.vm and call.disk == seen.disk]
+    return mine[-1] if mine else seen.after_call
+
+
+def gone(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Nothing is left of what oned considers gone."""
+    for seen in case.observations:
+        if seen.subject not in requirement.when["subject"]:
+            continue
+        where = f"{seen.host}:{seen.path}"
+        calls = [call.n for call in case.scripts if call.operation == seen.operation and call.action in ("delete", "rm")]
+        call = calls[-1] if calls else -1
+        if seen.problem:
+            yield Finding("fail", f"{where} is still there after {seen.label} is gone", call, where)
+        else:
+            yield Finding("pass", f"{where} is gone", call, where)
+
+
+def checkpoint_arrives(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The hypervisor finds the checkpoint where the directory was moved to."""
+    for call in case.calls:
+        if call.family != "vmm" or call.action != "restore":
+            continue
+        moved = [one.n for one in case.scripts if one.operation == call.operation and one.action.partition(".")[0] == "mv" and one.disk < 0]
+        if not moved:
+            continue
+        if call.success:
+            yield Finding("pass", f"the checkpoint is at {call.host}", moved[-1])
+        elif "checkpoint" in call.error:
+            yield Finding("fail", f"the hypervisor finds that {call.error}", moved[-1])
+
+
+CHECKS: dict[str, Check] = {"content": content, "gone": gone, "checkpoint_arrives": checkpoint_arrives}

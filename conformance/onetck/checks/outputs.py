@@ -1,0 +1,167 @@
+"""Checks on what actions print."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from onesim.records import Call
+from onesim.spec import Requirement
+from onetck.checks.base import Case, Check, Finding, quoted, words
+
+
+def _successful(case: Case, requirement: Requirement) -> Iterator[Call]:
+    for call in case.of(requirement):
+        if call.ended_by == "exit" and call.status == 0 and call.facts.get("expect") == "success":
+            yield call
+
+
+def one_line(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """At most one line of stdout (monitor's is wrapped by the MAD and may have several)."""
+    for call in _successful(case, requirement):
+        lines = call.stdout.text.rstrip("\n").count("\n") + 1 if call.stdout.text else 0
+        if call.action == "monitor":
+            continue
+        if lines > 1:
+            second = call.stdout.text.split("\n")[1]
+            yield Finding("fail", f"{words(call)} printed {lines} lines; the second is a message of its own to oned: {quoted(second)}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} printed {lines} line", call.n)
+
+
+def _first(call: Call) -> str:
+    return call.stdout.text.split("\n", 1)[0]
+
+
+def source_and_format(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Two words."""
+    for call in _successful(case, requirement):
+        if len(_first(call).split()) == 2:
+            yield Finding("pass", f"{words(call)} printed {quoted(_first(call))}", call.n)
+        else:
+            yield Finding("fail", f"{words(call)} printed {quoted(_first(call))} where SOURCE and FORMAT are due", call.n)
+
+
+def source_token(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A first word; and no second one where the contract's parser takes none or the whole line."""
+    for call in _successful(case, requirement):
+        printed = _first(call).split()
+        allowed = 2 if case.spec.parser(f"{call.family}/{call.action}") == "source_maybe_format" else 1
+        if 1 <= len(printed) <= allowed:
+            yield Finding("pass", f"{words(call)} printed {quoted(_first(call))}", call.n)
+        else:
+            yield Finding("fail", f"{words(call)} printed {quoted(_first(call))} where SOURCE is due", call.n)
+
+
+def source_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """SOURCE and nothing else."""
+    for call in _successful(case, requirement):
+        if len(_first(call).split()) == 1:
+            yield Finding("pass", f"{words(call)} printed {quoted(_first(call))}", call.n)
+        else:
+            yield Finding("fail", f"{words(call)} printed {quoted(_first(call))}: the whole line becomes the SOURCE", call.n)
+
+
+def unique_source(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """No two images of a case have one SOURCE."""
+    seen: dict[str, int] = {}
+    for call in _successful(case, requirement):
+        source = call.parsed.get("source", "")
+        if not source or source == "-":
+            continue
+        if source in seen:
+            yield Finding("fail", f"{words(call)} returned {quoted(source)}, which is the SOURCE of an earlier image", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} returned a SOURCE of its own", call.n)
+        seen[source] = call.n
+
+
+def new_source(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The clone's SOURCE is not that of the original."""
+    for call in _successful(case, requirement):
+        source, original = call.parsed.get("source", ""), call.facts.get("path", "")
+        if source == original:
+            yield Finding("fail", f"{words(call)} returned the SOURCE of the original, {quoted(source)}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} returned a SOURCE of its own", call.n)
+
+
+def true_format(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The format said is the format that lies there."""
+    for call in _successful(case, requirement):
+        said = call.parsed.get("format", "")
+        seen = next((one for one in case.observations if one.subject == "image" and one.image == call.image), None)
+        if not said:
+            continue
+        if said != said.lower():
+            yield Finding("fail", f"{words(call)} returned the format {quoted(said)}, not in lower case", call.n)
+        elif seen is not None and seen.problem == "format":
+            yield Finding("fail", f"{words(call)} returned the format {quoted(said)}; {seen.detail}", call.n)
+        elif seen is not None:
+            yield Finding("pass", f"{words(call)} returned {said}, and that it is", call.n)
+
+
+def size_printed(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A whole number first."""
+    for call in _successful(case, requirement):
+        if re.match(r"\s*\d+", _first(call)):
+            yield Finding("pass", f"stat printed {quoted(_first(call))}", call.n)
+        else:
+            yield Finding("fail", f"stat printed {quoted(_first(call))} where a number of MiB is due", call.n)
+
+
+def size_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The number is the virtual size of the user's file in MiB."""
+    sizes = {str(row.arguments["path"]): int(row.arguments["size_mb"]) for row in case.operations if row.op == "file.make"}
+    for call in _successful(case, requirement):
+        expected = sizes.get(call.facts.get("path", ""))
+        if expected is None or "size_mb" not in call.parsed:
+            continue
+        if int(call.parsed["size_mb"]) == expected:
+            yield Finding("pass", f"stat printed {expected} for a disk of {expected} MiB", call.n)
+        else:
+            yield Finding("fail", f"stat printed {call.parsed['size_mb']} for a disk of {expected} MiB", call.n)
+
+
+_CAPACITY = ("USED_MB", "TOTAL_MB", "FREE_MB")
+
+
+def capacity_printed(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Three attributes, each a number."""
+    for call in _successful(case, requirement):
+        missing = [name for name in _CAPACITY if not re.search(rf"\b{name}\s*=\s*\"?\d", call.stdout.text)]
+        if missing:
+            yield Finding("fail", f"{words(call)} printed {quoted(call.stdout.text)}: {', '.join(missing)} is missing or no number, and counts as 0", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} printed all three figures", call.n)
+
+
+def capacity_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The total and free figures are those of the storage, within a tenth and 16 MiB."""
+    for call in _successful(case, requirement):
+        if "true_total_mb" not in call.facts or "total_mb" not in call.parsed:
+            continue
+        wrong = []
+        for name in ("total_mb", "free_mb"):
+            said, true = float(call.parsed[name]), float(call.facts[f"true_{name}"])
+            if abs(said - true) > max(16.0, true / 10):
+                wrong.append(f"{name.upper()} is {said:.0f}, the storage has {true:.0f}")
+        if wrong:
+            yield Finding("fail", f"{words(call)}: {'; '.join(wrong)}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)}: total and free agree with the storage", call.n)
+
+
+CHECKS: dict[str, Check] = {
+    "one_line": one_line,
+    "source_and_format": source_and_format,
+    "source_token": source_token,
+    "source_alone": source_alone,
+    "unique_source": unique_source,
+    "new_source": new_source,
+    "true_format": true_format,
+    "size_printed": size_printed,
+    "size_true": size_true,
+    "capacity_printed": capacity_printed,
+    "capacity_true": capacity_true,
+}

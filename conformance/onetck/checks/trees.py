@@ -1,0 +1,123 @@
+"""Checks on what a call changed in the trees: only the places that the action's row names."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from string import Formatter
+
+from onesim.records import Call, TreeChange
+from onesim.spec import Requirement
+from onetck.checks.base import Case, Check, Finding, words
+
+_DATASTORES = "/var/lib/one/datastores"
+_TEMPORARY = ("/tmp", "/var/tmp")
+
+
+def _below(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory + "/")
+
+
+def _said(change: TreeChange) -> str:
+    fields = f" ({', '.join(change.fields)})" if change.fields else ""
+    return f"{change.change} {change.host}:{change.path}{fields}"
+
+
+def _named_by_user(call: Call, change: TreeChange) -> bool:
+    return posixpath.normpath(change.path) == posixpath.normpath(call.facts.get("path", "/"))
+
+
+def outside_untouched(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Nothing changed outside the datastores and the temporary directories."""
+    for call in case.of(requirement):
+        wrong = [one for one in call.tree if not _below(one.path, _DATASTORES) and not any(_below(one.path, tmp) for tmp in _TEMPORARY)]
+        if wrong:
+            yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} changed nothing outside the datastores", call.n)
+
+
+def _more(rows: list[TreeChange]) -> str:
+    return f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+
+
+def no_temporary_files(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Nothing new in the temporary directories."""
+    for call in case.of(requirement):
+        left = [one for one in call.tree if one.change == "created" and any(_below(one.path, tmp) for tmp in _TEMPORARY)]
+        if left:
+            yield Finding("fail", f"{words(call)} left {left[0].host}:{left[0].path}{_more(left)}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} left no temporary file", call.n)
+
+
+def path_untouched(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The file that the user named is as it was."""
+    for call in case.of(requirement):
+        wrong = [one for one in call.tree if _named_by_user(call, one)]
+        if wrong:
+            yield Finding("fail", f"{words(call)} {_said(wrong[0])}, the user's own file", call.n)
+        elif call.ended_by == "exit":
+            yield Finding("pass", f"{words(call)} left the user's file as it was", call.n)
+
+
+def _filled(pattern: str, facts: dict[str, str]) -> str | None:
+    names = [name for _, name, _, _ in Formatter().parse(pattern) if name]
+    if any(not facts.get(name) for name in names):
+        return None
+    return posixpath.normpath(pattern.format_map({name: _literal(posixpath.normpath(facts[name])) for name in names}))
+
+
+def _literal(text: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", text)
+
+
+def _allowed(case: Case, call: Call, change: TreeChange) -> bool:
+    action = case.spec.actions[f"{call.family}/{call.action.partition('.')[0]}"]
+    for name in action.touches:
+        place = case.spec.spec.places[name]
+        if place.only and change.change != place.only:
+            continue
+        for pattern in place.pattern:
+            filled = _filled(pattern, {**call.facts, "source": call.parsed.get("source") or call.facts.get("source", "")})
+            if filled is not None and fnmatchcase(change.path, filled.replace("/**", "/*")):
+                return True
+    return False
+
+
+def places(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Within the datastores, only the places that the action's row names have changed."""
+    for call in case.of(requirement):
+        wrong = [one for one in call.tree if _below(one.path, _DATASTORES) and not _allowed(case, call, one)]
+        if wrong:
+            yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}, which is not its own", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} changed only its own places", call.n)
+
+
+def own_disk(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """An action for one disk has changed no other disk of the VM."""
+    for call in case.of(requirement):
+        if call.disk < 0:
+            continue
+        other = [one for one in call.tree if (found := re.search(r"/disk\.(\d+)(?=$|[./])", one.path)) and int(found.group(1)) != call.disk and _in_own_directory(call, one)]
+        if other:
+            yield Finding("fail", f"{words(call)} for disk.{call.disk} {_said(other[0])}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} touched disk.{call.disk} alone", call.n)
+
+
+def _in_own_directory(call: Call, change: TreeChange) -> bool:
+    directories = (call.facts.get("vm_directory", ""), call.facts.get("other_vm_directory", ""))
+    return any(name and _below(change.path, posixpath.normpath(name)) for name in directories)
+
+
+CHECKS: dict[str, Check] = {
+    "outside_untouched": outside_untouched,
+    "no_temporary_files": no_temporary_files,
+    "path_untouched": path_untouched,
+    "places": places,
+    "own_disk": own_disk,
+}

@@ -1,0 +1,288 @@
+"""The command line. Every error ends in one line and a documented exit code; no traceback reaches the user."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from onereport.jsonout import summary
+from onereport.results import EXIT_EVIDENCE, EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, EXIT_USAGE
+from onereport.text import render_text
+from onesim import __version__
+from onesim.errors import ConfigError, HarnessError, OnetckError, SpecError, TraceError
+from onesim.journal import BrokenChain
+from onesim.layout import Subjected
+from onesim.spec import ContractSpec, for_contract, load
+from onesim.trace import WORLD_OPERATIONS
+from onetck import config as configuration
+from onetck import kept, session
+from onetck.driver import Driver, find_driver
+from onetck.plan import choose
+from onetck.progress import terminal_progress
+
+app = typer.Typer(
+    name="onetck", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Certify OpenNebula storage drivers on hosts that are made for the run.",
+)
+out_console = Console(highlight=False, soft_wrap=True)
+err_console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DriverPaths = Annotated[list[Path] | None, typer.Argument(metavar="[DIR]...", help="A remotes/ tree, or datastore/<mad> and tm/<mad> directories.", show_default=False)]
+DatastoreOption = Annotated[str, typer.Option("--datastore", metavar="MAD", help="Datastore driver to test, where the tree has several.")]
+TmOption = Annotated[str, typer.Option("--tm", metavar="MAD", help="Transfer-manager driver of the image datastore.")]
+SystemTmOption = Annotated[str, typer.Option("--system-tm", metavar="MAD", help="Transfer-manager driver of the system datastore; as --tm if not given.")]
+ContractOption = Annotated[str, typer.Option("--contract", metavar="C", help="OpenNebula release: an alias such as 5.12, or an exact version. The newest if not given.")]
+ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The vendor's world; ./onetck.toml if it is there.")]
+TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turn errors into one line on stderr and the documented exit code."""
+    try:
+        yield
+    except (ConfigError, TraceError) as error:
+        _stop(str(error), EXIT_USAGE)
+    except BrokenChain as error:
+        _stop(str(error), EXIT_EVIDENCE)
+    except (HarnessError, SpecError) as error:
+        _stop(f"no verdict: {error}", EXIT_NO_VERDICT)
+    except KeyboardInterrupt:
+        _stop("interrupted; what was recorded is partial", EXIT_INTERRUPTED)
+    except OnetckError as error:
+        _stop(str(error), EXIT_NO_VERDICT)
+
+
+def _stop(message: str, code: int) -> None:
+    err_console.print(f"onetck: {message}", markup=False)
+    raise typer.Exit(code)
+
+
+class _Setting(msgspec.Struct, frozen=True):
+    spec: ContractSpec
+    driver: Driver
+    subject: Subjected
+    paths: tuple[Path, ...]
+    options: tuple[str, ...]
+
+
+def _setting(
+    paths: list[Path] | None, datastore: str, tm: str, system_tm: str, contract: str, config_path: Path | None, timeout_s: float | None
+) -> _Setting:
+    config, base = configuration.read_config(config_path)
+    chosen = tuple(paths or [base / path for path in config.driver.paths])
+    if not chosen:
+        raise ConfigError("no driver: give a directory, or name it under [driver] paths in onetck.toml")
+    spec = for_contract(contract or config.driver.contract)
+    driver = find_driver(list(chosen), datastore or config.driver.datastore, tm or config.driver.tm, system_tm or config.driver.system_tm)
+    configuration.require_attributes(config, driver.datastore_mad)
+    subject = Subjected(
+        driver.archive(spec.version), driver.datastore_mad, driver.tm_mad, driver.system_tm_mad, configuration.tm_conf(config), config.image_datastore,
+        config.system_datastore, configuration.environment(config, base), configuration.files(config, base), config.hooks.setup, config.hooks.teardown,
+        configuration.limits(config, timeout_s), driver.root,
+    )
+    given = (("--datastore", datastore), ("--tm", tm), ("--system-tm", system_tm), ("--contract", spec.contract.name), ("--config", str(config_path or "")))
+    options = tuple(word for name, value in given if value for word in (name, value))
+    return _Setting(spec, driver, subject, chosen, options)
+
+
+@app.command()
+def run(
+    paths: DriverPaths = None,
+    datastore: DatastoreOption = "",
+    tm: TmOption = "",
+    system_tm: SystemTmOption = "",
+    contract: ContractOption = "",
+    config: ConfigOption = None,
+    trace: Annotated[list[Path] | None, typer.Option("--trace", metavar="FILE", help="Play this trace instead of the library; may be repeated.", show_default=False)] = None,
+    case: Annotated[list[str] | None, typer.Option("--case", metavar="NAME", help="Only this case; may be repeated.", show_default=False)] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where history, results and reports go.")] = Path("onetck-results"),
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)] = 0 or (os.cpu_count() or 1),
+    profile: Annotated[str, typer.Option("--profile", metavar="P", help="The frozen list of requirements to certify.")] = "core",
+    timeout_s: TimeoutOption = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the world of the last case for inspection, and say how to enter it.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
+    with one_line():
+        setting = _setting(paths, datastore, tm, system_tm, contract, config, timeout_s)
+        plan = choose(setting.spec, setting.subject, trace or [], case or [])
+        if not plan:
+            _stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
+        session.prepare_out(out)
+        session.require_world()
+        if not as_json:
+            _introduce(setting, len(plan))
+        _terminate_as_interrupt()
+        with terminal_progress(err_console, len(plan), quiet=as_json) as progress:
+            session.execute(setting.spec, setting.driver, setting.subject, plan, out, jobs=jobs, progress=progress, command=sys.argv)
+        judgement = session.conclude(setting.spec, out, profile, session.repeat_command(setting.paths, setting.options))
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
+        else:
+            render_text(judgement.records(), out_console)
+            out_console.print(f"Report: {out / 'report.html'}", markup=False)
+        if keep:
+            kept.keep_case(setting.spec, setting.subject, plan[-1], err_console)
+        raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
+
+
+def _terminate_as_interrupt() -> None:
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+def _introduce(setting: _Setting, cases: int) -> None:
+    driver = setting.driver
+    err_console.print(
+        f"{driver.root}: datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad} under contract {setting.spec.contract.name} ({setting.spec.version}), {cases} cases",
+        markup=False,
+    )
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
+    """Say what this machine can and cannot do for onetck, with the remedy. Exit status 3 if no world can be made."""
+    with one_line():
+        from onesim.world.probe import probe
+
+        findings = probe()
+        broken = any(row.needed and not row.ok for row in findings)
+        if as_json:
+            sys.stdout.write(msgspec.json.encode([msgspec.to_builtins(row) for row in findings]).decode() + "\n")
+        else:
+            for row in findings:
+                mark = "ok  " if row.ok else "FAIL" if row.needed else "lack"
+                out_console.print(f"{mark} {row.name}: {row.detail}" + ("" if row.ok else f"\n     remedy: {row.remedy}"), markup=False)
+        raise typer.Exit(EXIT_NO_VERDICT if broken else 0)
+
+
+@app.command()
+def call(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="An action such as tm/clone or ds/cp; the family may be left out where one has it.")],
+    paths: DriverPaths = None,
+    datastore: DatastoreOption = "",
+    tm: TmOption = "",
+    system_tm: SystemTmOption = "",
+    contract: ContractOption = "",
+    config: ConfigOption = None,
+    timeout_s: TimeoutOption = None,
+    world: Annotated[str, typer.Option("--world", metavar="NAME", help="The kept world to use; it is made if it is not there.")] = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the call as JSON.")] = False,
+) -> None:
+    """Run one action in a kept world and show its argv, stdin, output and what it changed. The calls that lead up to it are made first."""
+    with one_line():
+        setting = _setting(paths, datastore, tm, system_tm, contract, config, timeout_s)
+        session.require_world()
+        seen = kept.call_action(setting.spec, setting.subject, action, world)
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(seen).decode() + "\n")
+        else:
+            kept.show_call(seen, out_console, world)
+        raise typer.Exit(0 if seen.success else 1)
+
+
+@app.command()
+def dump(
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="An action that takes a document, such as ds/cp.")],
+    contract: ContractOption = "",
+    encoded: Annotated[bool, typer.Option("--base64", help="As it travels: base64 on one line.")] = False,
+) -> None:
+    """Print a realistic document of an action, to pipe into a script by hand."""
+    with one_line():
+        sys.stdout.write(kept.document(for_contract(contract), action, encoded=encoded))
+
+
+@app.command()
+def shell(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="frontend, host01 or host02.")] = "frontend",
+    world: Annotated[str, typer.Option("--world", metavar="NAME", help="The kept world.")] = "default",
+) -> None:
+    """Open a shell on a host of a kept world."""
+    with one_line():
+        raise typer.Exit(kept.shell(world, host))
+
+
+@app.command()
+def down(world: Annotated[str, typer.Option("--world", metavar="NAME", help="The kept world.")] = "default") -> None:
+    """Remove a kept world."""
+    with one_line():
+        out_console.print(kept.down(world), markup=False)
+
+
+@app.command(name="config")
+def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of onetck.toml.")] = False) -> None:
+    """Check ./onetck.toml, or print the JSON Schema that it keeps."""
+    with one_line():
+        if schema:
+            sys.stdout.write(msgspec.json.format(msgspec.json.encode(configuration.json_schema())).decode() + "\n")
+        else:
+            configuration.read_config(Path("onetck.toml"))
+            out_console.print("onetck.toml: in order")
+
+
+@app.command()
+def report(out: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.")], profile: str = "core") -> None:
+    """Judge the history of a run again and write its reports again; nothing is executed."""
+    with one_line():
+        contract = session.recorded_contract(out / "history.jsonl")
+        judgement = session.conclude(for_contract(contract), out, profile, session.repeat_command([Path("DIR")], []))
+        render_text(judgement.records(), out_console)
+        raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
+
+
+@app.command(name="trace")
+def show_operations() -> None:
+    """List the operations that a trace may contain."""
+    with one_line():
+        for kind, lifecycle in load().lifecycles.items():
+            for name in dict.fromkeys(row.name for row in lifecycle.operation):
+                states = sorted({state for row in lifecycle.operation if row.name == name for state in row.from_})
+                out_console.print(f"{kind}.{name}" + (f"  from {', '.join(states)}" if states else ""), markup=False)
+        for name, needed in WORLD_OPERATIONS.items():
+            out_console.print(f"{name}  needs {', '.join(needed)}", markup=False)
+
+
+def _version(value: bool) -> None:
+    if value:
+        out_console.print(f"onetck {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
+    """Certify OpenNebula storage drivers on hosts that are made for the run."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point. Usage errors of the command line exit with 4, as documented."""
+    import click
+
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=arguments, prog_name="onetck", standalone_mode=False)
+    except click.ClickException as error:
+        err_console.print(f"onetck: {error.format_message()}; see `onetck --help`", markup=False)
+        sys.exit(EXIT_USAGE)
+    except click.Abort:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_NO_VERDICT)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

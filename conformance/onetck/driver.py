@@ -1,0 +1,118 @@
+"""The driver under test: found in a directory, packed with the helper runtime that it needs, and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import stat
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from onesim.data import data_dir
+from onesim.errors import ConfigError
+from onesim.records import DriverFile
+
+_FAMILIES = ("datastore", "tm")
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A driver as found. `root` is what the user named; `files` its files by their path in the remotes tree."""
+
+    root: Path
+    datastore_mad: str
+    tm_mad: str
+    system_tm_mad: str
+    files: dict[str, Path]
+
+    def hashes(self) -> tuple[DriverFile, ...]:
+        """Return path, SHA-256 and mode of every file."""
+        rows = []
+        for name, path in sorted(self.files.items()):
+            data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            rows.append(DriverFile(name, hashlib.sha256(data).hexdigest(), stat.S_IMODE(path.lstat().st_mode)))
+        return tuple(rows)
+
+    def sha256(self) -> str:
+        """Digest over names, modes and contents."""
+        digest = hashlib.sha256()
+        for row in self.hashes():
+            digest.update(f"{row.path}\0{row.mode:o}\0{row.sha256}\n".encode())
+        return digest.hexdigest()
+
+    def archive(self, version: str) -> bytes:
+        """Return the remotes tree as a tar, with `VERSION` saying the contract's version."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for name, path in sorted(self.files.items()):
+                tar.add(path, arcname=name, recursive=False)
+            info = tarfile.TarInfo("VERSION")
+            data = f"{version}\n".encode()
+            info.size, info.mode = len(data), 0o644
+            tar.addfile(info, io.BytesIO(data))
+        return buffer.getvalue()
+
+
+def _walk(root: Path, prefix: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+
+    def refuse(error: OSError) -> None:
+        raise ConfigError(f"{error.filename}: {error.strerror}; make the driver directory readable")
+
+    for directory, folders, names in os.walk(root, onerror=refuse):
+        links = [name for name in folders if Path(directory, name).is_symlink()]
+        for name in sorted(names + links):
+            path = Path(directory, name)
+            if not path.is_symlink() and not path.is_file():
+                continue
+            if not path.is_symlink() and not os.access(path, os.R_OK):
+                raise ConfigError(f"{path}: not readable; make the driver directory readable")
+            relative = path.relative_to(root).as_posix()
+            found[f"{prefix}/{relative}" if prefix else relative] = path
+    return found
+
+
+def _mads(root: Path, family: str) -> list[str]:
+    folder = root / family
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def _pick(root: Path, family: str, given: str, option: str) -> str:
+    there = _mads(root, family)
+    if given:
+        if given not in there:
+            raise ConfigError(f"{root / family}: no driver {given!r}; it holds {', '.join(there) or 'none'}; correct {option}")
+        return given
+    if len(there) != 1:
+        raise ConfigError(f"{root / family}: holds {', '.join(there) or 'no driver'}; name one with {option}")
+    return there[0]
+
+
+def find_driver(paths: list[Path], datastore: str = "", tm: str = "", system_tm: str = "") -> Driver:
+    """Find the driver in a `remotes/` tree, or in `datastore/<mad>` and `tm/<mad>` directories given singly.
+
+    A directory given singly gets the helper runtime of the reference driver around it, and the reference driver for the family that is not given.
+    Raises ConfigError naming the path and the remedy.
+    """
+    for path in paths:
+        if not path.is_dir():
+            raise ConfigError(f"{path}: no such directory; give a remotes tree, or datastore/<mad> and tm/<mad> directories")
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise ConfigError(f"{path}: not readable; make the driver directory readable")
+    paths = [path.resolve() for path in paths]
+    if len(paths) == 1 and any((paths[0] / family).is_dir() for family in _FAMILIES):
+        root = paths[0]
+        tm_mad = _pick(root, "tm", tm, "--tm")
+        return Driver(root, _pick(root, "datastore", datastore, "--datastore"), tm_mad, _pick(root, "tm", system_tm or tm_mad, "--system-tm"), _walk(root, ""))
+    files = _walk(data_dir("reference_driver") / "remotes", "")
+    names = {"datastore": datastore, "tm": tm}
+    for path in paths:
+        family = path.parent.name
+        if family not in _FAMILIES:
+            raise ConfigError(f"{path}: neither a remotes tree (datastore/ and tm/ in it) nor a directory datastore/<mad> or tm/<mad>")
+        files |= _walk(path, f"{family}/{path.name}")
+        names[family] = names[family] or path.name
+    datastore_mad, tm_mad = names["datastore"] or "fs", names["tm"] or "shared"
+    return Driver(paths[0], datastore_mad, tm_mad, system_tm or tm_mad, files)

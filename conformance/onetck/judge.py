@@ -1,0 +1,177 @@
+"""The judge: from a history to results, case by case. It runs nothing and reads nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from onereport.results import SCHEMA, Evidence, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, decide, worst
+from onesim import __version__
+from onesim.records import (
+    Call,
+    CaseBegin,
+    CaseEnd,
+    FaultInjected,
+    Footer,
+    GuestWrite,
+    Header,
+    Observation,
+    Operation,
+    Question,
+    Record,
+    StateChange,
+)
+from onesim.spec import ContractSpec, Profile, Requirement
+from onetck.checks import CHECKS
+from onetck.checks.base import Case, Finding
+
+_EVIDENCE_LIMIT = 3
+_ROW_LISTS = {
+    Operation: "operations",
+    Call: "calls",
+    StateChange: "states",
+    Observation: "observations",
+    GuestWrite: "writes",
+    FaultInjected: "faults",
+    Question: "questions",
+}
+
+
+@dataclass
+class History:
+    """What the judge keeps of a history besides the open cases."""
+
+    header: Header | None = None
+    footer: Footer | None = None
+    cases: int = 0
+    calls: int = 0
+
+
+def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) -> Iterator[Case]:
+    """Yield the cases of a history as they end; those that never ended last. Fills `history`."""
+    open_cases: dict[str, Case] = {}
+    for record in records:
+        match record:
+            case Header():
+                history.header = record
+            case Footer():
+                history.footer = record
+            case CaseBegin():
+                open_cases[record.case] = Case(record.case, spec, record)
+            case CaseEnd():
+                case = open_cases.pop(record.case)
+                case.end = record
+                history.cases += 1
+                yield case
+            case _:
+                name = _ROW_LISTS.get(type(record))
+                if name:
+                    getattr(open_cases[record.case], name).append(record)
+                history.calls += isinstance(record, Call)
+    yield from open_cases.values()
+
+
+def judge_case(case: Case, requirements: Sequence[Requirement], repeat: str) -> list[Result]:
+    """Return the results of one case: one for every requirement that the case reached, or would have reached had it not been stopped."""
+    results: list[Result] = []
+    found: dict[str, list[Finding]] = {}
+    for requirement in requirements:
+        if not requirement.check:
+            continue
+        try:
+            found[requirement.id] = list(CHECKS[requirement.check](case, requirement))
+        except Exception as error:  # noqa: BLE001 - a check that raises is our fault, never the driver's
+            results.append(_result(requirement, case, "error", [Finding("error", f"check {requirement.check} raised {error!r}")], repeat))
+    failed = [row.id for row in requirements if row.level == "MUST" and any(one.verdict not in ("pass", "warn") for one in found.get(row.id, []))]
+    complete = case.end is not None and case.end.outcome == "completed"
+    for requirement in requirements:
+        findings = found.get(requirement.id, [])
+        bad = [one for one in findings if one.verdict != "pass"]
+        if bad:
+            verdict = "warn" if requirement.level != "MUST" else worst(one.verdict for one in bad)
+            results.append(_result(requirement, case, verdict, bad, repeat))
+        elif not complete and _expected(requirement, case):
+            # what did run was right, but the case did not get to its end: that is not a pass
+            why = case.end.reason if case.end else "the run was interrupted"
+            verdict = "error" if case.end and case.end.outcome == "error" else "blocked"
+            blocked = Result(requirement.id, case.name, verdict, requirement.check, (Evidence(why),), ", ".join(failed[:3]), repeat)
+            results.append(blocked if not findings or verdict == "error" else _result(requirement, case, "pass", findings[:1], repeat))
+        elif findings:
+            results.append(_result(requirement, case, "pass", findings[:1], repeat))
+    return results
+
+
+def _result(requirement: Requirement, case: Case, verdict: str, findings: list[Finding], repeat: str) -> Result:
+    evidence = tuple(Evidence(one.sentence, one.call, one.observation) for one in findings[:_EVIDENCE_LIMIT])
+    return Result(requirement.id, case.name, verdict, requirement.check, evidence, "", repeat)
+
+
+def _expected(requirement: Requirement, case: Case) -> bool:
+    """Whether a correct driver would have been called for this requirement in this case, according to the plan in its header."""
+    if requirement.action == "*":
+        return False
+    family, _, name = requirement.action.partition("/")
+    return any(one == requirement.action or (name == "*" and one.startswith(f"{family}/")) for one in case.begin.expects)
+
+
+@dataclass
+class Judgement:
+    """All results of a history, in the order of the file: header, results, requirements, footer."""
+
+    header: ResultsHeader
+    results: list[Result] = field(default_factory=list)
+    requirements: list[RequirementVerdict] = field(default_factory=list)
+    footer: ResultsFooter | None = None
+
+    def records(self) -> Iterator[ResultRecord]:
+        """Yield the records in the order of the file."""
+        yield self.header
+        yield from self.results
+        yield from self.requirements
+        if self.footer is not None:
+            yield self.footer
+
+
+def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, history_name: str, chain: str, repeat: str) -> Judgement:
+    """Judge a history against a profile.
+
+    `repeat` is the command that repeats a case, with `{case}` for its name. A history without footer, or one that says it was interrupted, is partial.
+    """
+    history = History()
+    requirements = list(spec.requirements.values())
+    results: list[Result] = []
+    for case in cases_of(records, spec, history):
+        results.extend(judge_case(case, requirements, repeat.format(case=case.name)))
+    header = history.header
+    assert header is not None, "a history begins with its header"
+    verdicts = [_verdict(row, results, row.id in profile.requirements) for row in requirements]
+    partial = history.footer is None or history.footer.interrupted
+    decision = decide(verdicts, partial=partial)
+    judgement = Judgement(
+        ResultsHeader(
+            SCHEMA, f"onetck {__version__}", header.contract, header.version, header.driver, profile.name, history_name, chain, header.started_s,
+            header.isolation, header.environment, header.driver_sha256, header.spec_sha256,
+        ),
+        results,
+        verdicts,
+    )
+    if history.footer is not None:
+        judgement.footer = ResultsFooter(
+            decision.verdict, decision.sentence, decision.exit_code, decision.counts, decision.required, decision.executed, history.cases, history.calls,
+            history.footer.wall_s,
+        )
+    return judgement
+
+
+def _verdict(row: Requirement, results: list[Result], required: bool) -> RequirementVerdict:
+    mine = [one for one in results if one.requirement == row.id]
+    verdict = worst(one.verdict for one in mine)
+    first = next((one for one in mine if one.verdict == verdict), None)
+    reason = first.evidence[0].sentence if first is not None and first.evidence and verdict != "pass" else ""
+    if not mine:
+        reason = row.untestable or "no case that ran reaches it"
+        verdict = "not_applicable" if row.untestable else "not_tested"
+    return RequirementVerdict(
+        row.id, verdict, row.level, row.sentence, row.source, row.action.partition("/")[0], row.action, required and row.level == "MUST", reason,
+        tuple(one.case for one in mine),
+    )

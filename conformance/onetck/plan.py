@@ -1,0 +1,77 @@
+"""The plan: which cases run, and which calls a correct driver would get in each. Found by playing the traces with a driver that does nothing, in memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from onesim.errors import ConfigError, TraceError
+from onesim.events import CallAsked, CallFinished, OperationAsked, Output, Refused
+from onesim.layout import Subjected, make_cloud
+from onesim.oned import Oned
+from onesim.spec import ContractSpec
+from onesim.trace import Trace, library, read_trace
+
+_PRINTED = {
+    "source": "{base}/{id} ",
+    "source_line": "{base}/{id}",
+    "source_format": "{base}/{id} raw",
+    "source_maybe_format": "{base}/{id} raw",
+    "size": "1",
+    "monitor": "USED_MB=1 TOTAL_MB=2 FREE_MB=1",
+    "ignored": "",
+}
+
+
+@dataclass(frozen=True)
+class PlannedCase:
+    """A trace and the actions (family/name) that a correct driver is called for."""
+
+    trace: Trace
+    expects: tuple[str, ...]
+
+
+def choose(spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str]) -> list[PlannedCase]:
+    """Return the cases to run: the traces given as files, else the library's; only the named ones if names are given.
+
+    Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
+    """
+    traces = [read_trace(path, spec.spec) for path in paths] or library(spec.spec, spec.version)
+    unknown = sorted(set(names) - {one.name for one in traces})
+    if unknown:
+        raise ConfigError(f"case {unknown[0]!r} is unknown; there are {', '.join(one.name for one in traces)}")
+    return [PlannedCase(one, foresee(spec, subject, one)) for one in traces if not names or one.name in names]
+
+
+def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, ...]:
+    """Play a trace with the null driver and return the actions called, without repetition, in order.
+
+    Raises TraceError for an operation that oned refuses although nothing has failed.
+    """
+    oned = Oned(spec, make_cloud(subject, trace.header.shared))
+    seen: dict[str, None] = {}
+    lost: list[str] = []
+    clean = True
+    for n, step in enumerate(trace.steps):
+        if step.op == "fault.next" and step.arguments["act"] == "lost":
+            lost.append(step.arguments["action"])
+        if step.op.partition(".")[0] not in spec.spec.lifecycles:
+            continue
+        clean = clean and step.expect == "success"
+        waiting: deque[Output] = deque(oned.feed(OperationAsked(n, step.op, step.arguments)))
+        while waiting:
+            output = waiting.popleft()
+            if isinstance(output, Refused) and clean:
+                raise TraceError(f"{trace.path}:{step.line}: oned refuses {step.op}: {output.reason}")
+            if isinstance(output, CallAsked):
+                key = output.action.key
+                if output.action.family != "vmm":
+                    seen[key] = None
+                failing = step.expect == "failure" or key in lost
+                if key in lost:
+                    lost.remove(key)
+                printed = _PRINTED[spec.parser(key)].format(base=output.facts.get("base_path", ""), id=output.call)
+                waiting.extend(oned.feed(CallFinished(output.call, not failing, printed, "refused")))
+    return tuple(seen)

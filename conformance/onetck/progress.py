@@ -1,0 +1,45 @@
+"""Progress in the terminal while a run goes on; lines without control codes where stderr is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+
+from onesim.executor import CaseSummary
+from onetck.session import Progress
+
+_MARK = {"completed": "ran", "stopped": "STOPPED", "error": "ERROR"}
+
+
+def _line(summary: CaseSummary) -> str:
+    text = f"{_MARK[summary.outcome]:>7}  {summary.case}: {summary.calls} calls in {summary.duration_s:.1f} s"
+    return f"{text} ({summary.reason})" if summary.reason else text
+
+
+@contextlib.contextmanager
+def terminal_progress(console: Console, cases: int, *, quiet: bool) -> Iterator[Progress]:
+    """Show progress on `console`: a bar where it is a terminal, a line for each case where it is not, nothing if quiet."""
+    if quiet:
+        yield Progress()
+        return
+    if not console.is_terminal:
+        yield Progress(ended=lambda summary: console.print(_line(summary), markup=False))
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=cases)
+
+        def ended(summary: CaseSummary) -> None:
+            bar.advance(task)
+            if summary.outcome != "completed":
+                bar.console.print(_line(summary), markup=False)
+
+        yield Progress(
+            began=lambda case: bar.update(task, description=case),
+            call=lambda call: bar.update(task, description=f"{call.case}  {call.family}/{call.action}"),
+            ended=ended,
+        )

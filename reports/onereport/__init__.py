@@ -1,0 +1,1 @@
+"""Floor 2: what a result is, and showing it."""

@@ -1,0 +1,145 @@
+"""The record classes of `results.jsonl`, and the one function that decides the verdict of a run.
+
+HTML, JSON, JUnit and the exit code all ask `decide`; none counts by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+
+SCHEMA = 1
+
+#: Verdicts from worst to best. The first that occurs among the cases of a requirement is the requirement's verdict, so nothing hides a fail.
+VERDICTS = ("fail", "crash", "timeout", "error", "flaky", "blocked", "not_tested", "warn", "pass", "not_applicable")
+#: The verdicts by which the driver itself is found wanting.
+FAILURES = frozenset({"fail", "crash", "timeout", "flaky"})
+
+EXIT_CONFORMANT, EXIT_NOT, EXIT_INTERRUPTED, EXIT_NO_VERDICT = 0, 1, 2, 3
+EXIT_USAGE, EXIT_NOTHING, EXIT_WAIVER, EXIT_EVIDENCE = 4, 5, 6, 7
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One piece of evidence: the call (by its number in the case), the sentence that says what is wrong or right there."""
+
+    sentence: str
+    call: int = -1
+    observation: str = ""
+
+
+class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
+    """First record of the results; `history` is the file judged and `history_sha256` the head of its chain."""
+
+    schema: int
+    tool: str
+    contract: str
+    version: str
+    driver: str
+    profile: str
+    history: str
+    history_sha256: str
+    started_s: float
+    isolation: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    driver_sha256: str = ""
+    spec_sha256: str = ""
+
+
+class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit_defaults=True):
+    """The verdict on one requirement in one case (case is empty where no case reached it).
+
+    `check` is the check that decided; `blocked_by` the requirement whose failure stopped the case; `repeat` the command that repeats the case.
+    """
+
+    requirement: str
+    case: str
+    verdict: str
+    check: str = ""
+    evidence: tuple[Evidence, ...] = ()
+    blocked_by: str = ""
+    repeat: str = ""
+
+
+class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_field="record", omit_defaults=True):
+    """The verdict on one requirement over all cases, with the specification's own words, so that a report needs no other source."""
+
+    requirement: str
+    verdict: str
+    level: str
+    sentence: str
+    source: str
+    family: str
+    action: str
+    required: bool
+    reason: str = ""
+    cases: tuple[str, ...] = ()
+
+
+class ResultsFooter(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit_defaults=True):
+    """Last record: the decision. Results without it are PARTIAL."""
+
+    verdict: str
+    sentence: str
+    exit_code: int
+    counts: dict[str, int]
+    required: int
+    executed: int
+    cases: int
+    calls: int
+    wall_s: float = 0.0
+
+
+ResultRecord = ResultsHeader | Result | RequirementVerdict | ResultsFooter
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The decision on a run: `verdict` in capitals, a sentence for people, the exit code, and the counts over requirements.
+
+    `executed` counts the required requirements on which a verdict was reached; `required` all that the profile requires.
+    """
+
+    verdict: str
+    sentence: str
+    exit_code: int
+    counts: dict[str, int]
+    required: int
+    executed: int
+
+
+def worst(verdicts: Iterable[str]) -> str:
+    """Return the verdict of a requirement from those of its cases; `not_tested` if there is none."""
+    ranked = sorted(verdicts, key=VERDICTS.index)
+    return ranked[0] if ranked else "not_tested"
+
+
+def decide(verdicts: Iterable[RequirementVerdict], *, partial: bool = False) -> Decision:
+    """Decide a run from the verdicts on its requirements.
+
+    Precedence: a failure of the driver, then an interrupted run, then what prevents a verdict (our errors, blocked or untested requirements), then
+    nothing run, then conformant. A broken SHOULD (`warn`) never changes the exit code.
+    """
+    rows = list(verdicts)
+    counts = {verdict: 0 for verdict in VERDICTS}
+    counts.update(Counter(row.verdict for row in rows))
+    required = [row for row in rows if row.required and row.verdict != "not_applicable"]
+    executed = [row for row in required if row.verdict in FAILURES or row.verdict in ("pass", "warn")]
+    failed = [row.requirement for row in required if row.verdict in FAILURES]
+    unsettled = [row.requirement for row in required if row.verdict in ("error", "blocked", "not_tested")]
+
+    def made(verdict: str, sentence: str, code: int) -> Decision:
+        return Decision(verdict, sentence, code, counts, len(required), len(executed))
+
+    if failed:
+        named = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
+        count = f"{len(failed)} requirement{'s' if len(failed) > 1 else ''}"
+        return made("NOT CONFORMANT", f"The driver breaks {count} of {len(required)}: {named}.", EXIT_NOT)
+    if partial:
+        return made("PARTIAL", "The run was interrupted; what ran is recorded, and no verdict follows.", EXIT_INTERRUPTED)
+    if not executed:
+        return made("NOTHING RAN", "No requirement was executed; no verdict follows.", EXIT_NOTHING)
+    if unsettled:
+        named = ", ".join(unsettled[:3]) + (f" and {len(unsettled) - 3} more" if len(unsettled) > 3 else "")
+        return made("NO VERDICT", f"{len(unsettled)} of {len(required)} requirements could not be judged: {named}.", EXIT_NO_VERDICT)
+    return made("CONFORMANT", f"The driver keeps all {len(required)} requirements that apply.", EXIT_CONFORMANT)

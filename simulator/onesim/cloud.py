@@ -1,0 +1,65 @@
+"""The cloud as oned sees it: its objects, their labels in the trace, and the configuration of the drivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onesim.model import Datastore, History, Host, Image, Vm
+
+LOCATION = "/var/lib/one//datastores"
+
+
+@dataclass(frozen=True)
+class MadConf:
+    """The attributes of TM_MAD_CONF and DS_MAD_CONF that change what drivers are called with."""
+
+    shared: bool = True
+    ln_target: str = "NONE"
+    clone_target: str = "SYSTEM"
+    disk_type: str = "FILE"
+    driver: str = ""
+    allow_orphans: str = "FORMAT"
+    ds_migrate: bool = True
+
+
+@dataclass
+class Cloud:
+    """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch."""
+
+    frontend: str
+    location: str = LOCATION
+    vms_dir: str = "/var/lib/one/vms"
+    hosts: dict[int, Host] = field(default_factory=dict)
+    datastores: dict[int, Datastore] = field(default_factory=dict)
+    images: dict[int, Image] = field(default_factory=dict)
+    vms: dict[int, Vm] = field(default_factory=dict)
+    tm_conf: dict[str, MadConf] = field(default_factory=dict)
+    labels: dict[tuple[str, str], int] = field(default_factory=dict)
+    next_image: int = 0
+    next_vm: int = 0
+    next_request: int = 0
+    now_s: int = 1_700_000_000
+
+    def label(self, kind: str, id: int) -> str:
+        """Return the trace's name of an object, or its id."""
+        return next((name for (of, name), known in self.labels.items() if of == kind and known == id), str(id))
+
+    def find(self, kind: str, name: str) -> int | None:
+        """Return the id of the object that the trace calls `name`."""
+        return self.labels.get((kind, name))
+
+    def host_named(self, name: str) -> Host | None:
+        """Return the host of that name."""
+        return next((host for host in self.hosts.values() if host.name == name), None)
+
+    def conf(self, tm_mad: str) -> MadConf:
+        """Return the configuration of a transfer manager; an unknown one has the defaults."""
+        return self.tm_conf.get(tm_mad, MadConf())
+
+    def directory(self, record: History, vm: Vm) -> str:
+        """Return the VM's directory in the system datastore of a history record: the same path on every machine."""
+        return f"{self.location}/{record.datastore}/{vm.id}"
+
+    def system_datastore(self) -> Datastore:
+        """Return the first system datastore."""
+        return next(row for row in self.datastores.values() if row.type == "SYSTEM_DS")

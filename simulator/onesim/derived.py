@@ -1,0 +1,118 @@
+"""Derived facts: what the tables cannot say by themselves. Each is a small function with its source.
+
+They bind the arguments of calls (`spec/scripts.toml`) and name the places that a call may touch (`spec/places.toml`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onesim.cloud import Cloud
+from onesim.errors import SpecError
+from onesim.model import Disk, History, Vm
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a row of a script is expanded for: the VM, perhaps one of its disks, and the places named by the phase."""
+
+    cloud: Cloud
+    vm: Vm
+    disk: Disk | None = None
+    here: str = ""
+    there: str = ""
+
+    def at(self, place: str) -> tuple[str, History]:
+        """Return host name and history record of a place."""
+        if not self.vm.history:
+            raise SpecError(f"place {place}: the VM has no history record yet")
+        record = self.vm.history[-2 if place.startswith("previous") and len(self.vm.history) > 1 else -1]
+        return (self.cloud.frontend if place.endswith("frontend") else record.hostname), record
+
+    def the_disk(self) -> Disk:
+        """Return the disk. Raises SpecError where a row without one asks for it."""
+        if self.disk is None:
+            raise SpecError("a row that is not for a disk binds a fact of a disk")
+        return self.disk
+
+
+def _directory(subject: Subject, place: str) -> str:
+    host, record = subject.at(place)
+    return f"{host}:{subject.cloud.directory(record, subject.vm)}"
+
+
+def _disk(subject: Subject, place: str) -> str:
+    return f"{_directory(subject, place)}/disk.{subject.the_disk().id}"
+
+
+def _image_source_at_frontend(subject: Subject) -> str:
+    # TransferManager.cc: a SOURCE with a colon in it passes unchanged
+    source = subject.the_disk().source
+    return source if ":" in source else f"{subject.cloud.frontend}:{source}"
+
+
+def _context_files(subject: Subject) -> str:
+    # TransferManager.cc:274: context.sh of the VM first, then CONTEXT/FILES; one word each
+    files = (subject.vm.context or {}).get("FILES", "").split()
+    return " ".join([f"{subject.cloud.vms_dir}/{subject.vm.id}/context.sh", *files])
+
+
+def _record_file(subject: Subject, name: str) -> str:
+    record = subject.vm.history[-1]
+    return f"{subject.cloud.directory(record, subject.vm)}/{name}"
+
+
+FACTS: dict[str, Callable[[Subject], str]] = {
+    "image_source": lambda s: s.the_disk().source,
+    "image_source_at_frontend": _image_source_at_frontend,
+    "disk_here": lambda s: _disk(s, s.here),
+    "disk_there": lambda s: _disk(s, s.there),
+    "directory_here": lambda s: _directory(s, s.here),
+    "directory_there": lambda s: _directory(s, s.there),
+    "host_here": lambda s: s.at(s.here)[0],
+    "host_there": lambda s: s.at(s.there)[0],
+    "disk_datastore": lambda s: str(s.the_disk().datastore),
+    "system_datastore": lambda s: str(s.vm.history[-1].datastore),
+    "disk_size_mb": lambda s: str(s.the_disk().size_mb),
+    "disk_format": lambda s: s.the_disk().format or "raw",
+    "context_files": _context_files,
+    "context_there": lambda s: f"{_directory(s, s.there)}/disk.{s.vm.context_disk}",
+    "deployment_file": lambda s: _record_file(s, f"deployment.{s.vm.history[-1].seq}"),
+    "checkpoint_file": lambda s: _record_file(s, "checkpoint"),
+    "deploy_id": lambda s: s.vm.deploy_id or f"one-{s.vm.id}",
+}
+
+#: Facts that patterns of places may use; the record of every call carries those that apply to it.
+PLACE_FACTS = frozenset({"base_path", "source", "vm_directory", "other_vm_directory", "system_base_path"})
+
+
+def vm_facts(subject: Subject) -> dict[str, str]:
+    """Return the facts that the record of a call for a VM carries: host it works on, directories, the disk and its image."""
+    vm, cloud = subject.vm, subject.cloud
+    place = subject.there or subject.here
+    host, record = subject.at(place)
+    facts = {
+        "host": host,
+        "vm_directory": cloud.directory(record, vm),
+        "system_base_path": cloud.datastores[record.datastore].base_path,
+        "system_datastore": str(record.datastore),
+        "vm": cloud.label("vm", vm.id),
+        "shared": "YES" if cloud.conf(record.tm_mad).shared else "NO",
+    }
+    if subject.here and subject.there:
+        other_host, other = subject.at(subject.here)
+        facts["other_host"] = other_host
+        facts["other_vm_directory"] = cloud.directory(other, vm)
+    disk = subject.disk
+    if disk is not None:
+        facts |= {"kind": disk.kind, "format": disk.format, "size_mb": str(disk.size_mb), "disk": str(disk.id)}
+        facts |= {"ln_target": disk.ln_target, "clone_target": disk.clone_target, "fs": disk.fs}
+        if disk.image >= 0:
+            facts |= {
+                "source": disk.source,
+                "image": cloud.label("image", disk.image),
+                "base_path": cloud.datastores[disk.datastore].base_path,
+                "original_size_mb": str(disk.original_size_mb),
+            }
+    return {name: value for name, value in facts.items() if value}

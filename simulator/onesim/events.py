@@ -1,0 +1,125 @@
+"""The five kinds of event that oned is fed, and what it yields. Plain data; no event carries a file, a process or a clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from onesim.spec import Action
+
+
+@dataclass(frozen=True)
+class OperationAsked:
+    """A user asks for an operation, such as `vm.deploy`. `arguments` are those of the trace line."""
+
+    n: int
+    op: str
+    arguments: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CallFinished:
+    """A driver script ended. `ok` = exit status 0; what it printed is parsed as the contract parses it."""
+
+    call: int
+    ok: bool
+    stdout: str = ""
+    stderr: str = ""
+
+
+@dataclass(frozen=True)
+class QuestionAsked:
+    """A driver asks oned while it runs: a command line such as `onevm show -x 3`, or the body of an XML-RPC request."""
+
+    kind: str
+    argv: tuple[str, ...] = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class DatagramReceived:
+    """A datagram reached the monitor daemon's port."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class TimerFired:
+    """A timer that oned set has run out; `name` is a datastore's label for periodic monitoring."""
+
+    name: str
+
+
+Event = OperationAsked | CallFinished | QuestionAsked | DatagramReceived | TimerFired
+
+
+@dataclass(frozen=True)
+class CallAsked:
+    """oned wants a driver action to run. `document` is the XML that travels (encoded by the runner as the generation says).
+
+    `argv` are the arguments in order; `arguments` the same by name; `suffix` the mixed-mode suffix with its dot, or empty. `facts` are what
+    oned knows of the call: they name the places that it may touch and the objects that it concerns.
+    """
+
+    call: int
+    operation: int
+    action: Action
+    mad: str
+    suffix: str
+    argv: tuple[str, ...]
+    arguments: dict[str, str]
+    document: str
+    stdin: str
+    facts: dict[str, str]
+    vm: int = -1
+    disk: int = -1
+    image: int = -1
+    datastore: int = -1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What oned made of a finished call: success, the fields read, the parser's complaint, the error text shown to the user."""
+
+    call: int
+    success: bool
+    parsed: dict[str, str]
+    parse_error: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """An object changed state."""
+
+    kind: str
+    id: int
+    label: str
+    state: str
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """oned refuses the operation, and why. Nothing has changed."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a question: what the command prints, and its exit status."""
+
+    stdout: bytes = b""
+    stderr: bytes = b""
+    status: int = 0
+
+
+@dataclass(frozen=True)
+class TimerWanted:
+    """oned wants to be woken after `after_s` virtual seconds."""
+
+    name: str
+    after_s: int
+
+
+Output = CallAsked | Outcome | Changed | Refused | Answer | TimerWanted

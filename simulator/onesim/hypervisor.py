@@ -1,0 +1,33 @@
+"""The simulated hypervisor: what one_vmm_exec and libvirt do to the VM directory around storage actions.
+
+It is not under test. It fails where a real one would: a disk that is missing at boot, a checkpoint that did not arrive.
+"""
+
+from __future__ import annotations
+
+from onesim.events import CallAsked
+from onesim.world.interface import World
+
+
+def act(world: World, asked: CallAsked, disks: tuple[str, ...]) -> str:
+    """Carry out a hypervisor action. `disks` are the names in the VM directory that must be there. Returns the error, empty for success."""
+    host, directory = asked.arguments["host"], asked.facts["vm_directory"]
+    match asked.action.name:
+        case "deploy":
+            missing = _missing(world, host, directory, disks)
+            if missing:
+                return missing
+            for name in (asked.arguments["deployment_file"].rsplit("/", 1)[-1], "vm.xml", "ds.xml"):
+                world.put(host, f"{directory}/{name}", b"<domain/>\n")
+        case "save":
+            world.put(host, asked.arguments["checkpoint"], b"memory of " + asked.arguments["deploy_id"].encode() + b"\n")
+        case "restore":
+            return _missing(world, host, directory, (*disks, "checkpoint"))
+    return ""
+
+
+def _missing(world: World, host: str, directory: str, names: tuple[str, ...]) -> str:
+    for name in names:
+        if not world.exists(host, f"{directory}/{name}"):
+            return f"{host}:{directory}/{name} is not there"
+    return ""

@@ -1,0 +1,130 @@
+"""Reading and writing the two files on the way, `history.jsonl` and `results.jsonl`: one flushed line per record, chained by hash.
+
+A line is `{"chain":"<sha256>","data":{...}}`; the chain of a line is the SHA-256 of the chain before it (64 zeros at first) followed by the bytes of
+the data. So a removed, changed or exchanged record is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from onesim.errors import ConfigError
+from onesim.records import Blob
+
+START = "0" * 64
+INLINE_LIMIT = 4096
+
+_Record = TypeVar("_Record")
+
+
+class Writer:
+    """Appends records to a file. Safe to use from several threads.
+
+    Raises ConfigError if the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.chain = START
+        self.records = 0
+        self._lock = threading.Lock()
+        try:
+            self._file = path.open("wb")
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}; choose another --out") from None
+
+    def write(self, record: msgspec.Struct) -> None:
+        """Append one record and flush it."""
+        data = msgspec.json.encode(record)
+        with self._lock:
+            self.chain = _link(self.chain, data)
+            try:
+                self._file.write(b'{"chain":"' + self.chain.encode() + b'","data":' + data + b"}\n")
+                self._file.flush()
+            except OSError as error:
+                raise ConfigError(f"{self.path}: {error.strerror}; free space or choose another --out") from None
+            self.records += 1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _link(chain: str, data: bytes) -> str:
+    return hashlib.sha256(chain.encode() + data).hexdigest()
+
+
+class Line(msgspec.Struct, Generic[_Record]):
+    """One line as decoded."""
+
+    chain: str
+    data: _Record
+
+
+class BrokenChain(Exception):
+    """The file was changed after it was written; the text names the line."""
+
+
+def read(path: Path, records: Any) -> Iterator[Any]:
+    """Yield the records of a file in order.
+
+    `records` is the union of record classes. A last line that is cut (a killed run) ends the file. Raises BrokenChain where the chain does not hold, ConfigError
+    for what is no such file.
+    """
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Line[records])
+    chain = START
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    decoded = decoder.decode(line)
+                except msgspec.DecodeError as error:
+                    raise BrokenChain(f"{path}:{number}: {error}") from None
+                data = line[line.index(b'"data":') + 7 : -2]
+                chain = _link(chain, data)
+                if chain != decoded.chain:
+                    raise BrokenChain(f"{path}:{number}: the record was changed, or one before it removed; the evidence is void")
+                yield decoded.data
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+class BlobStore:
+    """Large pieces, content-addressed in a directory; each is written once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def put(self, data: bytes, seen: int | None = None) -> Blob:
+        """Store bytes and return the record that stands for them; `seen` counts what was produced if the limit cut it."""
+        if not data:
+            return Blob(bytes_seen=seen or 0)
+        digest = hashlib.sha256(data).hexdigest()
+        if len(data) > INLINE_LIMIT:
+            path = self.directory / digest
+            if not path.exists():
+                self.directory.mkdir(parents=True, exist_ok=True)
+                partial = path.with_name(f"{digest}.{os.getpid()}.{threading.get_ident()}")
+                partial.write_bytes(data)
+                partial.replace(path)
+        text = data[:INLINE_LIMIT].decode(errors="replace")
+        return Blob(len(data), text, len(data) <= INLINE_LIMIT and (seen or 0) <= len(data), digest, seen or len(data))
+
+
+_VOLATILE = re.compile(rb'"(at_ns|duration_ns|wall_s|started_s|answer_sha256|sha256|size|bytes_seen)":(?:"[^"]*"|-?[\d.e+-]+)')
+_NAMES = re.compile(rb"[0-9a-f]{32,64}|(?<=[._-])[A-Za-z0-9]{6,}(?=\b)")
+
+
+def normalised(record: msgspec.Struct) -> bytes:
+    """Return the normalised form of a record: without times, digests and temporary names, so that equal runs compare equal."""
+    return _NAMES.sub(b"*", _VOLATILE.sub(rb'"\1":0', msgspec.json.encode(record)))

@@ -1,0 +1,116 @@
+"""The objects that oned keeps: datastores, images, virtual machines, hosts. Plain data, changed only by `onesim.oned`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FRONTEND = "frontend"
+
+
+@dataclass
+class Host:
+    """A hypervisor node. `id` is oned's, `name` is what drivers get before the colon."""
+
+    id: int
+    name: str
+
+
+@dataclass
+class Datastore:
+    """A datastore. `type` is IMAGE_DS, SYSTEM_DS or FILE_DS; capacities are MiB as monitored last."""
+
+    id: int
+    name: str
+    type: str
+    ds_mad: str
+    tm_mad: str
+    base_path: str
+    template: dict[str, str] = field(default_factory=dict)
+    images: list[int] = field(default_factory=list)
+    total_mb: int = 0
+    free_mb: int = 0
+    used_mb: int = 0
+
+
+@dataclass
+class Image:
+    """An image. `path` is what the user gave, `source` what the driver answered; `size_mb` is MiB."""
+
+    id: int
+    name: str
+    type: str
+    datastore: int
+    path: str = ""
+    source: str = ""
+    format: str = ""
+    fs: str = ""
+    size_mb: int = 0
+    state: str = "INIT"
+    prev_state: str = "INIT"
+    persistent: bool = False
+    cloning_id: int = -1
+    cloning_ops: int = 0
+    regtime_s: int = 0
+    vms: list[int] = field(default_factory=list)
+    clones: list[int] = field(default_factory=list)
+    template: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+
+
+@dataclass
+class Disk:
+    """A disk of a VM.
+
+    `kind` is a row of the disk-kind table: nonpersistent, persistent, cdrom, volatile or swap. `size_mb` may exceed `original_size_mb`.
+    """
+
+    id: int
+    kind: str
+    target: str
+    size_mb: int
+    original_size_mb: int = 0
+    image: int = -1
+    image_name: str = ""
+    datastore: int = -1
+    datastore_name: str = ""
+    tm_mad: str = ""
+    tm_mad_system: str = ""
+    source: str = ""
+    format: str = ""
+    fs: str = ""
+    clone_target: str = ""
+    ln_target: str = ""
+    disk_type: str = "FILE"
+    allow_orphans: str = "NO"
+    persistent_snapshots: str = "YES"
+
+
+@dataclass
+class History:
+    """One stay of a VM on a host: the record that gives HOST and the system datastore to transfer commands."""
+
+    seq: int
+    host: int
+    hostname: str
+    datastore: int
+    tm_mad: str
+    vm_mad: str = "kvm"
+    stime_s: int = 0
+
+
+@dataclass
+class Vm:
+    """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state)."""
+
+    id: int
+    name: str
+    state: str
+    disks: list[Disk] = field(default_factory=list)
+    history: list[History] = field(default_factory=list)
+    context: dict[str, str] | None = None
+    context_disk: int = -1
+    context_target: str = ""
+    deploy_id: str = ""
+    stime_s: int = 0
+    prev_state: str = "PENDING"
+    error: str = ""

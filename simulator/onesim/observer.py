@@ -1,0 +1,178 @@
+"""What the harness looks at: the trees around each call, and the bytes of every image and disk after each operation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from onesim.cloud import Cloud
+from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_key
+from onesim.journal import BlobStore, Writer
+from onesim.layout import HOSTS
+from onesim.model import FRONTEND, Disk, Vm
+from onesim.records import Observation, TreeChange
+from onesim.world.interface import DiskContent, Tree, World, diff_trees
+
+#: Directories watched on every host; the datastores once where they are shared.
+WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
+_ON_FRONTEND = frozenset({"PENDING", "STOPPED", "UNDEPLOYED"})
+_SWAP_MAGIC_AT = 4086
+_ISO_DESCRIPTOR_AT = 32768
+
+
+class Observer:
+    """Takes pictures of a world and writes down what differs from what is known."""
+
+    def __init__(self, world: World, cloud: Cloud, content: ContentModel, writer: Writer, blobs: BlobStore, case: str) -> None:
+        self.world, self.cloud, self.content = world, cloud, content
+        self.writer, self.blobs, self.case = writer, blobs, case
+        self._before: Tree = ()
+        self._roots = tuple((host, root) for host in (FRONTEND, *HOSTS) for root in WATCHED)
+        self._started_ns = time.monotonic_ns()
+
+    def start(self) -> None:
+        """Take the first picture."""
+        self._before = self._picture()
+
+    def refresh(self) -> None:
+        """Take the picture again after the harness itself has written something."""
+        self._before = self._picture()
+
+    def changes(self) -> tuple[TreeChange, ...]:
+        """Return what changed since the last picture, and keep the new one."""
+        after = self._picture()
+        before, self._before = self._before, after
+        return tuple(TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target) for one in diff_trees(before, after))
+
+    def _picture(self) -> Tree:
+        return self.world.tree(self._roots)
+
+    # disks
+
+    def seat(self, vm: Vm, disk: Disk) -> tuple[str, str]:
+        """Return where a VM's disk lies now: host name and path, as the VM itself sees it."""
+        record = vm.history[-1]
+        host = self.cloud.frontend if vm.state in _ON_FRONTEND else record.hostname
+        return host, f"{self.cloud.directory(record, vm)}/disk.{disk.id}"
+
+    def observe(self, operation: int, call: int) -> None:
+        """Read every image and disk whose content is known, and write an observation of each."""
+        for image in list(self.cloud.images.values()):
+            if image.source and image.state not in ("LOCKED", "DELETE", "ERROR"):
+                if image.state == "USED_PERS":
+                    continue  # what the image holds while a VM has it is the driver's own matter
+                role = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
+                self._read(image_key(image.id), "image", image.name, FRONTEND, image.source, image.format or "raw", operation, call, role=role, image=image.id)
+        for vm in list(self.cloud.vms.values()):
+            if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
+                continue  # after a transfer that failed nobody knows on which side a disk lies
+            for disk in vm.disks:
+                host, path = self.seat(vm, disk)
+                key = disk_key(vm.id, disk.id)
+                if disk.kind == "swap":
+                    self._signature("swap", vm, disk.id, host, path, operation, call, disk.size_mb << 20)
+                else:
+                    self._read(key, "disk", f"{vm.name}/disk.{disk.id}", host, path, disk.format or "raw", operation, call, vm=vm.id, disk=disk.id, role=disk.kind, image=disk.image)
+            if vm.context is not None and vm.state == "RUNNING":
+                host, _ = self.seat(vm, vm.disks[0]) if vm.disks else (vm.history[-1].hostname, "")
+                path = f"{self.cloud.directory(vm.history[-1], vm)}/disk.{vm.context_disk}"
+                self._signature("context", vm, vm.context_disk, host, path, operation, call, 0)
+
+    def observe_gone(self, kind: str, label: str, places: list[tuple[str, str]], operation: int) -> None:
+        """Observe that nothing is left of an object that oned considers gone."""
+        for host, path in places:
+            left = self.world.exists(host, path)
+            self.writer.write(Observation(self.case, operation, f"{kind}_gone", label, host, path, "", (), problem="present" if left else "", at_ns=self._at()))
+
+    def _at(self) -> int:
+        return time.monotonic_ns() - self._started_ns
+
+    def _read(
+        self, key: Key, subject: str, label: str, host: str, path: str, format: str, operation: int, call: int,
+        *, vm: int = -1, disk: int = -1, role: str = "", image: int = -1,
+    ) -> None:
+        versions = self.content.admits(key)
+        if versions is None:
+            return
+        seen = self.world.read_disk(host, path, format)
+        verdict = _compare(seen, versions)
+        found, problem, detail, offset, nearest = verdict
+        expected = actual = ""
+        if problem == "bytes" and nearest is not None:
+            block = self.world.peek(host, path, format, offset, BLOCK)
+            wanted = nearest.read(offset, len(block))
+            first = next((n for n, (a, b) in enumerate(zip(block, wanted, strict=True)) if a != b), 0)
+            offset += first
+            expected, actual = wanted[first : first + 32].hex(), block[first : first + 32].hex()
+        if found is not None:
+            self.content.narrow(key, found)
+        digest = self.blobs.put("\n".join(seen.blocks).encode()).sha256 if seen.blocks else ""
+        self.writer.write(
+            Observation(
+                self.case, operation, subject, label, host, path, format, tuple(sorted(one.id for one in versions)), found.id if found else "",
+                problem, detail, seen.virtual_size, max(one.size for one in versions), offset, expected, actual, digest, call, role, vm, disk, image, self._at(),
+            )
+        )
+
+    def _signature(self, role: str, vm: Vm, disk: int, host: str, path: str, operation: int, call: int, size: int) -> None:
+        """Check the signature of a swap disk or of the context ISO (with the context script in it)."""
+        problem, detail = "", ""
+        if role == "swap":
+            seen = self.world.read_disk(host, path, "raw")
+            if seen.problem:
+                problem, detail = seen.problem, seen.detail
+            elif seen.virtual_size < size:
+                problem, detail = "size", f"{seen.virtual_size} bytes, {size} asked"
+            elif self.world.peek(host, path, "raw", _SWAP_MAGIC_AT, 10) != b"SWAPSPACE2":
+                problem, detail = "format", "no swap signature at offset 4086"
+        else:
+            seen = self.world.read_disk(host, path, "raw")
+            if seen.problem:
+                problem, detail = seen.problem, seen.detail
+            else:
+                problem, detail = _iso_problem(self.world, host, path, seen.virtual_size, sorted(vm.context or {}))
+        self.writer.write(
+            Observation(
+                self.case, operation, "disk", f"{vm.name}/disk.{disk}", host, path, "raw", (role,), "" if problem else role, problem, detail,
+                seen.virtual_size, size, after_call=call, role=role, vm=vm.id, disk=disk, at_ns=self._at(),
+            )
+        )
+
+
+def _iso_problem(world: World, host: str, path: str, size: int, names: list[str]) -> tuple[str, str]:
+    data = world.peek(host, path, "raw", 0, min(size, 4 << 20))
+    descriptor = data[_ISO_DESCRIPTOR_AT : _ISO_DESCRIPTOR_AT + 80]
+    if descriptor[1:6] != b"CD001":
+        return "format", "no ISO 9660 descriptor at offset 32768"
+    if descriptor[40:72].decode("ascii", "replace").strip() != "CONTEXT":
+        return "format", "the volume is not labelled CONTEXT"
+    missing = [name for name in names if f"{name}='".encode() not in data]
+    return ("bytes", f"context.sh on it lacks {missing[0]}") if missing else ("", "")
+
+
+def _compare(seen: DiskContent, versions: frozenset[Version]) -> tuple[Version | None, str, str, int, Version | None]:
+    """Return the version found, or the problem with its detail, the offset of the first differing block and the nearest version."""
+    if seen.problem:
+        return None, seen.problem, seen.detail, -1, None
+    by_difference: list[tuple[int, Version]] = []
+    for version in sorted(versions, key=lambda one: one.id):
+        if seen.virtual_size < version.size:
+            continue
+        differing = _first_difference(seen.blocks, version)
+        if differing is None:
+            return version, "", "", -1, None
+        by_difference.append((differing, version))
+    if not by_difference:
+        expected = min(one.size for one in versions)
+        return None, "size", f"{seen.virtual_size} bytes, at least {expected} expected", -1, None
+    index, nearest = max(by_difference, key=lambda one: one[0])
+    return None, "bytes", "", index * BLOCK, nearest
+
+
+def _first_difference(blocks: tuple[str, ...], version: Version) -> int | None:
+    expected: Iterator[str] = iter(version.blocks)
+    for index, block in enumerate(blocks):
+        if block != next(expected, "0"):
+            return index
+    return None
+

@@ -1,0 +1,312 @@
+"""The simulated oned: fed events, yields calls and answers. It opens no file, starts no process and knows no clock or chance.
+
+The lifecycles are rows of `spec/lifecycle`; a phase runs its scripts one call after the other, and the row says what follows. An operation for which no
+row holds is refused as oned refuses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from onesim import documents, operations, parsers, questions
+from onesim.cloud import Cloud
+from onesim.derived import FACTS, Subject, vm_facts
+from onesim.errors import SpecError
+from onesim.events import (
+    Answer,
+    CallAsked,
+    CallFinished,
+    Changed,
+    DatagramReceived,
+    Event,
+    OperationAsked,
+    Outcome,
+    Output,
+    QuestionAsked,
+    Refused,
+    TimerFired,
+)
+from onesim.model import Datastore, Disk, Image, Vm
+from onesim.operations import Refusal
+from onesim.spec import Action, ContractSpec, OperationRow, Phase, ScriptRow
+
+Subjected = Vm | Image | Datastore
+
+
+@dataclass
+class _Planned:
+    """A call that a script will make: its row and what it is expanded for."""
+
+    row: ScriptRow
+    here: str = ""
+    there: str = ""
+    disk: Disk | None = None
+    suffix: str = ""
+
+
+@dataclass
+class _Job:
+    """A phase of one object under way."""
+
+    kind: str
+    subject: Subjected
+    phase: Phase
+    operation: int
+    waiting: list[_Planned] = field(default_factory=list)
+    error: str = ""
+
+
+class Oned:
+    """The daemon's state and its one entrance, `feed`."""
+
+    def __init__(self, spec: ContractSpec, cloud: Cloud) -> None:
+        self.spec = spec
+        self.cloud = cloud
+        self._calls: dict[int, tuple[_Job, _Planned, CallAsked]] = {}
+        self._next_call = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether calls are outstanding."""
+        return bool(self._calls)
+
+    def feed(self, event: Event) -> list[Output]:
+        """Take one event and return what follows from it, in order."""
+        match event:
+            case OperationAsked():
+                self.cloud.now_s += 1
+                try:
+                    return list(self._operation(event))
+                except Refusal as refusal:
+                    return [Refused(str(refusal))]
+            case CallFinished():
+                return list(self._finished(event))
+            case QuestionAsked():
+                return [questions.answer(self.cloud, self.spec, event)]
+            case TimerFired(name):
+                return self.feed(OperationAsked(-1, "datastore.monitor", {"datastore": name}))
+            case DatagramReceived():
+                return []
+
+    # operations
+
+    def _operation(self, event: OperationAsked) -> Iterator[Output]:
+        kind, _, name = event.op.partition(".")
+        rows = self.spec.operations(kind, name) if kind in self.spec.spec.lifecycles else []
+        if not rows:
+            raise Refusal(f"operation {event.op!r} is unknown")
+        if not rows[0].from_:
+            yield from self._birth(kind, name, rows[0], event)
+            return
+        id = operations.known(self.cloud, kind, event.arguments)
+        subject: Subjected = {"vm": self.cloud.vms, "image": self.cloud.images, "datastore": self.cloud.datastores}[kind][id]
+        state = "READY" if isinstance(subject, Datastore) else subject.state
+        if any(job.subject is subject for job, _, _ in self._calls.values()):
+            raise Refusal(f"{kind} {self.cloud.label(kind, id)!r} is {state} and busy")
+        row = self._holding(rows, subject, state)
+        if row is None:
+            raise Refusal(f"operation {event.op} is not allowed for {kind} {self.cloud.label(kind, id)!r} in state {state}")
+        if row.record == "new" and isinstance(subject, Vm):
+            operations.new_record(self.cloud, subject, event.arguments)
+        if row.to:
+            yield from self._rest(kind, subject, row.to, "")
+        else:
+            enter = "MONITOR_SYSTEM" if isinstance(subject, Datastore) and subject.type == "SYSTEM_DS" else row.enter
+            if isinstance(subject, Datastore) and subject.type == "SYSTEM_DS" and not self.cloud.conf(subject.tm_mad).shared:
+                return
+            yield from self._enter(kind, subject, enter, event.n)
+
+    def _holding(self, rows: list[OperationRow], subject: Subjected, state: str) -> OperationRow | None:
+        previous = subject.prev_state if isinstance(subject, Vm) else ""
+        for row in rows:
+            if state in row.from_ and (not row.previous or previous in row.previous):
+                return row
+        return None
+
+    def _birth(self, kind: str, name: str, row: OperationRow, event: OperationAsked) -> Iterator[Output]:
+        if kind == "vm":
+            vm = operations.make_vm(self.cloud, self.spec, event.arguments)
+            for image in {disk.image for disk in vm.disks if disk.image >= 0}:
+                yield self._changed("image", self.cloud.images[image])
+            yield self._changed("vm", vm)
+            return
+        image = operations.make_image(self.cloud, event.arguments, name)
+        yield from self._enter(kind, image, row.enter, event.n)
+
+    def _bear(self, image: Image) -> None:
+        operations.add_image(self.cloud, image)
+        original = self.cloud.images.get(image.cloning_id)
+        if original is not None:
+            original.cloning_ops += 1
+            original.state = "CLONE" if original.persistent else "USED"
+
+    # phases
+
+    def _enter(self, kind: str, subject: Subjected, name: str, operation: int) -> Iterator[Output]:
+        phase = self.spec.phases[kind, name]
+        job = _Job(kind, subject, phase, operation, list(self._plan(subject, phase)))
+        if not isinstance(subject, Datastore):
+            if isinstance(subject, Image) and subject.id < 0 and not phase.absent:
+                self._bear(subject)
+            if subject.state != phase.shown:
+                subject.prev_state, subject.state = subject.state, phase.shown
+                if not phase.absent:
+                    yield self._changed(kind, subject)
+        yield from self._next(job)
+
+    def _plan(self, subject: Subjected, phase: Phase) -> Iterator[_Planned]:
+        for index, script in enumerate(phase.scripts):
+            here = phase.places[index] if phase.places else phase.here
+            rows = self.spec.scripts[script]
+            if not isinstance(subject, Vm):
+                yield from (_Planned(row) for row in rows)
+                continue
+            by_kind = {row.kind: row for row in rows if row.each == "disk"}
+            carried = ""
+            for disk in subject.disks if by_kind else ():
+                row = by_kind[disk.kind]
+                own = f".{disk.tm_mad_system}" if disk.tm_mad_system else ""
+                carried = own or carried
+                suffix = {"none": "", "own": own, "carried": carried}[row.suffix]
+                yield _Planned(row, here, phase.there, disk, suffix)
+            for row in rows:
+                if row.each in ("vm", "directory") or (row.each == "context" and subject.context is not None):
+                    yield _Planned(row, here, phase.there)
+
+    def _next(self, job: _Job) -> Iterator[Output]:
+        if job.waiting:
+            yield self._ask(job, job.waiting.pop(0))
+        else:
+            yield from self._end(job)
+
+    def _end(self, job: _Job) -> Iterator[Output]:
+        failed = bool(job.error) and job.phase.fails == "stop"
+        goal = job.phase.failure if failed else job.phase.success
+        subject = job.subject
+        if failed and job.phase.return_ and isinstance(subject, Vm):
+            subject.history.pop()
+        if isinstance(subject, Image) and subject.cloning_id >= 0 and job.phase.scripts == ("image_clone",):
+            yield from self._clone_ended(subject)
+        if (job.kind, goal) in self.spec.phases:
+            yield from self._enter(job.kind, subject, goal, job.operation)
+        else:
+            yield from self._rest(job.kind, subject, goal, job.error if failed else "", job.phase)
+        if job.phase.then == "monitor" and isinstance(subject, Image):
+            yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
+
+    def _clone_ended(self, image: Image) -> Iterator[Output]:
+        original = self.cloud.images.get(image.cloning_id)
+        if original is not None:
+            original.cloning_ops -= 1
+            if not original.cloning_ops:
+                original.state = "USED_PERS" if original.persistent and original.vms else "USED" if original.vms else "READY"
+                yield self._changed("image", original)
+
+    def _rest(self, kind: str, subject: Subjected, state: str, error: str, phase: Phase | None = None) -> Iterator[Output]:
+        if isinstance(subject, Datastore):
+            return
+        subject.error = error
+        if isinstance(subject, Vm) and state == "DONE":
+            for image in operations.release_images(self.cloud, subject, phase.release if phase else "normal"):
+                yield self._changed("image", image)
+        if subject.state != state:
+            subject.prev_state, subject.state = subject.state, state
+        yield self._changed(kind, subject)
+        if isinstance(subject, Image) and state == "GONE" and subject.id >= 0:
+            operations.drop_image(self.cloud, subject)
+
+    def _changed(self, kind: str, subject: Vm | Image) -> Changed:
+        return Changed(kind, subject.id, subject.name, subject.state, subject.error)
+
+    # calls
+
+    def _ask(self, job: _Job, planned: _Planned) -> CallAsked:
+        action = self.spec.actions[planned.row.action]
+        call = self._next_call
+        self._next_call += 1
+        subject = job.subject
+        if isinstance(subject, Vm):
+            asked = self._vm_call(call, job, planned, subject, action)
+        else:
+            asked = self._document_call(call, job, subject, action)
+        self._calls[call] = (job, planned, asked)
+        return asked
+
+    def _vm_call(self, call: int, job: _Job, planned: _Planned, vm: Vm, action: Action) -> CallAsked:
+        subject = Subject(self.cloud, vm, planned.disk, planned.here, planned.there)
+        arguments = {name: str(vm.id) if name == "vm_id" else FACTS[planned.row.bind[name]](subject) for name in action.argv}
+        record = vm.history[-1]
+        disk = planned.disk
+        mad = {"disk": disk.tm_mad if disk else record.tm_mad, "system": record.tm_mad, "hypervisor": record.vm_mad}[action.mad]
+        # a transfer script has no quoting: every argument is split at blanks
+        argv = tuple(word for name in action.argv for word in arguments[name].split())
+        return CallAsked(
+            call, job.operation, action, mad, planned.suffix, argv, arguments, "", "", vm_facts(subject),
+            vm=vm.id, disk=disk.id if disk else -1, image=disk.image if disk else -1, datastore=record.datastore,
+        )
+
+    def _document_call(self, call: int, job: _Job, subject: Image | Datastore, action: Action) -> CallAsked:
+        datastore = subject if isinstance(subject, Datastore) else self.cloud.datastores[subject.datastore]
+        image = subject if isinstance(subject, Image) else None
+        document = documents.action_data([self._child(name, image, datastore) for name in action.children])
+        if action.id == "request":
+            id, self.cloud.next_request = self.cloud.next_request, self.cloud.next_request + 1
+        else:
+            id = image.id if image and action.id == "image" else datastore.id
+        names = self.spec.argv(action)
+        arguments = {"id": str(id)} | ({"dump": document} if "dump" in names else {})
+        facts = {"base_path": datastore.base_path, "host": self.cloud.frontend, "datastore": datastore.name}
+        if image is not None:
+            facts |= {"image": image.name, "format": image.format, "size_mb": str(image.size_mb), "source": image.source, "path": image.path, "fs": image.fs}
+        mad = datastore.ds_mad if action.mad == "datastore" else datastore.tm_mad
+        return CallAsked(
+            call, job.operation, action, mad, "", tuple(arguments[name] for name in names), arguments, document, self.spec.passing.stdin,
+            {name: value for name, value in facts.items() if value}, image=image.id if image else -1, datastore=datastore.id,
+        )
+
+    def _child(self, name: str, image: Image | None, datastore: Datastore) -> str:
+        version = self.spec.version
+        if name == "DATASTORE":
+            return documents.datastore_xml(datastore, version, self.cloud)
+        if name == "DATASTORE_LOCATION":
+            return documents.element(name, self.cloud.location)
+        if name == "MONITOR_VM_DISKS":
+            return documents.element(name, "1")
+        if image is None:
+            raise SpecError(f"spec/actions: child {name} is asked for a call that has no image")
+        return documents.image_path_xml(image.path) if name == "IMAGE_PATH" else documents.image_xml(image, datastore, version, self.spec)
+
+    def _finished(self, event: CallFinished) -> Iterator[Output]:
+        if event.call not in self._calls:
+            raise SpecError(f"call {event.call} was never asked, or has finished already")
+        job, planned, asked = self._calls.pop(event.call)
+        outcome = self._outcome(asked, event)
+        yield outcome
+        if outcome.success:
+            self._store(asked, job.subject, outcome.parsed)
+        elif planned.row.fails == "stop":
+            job.error = job.error or outcome.error or outcome.parse_error or "-"
+            if job.phase.fails == "stop":
+                job.waiting.clear()
+        yield from self._next(job)
+
+    def _outcome(self, asked: CallAsked, event: CallFinished) -> Outcome:
+        error = "" if event.ok else parsers.ERRORS[self.spec.contract.error](event.stderr)
+        parsed: dict[str, str] = {}
+        complaint = ""
+        if event.ok:
+            parsed, complaint = parsers.PARSERS[self.spec.parser(asked.action.key)](event.stdout)
+        return Outcome(event.call, event.ok and not complaint, parsed, complaint, error)
+
+    def _store(self, asked: CallAsked, subject: Subjected, parsed: dict[str, str]) -> None:
+        """Keep what was read: fields of a parser are named as those of the object."""
+        if isinstance(subject, Image) and asked.action.key == "ds/stat":
+            subject.size_mb = int(parsed["size_mb"])
+        elif isinstance(subject, Image):
+            subject.source = parsed.get("source", subject.source)
+            subject.format = parsed.get("format", subject.format)
+        elif isinstance(subject, Datastore):
+            subject.total_mb, subject.free_mb, subject.used_mb = (int(float(parsed[name])) for name in ("total_mb", "free_mb", "used_mb"))
+        elif isinstance(subject, Vm) and asked.action.key == "vmm/deploy":
+            subject.deploy_id = f"one-{subject.id}"

@@ -1,0 +1,198 @@
+"""What an operation makes or marks before its first phase: new images, VMs with their disks, history records, released images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from onesim.cloud import Cloud
+from onesim.model import Disk, History, Image, Vm
+from onesim.spec import ContractSpec, Kind
+
+Arguments = Mapping[str, object]
+
+
+class Refusal(Exception):
+    """oned refuses the operation; the text is the reason that the user reads."""
+
+
+def text(arguments: Arguments, name: str, default: str | None = None) -> str:
+    """Return a text argument. Raises Refusal if it is required and absent, or no text."""
+    value = arguments.get(name, default)
+    if not isinstance(value, str):
+        raise Refusal(f"argument {name!r} is needed, as text")
+    return value
+
+
+def number(arguments: Arguments, name: str, default: int | None = None) -> int:
+    """Return a whole number of at least 0."""
+    value = arguments.get(name, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise Refusal(f"argument {name!r} is needed, as a whole number of at least 0")
+    return value
+
+
+def flag(arguments: Arguments, name: str) -> bool:
+    """Return a truth value; absent is false."""
+    value = arguments.get(name, False)
+    if not isinstance(value, bool):
+        raise Refusal(f"argument {name!r} is true or false")
+    return value
+
+
+def known(cloud: Cloud, kind: str, arguments: Arguments, name: str = "") -> int:
+    """Return the id of the object of `kind` that an argument names."""
+    label = text(arguments, name or kind)
+    found = cloud.find(kind, label)
+    if found is None:
+        raise Refusal(f"no {kind} is called {label!r} at this point of the trace")
+    return found
+
+
+def new_label(cloud: Cloud, kind: str, arguments: Arguments) -> str:
+    """Return the label of an object to be made. Raises Refusal if it is taken."""
+    label = text(arguments, kind)
+    if cloud.find(kind, label) is not None:
+        raise Refusal(f"a {kind} is called {label!r} already; labels are used once")
+    return label
+
+
+IMAGE_TYPES = ("OS", "CDROM", "DATABLOCK")
+
+
+def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
+    """Return a new image for register, make or clone; it enters the cloud by `add_image`."""
+    datastore_id = known(cloud, "datastore", {"datastore": "images", **arguments})
+    kind = text(arguments, "type", "DATABLOCK" if op == "make" else "OS")
+    if kind not in IMAGE_TYPES:
+        raise Refusal(f"image type {kind!r} is not one of {', '.join(IMAGE_TYPES)}")
+    label = new_label(cloud, "image", arguments)
+    image = Image(
+        id=-1, name=label, type=kind, datastore=datastore_id, persistent=flag(arguments, "persistent"), regtime_s=cloud.now_s, template={"DEV_PREFIX": "hd" if kind == "CDROM" else "sd"}
+    )
+    if op == "register":
+        image.path = text(arguments, "path")
+    elif op == "make":
+        image.size_mb = number(arguments, "size_mb")
+        image.format = text(arguments, "format", "raw")
+        image.fs = text(arguments, "fs", "")
+    else:
+        original = cloud.images[known(cloud, "image", arguments, "of")]
+        if original.state not in ("READY", "USED", "CLONE"):
+            raise Refusal(f"image {arguments['of']!r} is {original.state}; only READY, USED and CLONE can be cloned")
+        image.path, image.format, image.fs = original.source, original.format, original.fs
+        image.size_mb, image.type, image.cloning_id = original.size_mb, original.type, original.id
+    return image
+
+
+def add_image(cloud: Cloud, image: Image) -> None:
+    """Give the image its id and put it into the cloud."""
+    image.id, cloud.next_image = cloud.next_image, cloud.next_image + 1
+    cloud.images[image.id] = image
+    cloud.datastores[image.datastore].images.append(image.id)
+    cloud.labels["image", image.name] = image.id
+
+
+def drop_image(cloud: Cloud, image: Image) -> None:
+    """Take the image out of the cloud; its id is never used again."""
+    cloud.images.pop(image.id, None)
+    cloud.datastores[image.datastore].images.remove(image.id)
+    cloud.labels.pop(("image", image.name), None)
+
+
+def _disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
+    if not isinstance(row, dict):
+        raise Refusal("every disk is an object such as {\"image\": \"os\"} or {\"volatile\": \"fs\", \"size_mb\": 2}")
+    id = len(vm.disks)
+    system = cloud.system_datastore()
+    if "image" in row:
+        image = cloud.images[known(cloud, "image", row)]
+        if image.state not in ("READY", "USED") or (image.persistent and image.state != "READY"):
+            raise Refusal(f"image {row['image']!r} is {image.state} and cannot be used by a VM")
+        kind = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
+        datastore = cloud.datastores[image.datastore]
+        conf = cloud.conf(datastore.tm_mad)
+        disk = Disk(
+            id, kind, _target("hd" if kind == "cdrom" else "sd", id), max(number(row, "size_mb", image.size_mb), image.size_mb), image.size_mb,
+            image.id, image.name, datastore.id, datastore.name, datastore.tm_mad, "", image.source, image.format, image.fs,
+            conf.clone_target, conf.ln_target, conf.disk_type, conf.allow_orphans,
+        )
+        image.vms.append(vm.id)
+        image.state = "USED_PERS" if kind == "persistent" else "USED"
+        return disk
+    volatile = text(row, "volatile")
+    kinds: dict[str, Kind] = {one.type: one for one in spec.spec.kinds.values() if not one.image}
+    if volatile not in kinds:
+        raise Refusal(f"volatile disk {volatile!r} is not one of {', '.join(kinds)}")
+    conf = cloud.conf(system.tm_mad)
+    return Disk(
+        id, kinds[volatile].name, _target("sd", id), number(row, "size_mb"), datastore=system.id, datastore_name=system.name, tm_mad=system.tm_mad,
+        format=text(row, "format", "raw"), fs=text(row, "fs", ""), disk_type=conf.disk_type, allow_orphans=conf.allow_orphans,
+    )
+
+
+def _target(prefix: str, id: int) -> str:
+    return f"{prefix}{chr(ord('a') + id)}"
+
+
+def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
+    """Make a VM in PENDING with its disks; its images become USED or USED_PERS. Nothing changes when it is refused."""
+    label = new_label(cloud, "vm", arguments)
+    vm = Vm(cloud.next_vm, label, "PENDING", stime_s=cloud.now_s)
+    rows = arguments.get("disks", [])
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise Refusal("argument 'disks' is a list")
+    context = arguments.get("context")
+    if context is not None and not (isinstance(context, dict) and all(isinstance(one, str) for one in context.values())):
+        raise Refusal("argument 'context' is an object of texts")
+    before = {image.id: (image.state, list(image.vms)) for image in cloud.images.values()}
+    try:
+        for row in rows:
+            vm.disks.append(_disk(cloud, spec, vm, row))
+    except Refusal:
+        for id, (state, vms) in before.items():
+            cloud.images[id].state, cloud.images[id].vms = state, vms
+        raise
+    if context is not None:
+        vm.context, vm.context_disk = dict(context), len(vm.disks)
+        vm.context_target = "hdb" if any(disk.target == "hda" for disk in vm.disks) else "hda"
+    cloud.next_vm += 1
+    cloud.vms[vm.id] = vm
+    cloud.labels["vm", label] = vm.id
+    return vm
+
+
+def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
+    """Append a history record for the host and system datastore that the arguments name."""
+    host = cloud.host_named(text(arguments, "host"))
+    if host is None:
+        raise Refusal(f"no host is called {arguments['host']!r}; this world has {', '.join(one.name for one in cloud.hosts.values())}")
+    datastore = cloud.datastores[known(cloud, "datastore", arguments)] if "datastore" in arguments else None
+    if datastore is None:
+        datastore = cloud.datastores[vm.history[-1].datastore] if vm.history else cloud.system_datastore()
+    if datastore.type != "SYSTEM_DS":
+        raise Refusal(f"datastore {datastore.name!r} is no system datastore")
+    if vm.history and vm.history[-1].datastore != datastore.id and not cloud.conf(datastore.tm_mad).ds_migrate:
+        raise Refusal("the system datastore has DS_MIGRATE=NO")
+    first = not vm.history
+    vm.history.append(History(len(vm.history), host.id, host.name, datastore.id, datastore.tm_mad, stime_s=cloud.now_s))
+    for disk in vm.disks:
+        if first and disk.image >= 0 and disk.tm_mad.lower() != datastore.tm_mad.lower():
+            # VirtualMachineDisk.cc:check_tm_mad: the mode is set at the first deployment
+            disk.tm_mad_system = datastore.tm_mad
+        if disk.image < 0:
+            disk.datastore, disk.datastore_name, disk.tm_mad = datastore.id, datastore.name, datastore.tm_mad
+
+
+def release_images(cloud: Cloud, vm: Vm, how: str) -> list[Image]:
+    """Give the VM's images back. After a forced end persistent ones are in ERROR. Returns the images whose state changed."""
+    changed = []
+    for disk in vm.disks:
+        image = cloud.images.get(disk.image)
+        if image is None:
+            continue
+        image.vms.remove(vm.id)
+        goal = "ERROR" if how == "forced" and disk.kind == "persistent" else "USED" if image.vms else "READY"
+        if image.state != goal:
+            image.state = goal
+            changed.append(image)
+    return changed

@@ -1,0 +1,273 @@
+"""The record classes of `history.jsonl`: what was asked, called, seen. The judge reads nothing else.
+
+Every record that belongs to a case names it, so that concurrent cases may interleave in one file. Offsets and durations are
+nanoseconds of real time since the case began; sizes are bytes unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+SCHEMA = 1
+
+
+class Blob(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Bytes that were seen: short text stands here, all of it lies content-addressed beside the log (`blobs/<sha256>`).
+
+    `text` is the decoded beginning (errors replaced); `complete` tells whether it is the whole; `bytes_seen` counts what was produced
+    even where the limit cut it. `sha256` is empty for the empty string.
+    """
+
+    size: int = 0
+    text: str = ""
+    complete: bool = True
+    sha256: str = ""
+    bytes_seen: int = 0
+
+
+class DriverFile(msgspec.Struct, frozen=True):
+    """One file of the driver under test, relative to the remotes tree."""
+
+    path: str
+    sha256: str
+    mode: int
+
+
+class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
+    """First record of a history. `isolation` says what the backend obtained; `started_s` is seconds since the epoch."""
+
+    schema: int
+    tool: str
+    contract: str
+    version: str
+    driver: str
+    datastore_mad: str
+    tm_mad: str
+    system_tm_mad: str
+    seed: int
+    started_s: float
+    spec_sha256: str
+    driver_sha256: str
+    files: tuple[DriverFile, ...] = ()
+    isolation: dict[str, str] = {}
+    environment: dict[str, str] = {}
+    plan: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omit_defaults=True):
+    """A case begins: one trace, run in a world of its own. `expects` lists the calls that a correct driver will get (family/action)."""
+
+    case: str
+    title: str
+    hosts: tuple[str, ...] = ()
+    shared: bool = True
+    expects: tuple[str, ...] = ()
+
+
+class Operation(msgspec.Struct, frozen=True, tag="operation", tag_field="record", omit_defaults=True):
+    """An operation of the trace, by a user. `refused` is oned's reason, empty if it was accepted."""
+
+    case: str
+    n: int
+    op: str
+    arguments: dict[str, str | int | bool] = {}
+    refused: str = ""
+    at_ns: int = 0
+
+
+class StateChange(msgspec.Struct, frozen=True, tag="state", tag_field="record", omit_defaults=True):
+    """An object of oned changed state. `object` is vm, image or datastore; `label` is the trace's name for it."""
+
+    case: str
+    object: str
+    id: int
+    label: str
+    state: str
+    number: int = -1
+    lcm_number: int = -1
+    error: str = ""
+    operation: int = -1
+    at_ns: int = 0
+
+
+class Command(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An external command that passed a gate during a call, with the host it ran on and what a fault did to it."""
+
+    name: str
+    argv: tuple[str, ...]
+    host: str
+    at_ns: int = 0
+    fault: str = ""
+
+
+class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One difference of the watched trees around a call. `change` is created, removed or changed; `fields` names what changed.
+
+    `kind` is f, d, l or another letter of `ls -l`; `size` is the size after (before, if removed).
+    """
+
+    host: str
+    path: str
+    change: str
+    kind: str
+    fields: tuple[str, ...] = ()
+    size: int = 0
+    target: str = ""
+
+
+class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_defaults=True):
+    """One driver script that ran, as oned called it, and what was seen of it.
+
+    `action` is the name asked for (with its suffix), `script` the file that ran. `arguments` are the argv by the names of the action table; `facts`
+    what the simulator knew when it called (base_path, source, format, size_mb, host, vm_dir, ...). `ended_by` is exit, signal, timeout, output,
+    processes, memory, missing, not_executable, bad_interpreter or world_lost. `parsed` is what the contract's parser read; `error` the text that oned would show.
+    """
+
+    case: str
+    n: int
+    operation: int
+    family: str
+    mad: str
+    action: str
+    script: str
+    host: str
+    argv: tuple[str, ...]
+    arguments: dict[str, str]
+    success: bool
+    ended_by: str
+    status: int = 0
+    signal: int = 0
+    facts: dict[str, str] = {}
+    stdin: Blob = Blob()
+    stdout: Blob = Blob()
+    stderr: Blob = Blob()
+    parsed: dict[str, str] = {}
+    parse_error: str = ""
+    error: str = ""
+    at_ns: int = 0
+    duration_ns: int = 0
+    commands: tuple[Command, ...] = ()
+    tree: tuple[TreeChange, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    vm: int = -1
+    disk: int = -1
+    image: int = -1
+    datastore: int = -1
+    observed: bool = True
+
+
+class Question(msgspec.Struct, frozen=True, tag="question", tag_field="record", omit_defaults=True):
+    """What a driver asked oned while it ran (`onevm show -x 3`, an XML-RPC method) and the answer's status and digest."""
+
+    case: str
+    call: int
+    kind: str
+    argv: tuple[str, ...]
+    status: int
+    answer_sha256: str = ""
+    at_ns: int = 0
+
+
+class Datagram(msgspec.Struct, frozen=True, tag="datagram", tag_field="record", omit_defaults=True):
+    """A UDP datagram that reached the monitor daemon's port."""
+
+    case: str
+    call: int
+    payload: Blob
+    at_ns: int = 0
+
+
+class GuestWrite(msgspec.Struct, frozen=True, tag="guest_write", tag_field="record", omit_defaults=True):
+    """The guest wrote to its disk: `version` is the content that follows. `failed` tells why the write could not be made."""
+
+    case: str
+    operation: int
+    vm: int
+    disk: int
+    host: str
+    path: str
+    version: str
+    failed: str = ""
+    at_ns: int = 0
+
+
+class FaultInjected(msgspec.Struct, frozen=True, tag="fault", tag_field="record", omit_defaults=True):
+    """A fault that the trace planned for a coming call; `hit` tells whether the call reached it."""
+
+    case: str
+    call: int
+    command: str
+    ordinal: int
+    act: str
+    hit: bool
+
+
+class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="record", omit_defaults=True):
+    """The bytes of an image or a disk, compared with what the content register admits.
+
+    `subject` is image or disk. `admits` are the version ids allowed; `found` the version that was matched, empty if none. `problem` is empty, or
+    missing, unreadable, format, size or bytes. On `bytes`, `offset` is the first differing byte and `expected` / `actual` are 32 bytes there, in hex.
+    `digest` identifies the list of 64 KiB block digests (a blob).
+    """
+
+    case: str
+    operation: int
+    subject: str
+    label: str
+    host: str
+    path: str
+    format: str
+    admits: tuple[str, ...]
+    found: str = ""
+    problem: str = ""
+    detail: str = ""
+    virtual_size: int = -1
+    expected_size: int = -1
+    offset: int = -1
+    expected: str = ""
+    actual: str = ""
+    digest: str = ""
+    after_call: int = -1
+    role: str = ""
+    vm: int = -1
+    disk: int = -1
+    image: int = -1
+    at_ns: int = 0
+
+
+class CaseEnd(msgspec.Struct, frozen=True, tag="case_end", tag_field="record", omit_defaults=True):
+    """A case ended: completed; stopped (the driver's failure made the rest impossible); or error (the harness's own fault)."""
+
+    case: str
+    outcome: str
+    reason: str = ""
+    calls: int = 0
+    duration_ns: int = 0
+
+
+class Footer(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit_defaults=True):
+    """Last record. A history without it is PARTIAL. `normal_sha256` is the hash of the normalised form, for comparing runs."""
+
+    cases: int
+    calls: int
+    records: int
+    normal_sha256: str
+    interrupted: bool = False
+    wall_s: float = 0.0
+
+
+Record = (
+    Header
+    | CaseBegin
+    | Operation
+    | StateChange
+    | Call
+    | Question
+    | Datagram
+    | GuestWrite
+    | FaultInjected
+    | Observation
+    | CaseEnd
+    | Footer
+)

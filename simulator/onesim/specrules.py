@@ -1,0 +1,162 @@
+"""The rules that the tables of `spec/` must keep. Each names the file and the row that breaks it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from string import Formatter
+
+from onesim import derived, parsers
+from onesim.contracts import in_range
+from onesim.errors import SpecError
+from onesim.spec import Action, Contract, Lifecycle, Spec
+
+
+def verify(spec: Spec) -> None:
+    """Raise SpecError for the first contradiction found."""
+    _contracts(spec)
+    for contract in spec.contracts:
+        _actions(spec, contract)
+        _scripts(spec, contract)
+        for kind, lifecycle in spec.lifecycles.items():
+            _lifecycle(spec, contract, kind, lifecycle)
+    _places(spec)
+    _requirements(spec)
+
+
+def _refuse(spec: Spec, file: str, row: str, why: str) -> SpecError:
+    return SpecError(f"{spec.root / file}: {row}: {why}")
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _contracts(spec: Spec) -> None:
+    file = "contracts.toml"
+    for name in _twice(row.name for row in spec.contracts):
+        raise _refuse(spec, file, f"contract {name}", "stands twice")
+    if sum(row.default for row in spec.contracts) != 1:
+        raise _refuse(spec, file, "contract", "exactly one must be the default")
+    generations = {row.generation for row in spec.passings}
+    for contract in spec.contracts:
+        if contract.generation not in generations:
+            raise _refuse(spec, file, f"contract {contract.name}", f"no passing row for generation {contract.generation!r}")
+
+
+def _actions(spec: Spec, contract: Contract) -> None:
+    held = [row for row in spec.actions if in_range(contract.version, row.since, row.until)]
+    for key in _twice(row.key for row in held):
+        raise _refuse(spec, "actions", f"action {key}", f"two rows hold for contract {contract.name}; give them disjoint since and until")
+    for row in held:
+        _action(spec, contract, row)
+
+
+def _action(spec: Spec, contract: Contract, row: Action) -> None:
+    name = f"action {row.key}"
+    outputs = [output for output in row.output if in_range(contract.version, output.since, output.until)]
+    if len(outputs) != 1:
+        raise _refuse(spec, "actions", name, f"{len(outputs)} outputs hold for contract {contract.name}; exactly one must")
+    if outputs[0].parser not in parsers.PARSERS:
+        raise _refuse(spec, "actions", name, f"unknown parser {outputs[0].parser!r}")
+    if row.effect not in spec.effects:
+        raise _refuse(spec, "actions", name, f"unknown effect {row.effect!r}")
+    for place in row.touches:
+        if place not in spec.places:
+            raise _refuse(spec, "actions", name, f"touches the unknown place {place!r}")
+    if row.passing == bool(row.argv):
+        raise _refuse(spec, "actions", name, "has either argv of its own or passing = true")
+    if row.passing and not (row.id and row.children):
+        raise _refuse(spec, "actions", name, "passes a document and so needs id and children")
+
+
+def _scripts(spec: Spec, contract: Contract) -> None:
+    actions = {row.key: row for row in spec.actions if in_range(contract.version, row.since, row.until)}
+    seen: set[tuple[str, str, str]] = set()
+    for row in spec.scripts:
+        if not in_range(contract.version, row.since, row.until):
+            continue
+        name = f"row {row.script}/{row.each}/{row.kind or '-'}"
+        if (row.each == "disk") != bool(row.kind):
+            raise _refuse(spec, "scripts.toml", name, "kind is given exactly for each = disk")
+        if row.kind and row.kind not in spec.kinds:
+            raise _refuse(spec, "scripts.toml", name, f"unknown disk kind {row.kind!r}")
+        if (row.script, row.each, row.kind) in seen and row.each == "disk":
+            raise _refuse(spec, "scripts.toml", name, f"two rows hold for contract {contract.name}")
+        seen.add((row.script, row.each, row.kind))
+        action = actions.get(row.action)
+        if action is None:
+            raise _refuse(spec, "scripts.toml", name, f"unknown action {row.action!r}")
+        needed = set() if action.passing else set(action.argv) - {"vm_id"}
+        if needed != set(row.bind):
+            wrong = ", ".join(sorted(needed ^ set(row.bind)))
+            raise _refuse(spec, "scripts.toml", name, f"binds other arguments than {row.action} has: {wrong}")
+        for fact in row.bind.values():
+            if fact not in derived.FACTS:
+                raise _refuse(spec, "scripts.toml", name, f"unknown derived fact {fact!r}")
+
+
+def _lifecycle(spec: Spec, contract: Contract, kind: str, table: Lifecycle) -> None:
+    file = f"lifecycle/{kind}.toml"
+    states = {row.name for row in spec.states[kind]}
+    resting = {row.name for row in spec.states[kind] if row.rest}
+    for name in _twice(row.name for row in table.phase):
+        raise _refuse(spec, file, f"phase {name}", "stands twice")
+    phases = {row.name for row in table.phase}
+    scripts = {row.script for row in spec.scripts}
+    for phase in table.phase:
+        name = f"phase {phase.name}"
+        if phase.shown not in states:
+            raise _refuse(spec, file, name, f"unknown state {phase.shown!r}")
+        for script in phase.scripts:
+            if script not in scripts:
+                raise _refuse(spec, file, name, f"unknown script {script!r}")
+        for goal in (phase.success, phase.failure):
+            if goal not in phases and goal not in resting:
+                raise _refuse(spec, file, name, f"leads to {goal!r}, which is neither a phase nor a state of rest")
+        if phase.places and len(phase.places) != len(phase.scripts):
+            raise _refuse(spec, file, name, "places names one place for each script")
+    taken: set[tuple[str, str, str]] = set()
+    for operation in table.operation:
+        name = f"operation {operation.name}"
+        if not in_range(contract.version, operation.since, operation.until):
+            continue
+        if bool(operation.enter) == bool(operation.to):
+            raise _refuse(spec, file, name, "has either enter or to")
+        if operation.enter and operation.enter not in phases:
+            raise _refuse(spec, file, name, f"enters the unknown phase {operation.enter!r}")
+        if operation.to and operation.to not in resting:
+            raise _refuse(spec, file, name, f"leads to {operation.to!r}, which is no state of rest")
+        for state in operation.from_:
+            if state not in resting:
+                raise _refuse(spec, file, name, f"is allowed from {state!r}, which is no state of rest")
+            for previous in operation.previous or ("*",):
+                if {(operation.name, state, previous), (operation.name, state, "*")} & taken:
+                    raise _refuse(spec, file, name, f"two rows hold from {state} in contract {contract.name}")
+                taken.add((operation.name, state, previous))
+
+
+def _places(spec: Spec) -> None:
+    for place in spec.places.values():
+        for pattern in place.pattern:
+            for _, field, _, _ in Formatter().parse(pattern):
+                if field is not None and field not in derived.PLACE_FACTS:
+                    raise _refuse(spec, "places.toml", f"place {place.name}", f"unknown fact {{{field}}}")
+
+
+def _requirements(spec: Spec) -> None:
+    ids: Sequence[str] = [row.id for row in spec.requirements]
+    for name in _twice(ids):
+        raise _refuse(spec, "requirements", f"requirement {name}", "stands twice; ids are never used again")
+    actions = {row.key for row in spec.actions} | {"ds/*", "tm/*", "*"}
+    for row in spec.requirements:
+        if row.action not in actions:
+            raise _refuse(spec, "requirements", f"requirement {row.id}", f"unknown action {row.action!r}")
+        if row.level == "MUST" and bool(row.check) == bool(row.untestable):
+            raise _refuse(spec, "requirements", f"requirement {row.id}", "a MUST names its check or says why it cannot be tested from outside")
+    for profile in spec.profiles.values():
+        for name in profile.requirements:
+            if name not in ids:
+                raise _refuse(spec, "profiles", f"profile {profile.name}", f"unknown requirement {name!r}")
+        for name in _twice(profile.requirements):
+            raise _refuse(spec, "profiles", f"profile {profile.name}", f"names {name} twice")

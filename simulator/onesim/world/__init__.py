@@ -1,0 +1,1 @@
+"""Worlds: the hosts of one case, and the agent that owns everything in them."""

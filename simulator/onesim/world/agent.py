@@ -1,0 +1,579 @@
+"""The agent: process 1 of a world. It starts and ends every process, is the far end of ssh, holds the gates, and takes the pictures.
+
+Started by `onesim.world.namespaces` as a small program of its own, because a small process forks fast. One thread, one loop; it dies with the
+control connection, and everything in the world with it. Messages are a length (4 bytes) and JSON; bytes travel as base64. Standard library only.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import io
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import struct
+import sys
+import tarfile
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from onesim.world import calls, clients, disk, nsview, tree
+from onesim.world import syscalls as sc
+from onesim.world.calls import Call
+
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/var/lib/one", "USER": "oneadmin", "LOGNAME": "oneadmin",
+    "SHELL": "/bin/bash", "LANG": "C.UTF-8",
+}  # fmt: skip
+_WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
+_WATCH_S = 0.1
+_GRACE_S = 0.25
+_HELPER_S = 60
+
+
+class Agent:
+    """The world's owner."""
+
+    def __init__(self, settings: dict[str, Any], control: socket.socket, listener: socket.socket | None) -> None:
+        self.hosts: list[str] = settings["hosts"]
+        self.shared: bool = settings["shared"]
+        self.wide: bool = settings["wide"]
+        self.kept = listener is not None
+        self.oneadmin = nsview.ONEADMIN if self.wide else 0
+        self.selector = selectors.DefaultSelector()
+        self.running: dict[str, Call] = {}
+        self.waiting: dict[int, Callable[[int], None]] = {}
+        self.down: set[str] = set()
+        self.views: dict[str, tuple[int, int]] = {}
+        self.namespaces: dict[str, str] = {}
+        self.userns = -1
+        self.broken = False
+        self.before: tree.Picture = {}
+        self.control: socket.socket | None = control
+        self.buffer = b""
+        self.fds: list[int] = []
+        self.questions: dict[int, Callable[[dict[str, Any]], None]] = {}
+        self.next_question = 0
+        self.gates = nsview.build_root(settings["gates"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
+        self.doors = clients.Doors(self)
+        if not self.wide:
+            self._make_user_namespace()
+        for host in self.hosts:
+            nsview.build_host(host, self.hosts, self.oneadmin, self.shared)
+            self._make_view(host)
+        self.selector.register(control, selectors.EVENT_READ, self._control_ready)
+        if listener is not None:
+            self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        os.set_blocking(reader, False)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(writer)
+        self.selector.register(reader, selectors.EVENT_READ, lambda: self._reap(reader))
+
+    # set-up
+
+    def _make_user_namespace(self) -> None:
+        """Where only one id is mapped, drivers run in a user namespace of their own, in which it is oneadmin and has no right over the world."""
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            sc.unshare(sc.CLONE_NEWUSER)
+            for name, text in (("setgroups", "deny"), ("uid_map", f"{nsview.ONEADMIN} 0 1"), ("gid_map", f"{nsview.ONEADMIN} 0 1")):
+                with open(f"/proc/self/{name}", "w") as file:
+                    file.write(text)
+            os.write(writer, b".")
+            signal.pause()
+        os.read(reader, 1)
+        self.userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
+        self._dismiss(pid, reader, writer)
+
+    def _make_view(self, host: str) -> None:
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                nsview.enter_host(host, self.shared)
+                os.write(writer, b".")
+                signal.pause()
+            except OSError as error:
+                os.write(writer, f"{error.strerror}: {error.filename}".encode())
+            os._exit(1)
+        answer = os.read(reader, 500)
+        if answer != b".":
+            raise nsview.Refused(f"host {host} cannot be made: {answer.decode()}; see `onetck doctor`")
+        self.views[host] = (os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY))
+        self.namespaces[os.readlink(f"/proc/{pid}/ns/mnt")] = host
+        self._dismiss(pid, reader, writer)
+
+    def _dismiss(self, pid: int, *fds: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        for fd in fds:
+            os.close(fd)
+
+    # the loop
+
+    def serve(self) -> None:
+        """Serve until the harness is gone."""
+        watched = time.monotonic()
+        while True:
+            for key, _ in self.selector.select(_WATCH_S / 2 if self.running else 5):
+                key.data()
+            if self.running and time.monotonic() - watched > _WATCH_S:
+                watched = time.monotonic()
+            for call in list(self.running.values()):
+                self._watch(call, watched)
+
+    def _accept(self, listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        if self.control is not None:
+            self.selector.unregister(self.control)
+            self.control.close()
+        self.control, self.buffer = connection, b""
+        self.selector.register(connection, selectors.EVENT_READ, self._control_ready)
+
+    def _control_ready(self) -> None:
+        assert self.control is not None
+        try:
+            data, fds, _, _ = socket.recv_fds(self.control, 1 << 20, 3)
+        except OSError:
+            data, fds = b"", []
+        self.fds += fds
+        if not data:
+            self.selector.unregister(self.control)
+            self.control.close()
+            self.control = None
+            if not self.kept:
+                os._exit(0)  # process 1 ends, and the kernel ends the world
+            return
+        self.buffer += data
+        while len(self.buffer) >= 4:
+            (length,) = struct.unpack(">I", self.buffer[:4])
+            if len(self.buffer) < 4 + length:
+                return
+            message = json.loads(self.buffer[4 : 4 + length])
+            self.buffer = self.buffer[4 + length :]
+            self._message(message)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message to the harness."""
+        if self.control is None:
+            return
+        data = json.dumps(message).encode()
+        with contextlib.suppress(OSError):
+            self.control.sendall(struct.pack(">I", len(data)) + data)
+
+    def _message(self, message: dict[str, Any]) -> None:
+        if message["do"] == "answer":
+            handler = self.questions.pop(message["question"], None)
+            if handler is not None:
+                handler(message)
+            return
+        try:
+            result = getattr(self, f"do_{message['do']}")(message)
+        except OSError as error:
+            result = {"error": f"{error.strerror or error}: {error.filename or ''}"}
+        if result is not None:
+            self.send({"reply": message["id"], **result})
+
+    def ask(self, question: dict[str, Any], handler: Callable[[dict[str, Any]], None]) -> None:
+        """Ask the harness a question that a driver asks; the answer goes to `handler`."""
+        number, self.next_question = self.next_question, self.next_question + 1
+        self.questions[number] = handler
+        self.send({"question": number, **question})
+
+    def _reap(self, reader: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(reader, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            handler = self.waiting.pop(pid, None)
+            if handler is not None:
+                handler(os.waitstatus_to_exitcode(status))
+
+    # starting processes
+
+    def spawn(self, host: str, argv: list[str], fds: tuple[int, int, int], environment: dict[str, str], *, root: bool, limits: dict[str, float], cwd: str, failed: int) -> int:
+        """Start a program on a host. In the child a failure to do so is written to `failed` as stage and errno. Returns the process id."""
+        mount_view, uts_view = self.views[host]
+        pid = os.fork()
+        if pid:
+            return pid
+        stage = b"view"
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            kept = os.dup(failed) if failed in (0, 1, 2) else failed
+            for target, fd in enumerate(fds):
+                os.dup2(fd, target)
+            sc.setns(mount_view)
+            sc.setns(uts_view)
+            self._take_rights(root, limits)
+            stage = b"cwd"
+            os.chdir(cwd)
+            stage = b"exec"
+            os.dup2(kept, 3, inheritable=False)
+            kept = 3
+            os.closerange(4, 256)
+            os.execve(argv[0], argv, environment)
+        except OSError as error:
+            os.write(kept, stage + b" %d" % (error.errno or 0))
+        os._exit(127)
+
+    def _take_rights(self, root: bool, limits: dict[str, float]) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        if limits:
+            resource.setrlimit(resource.RLIMIT_NPROC, (int(limits["processes"]),) * 2)
+            resource.setrlimit(resource.RLIMIT_AS, (int(limits["memory_mb"]) * 4 << 20,) * 2)
+        if root:
+            return
+        if self.wide:
+            os.setgroups([6, nsview.ONEADMIN])
+            os.setresgid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
+            os.setresuid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
+        else:
+            sc.setns(self.userns)
+            os.setresgid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
+            os.setresuid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
+        sc.no_new_privileges()
+
+    def do_run(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Start a call; the reply follows when it has ended."""
+        call = Call(message["id"], message["call"] or f"#{message['id']}", message["host"], message["limits"], message["faults"])
+        if self.broken:
+            return {"ended_by": "world_lost"}
+        environment = {**_ENVIRONMENT, **message["env"], "ONETCK_CALL": call.id}
+        stdin = self._input(base64.b64decode(message["stdin"]))
+        out, err, failed = os.pipe(), os.pipe(), os.pipe()
+        pid = self.spawn(call.host, message["argv"], (stdin, out[1], err[1]), environment, root=message["root"], limits=call.limits, cwd="/var/lib/one", failed=failed[1])
+        for fd in (stdin, out[1], err[1], failed[1]):
+            os.close(fd)
+        call.leader = pid
+        call.sessions.add(pid)
+        self.running[call.id] = call
+        why = os.read(failed[0], 64)  # ends at exec
+        os.close(failed[0])
+        if why:
+            call.ended_by = _exec_failure(why, message["argv"][0], self)
+        for name, fd in (("stdout", out[0]), ("stderr", err[0])):
+            os.set_blocking(fd, False)
+            call.open_streams[name] = fd
+            self.selector.register(fd, selectors.EVENT_READ, partial(self._output, call, name, fd))
+        self.waiting[pid] = lambda status: self._leader_ended(call, status)
+        return None
+
+    def _input(self, data: bytes) -> int:
+        """Return a pipe that yields `data`; a child feeds it if it does not fit at once."""
+        reader, writer = os.pipe()
+        if len(data) <= 65536:
+            os.write(writer, data) if data else None
+        else:
+            pid = os.fork()
+            if pid == 0:
+                with contextlib.suppress(OSError):
+                    os.close(reader)
+                    view = memoryview(data)
+                    while view:
+                        view = view[os.write(writer, view) :]
+                os._exit(0)
+            self.waiting[pid] = lambda status: None
+        os.close(writer)
+        return reader
+
+    # a call under way
+
+    def _alone(self) -> bool:
+        return len(self.running) == 1 and not self.kept
+
+    def _output(self, call: Call, name: str, fd: int) -> None:
+        try:
+            data = os.read(fd, 1 << 16)
+        except BlockingIOError:
+            return
+        if data and call.take(name, data):
+            self._end(call, "output")
+        if not data:
+            self._close_stream(call, name, fd)
+            self._maybe_finish(call)
+
+    def _leader_ended(self, call: Call, status: int) -> None:
+        call.status = status
+        call.ended_ns = time.monotonic_ns()
+        self._maybe_finish(call)
+
+    def _maybe_finish(self, call: Call) -> None:
+        """Finish a call whose script has ended, once its processes are gone or have had their grace."""
+        if call.status is None or call.id not in self.running:
+            return
+        left = [pid for pid in calls.members(call, self._alone()) if pid != call.leader]
+        late = time.monotonic_ns() - call.ended_ns > _GRACE_S * 1e9
+        if (left or call.open_streams) and not late:
+            return
+        if left and not call.ended_by:
+            call.leftovers = [line for line in (calls.command_line(pid) for pid in left[:20]) if line]
+        if left:
+            self._kill(call)
+        for name, fd in list(call.open_streams.items()):
+            with contextlib.suppress(OSError):
+                while data := os.read(fd, 1 << 16):
+                    call.take(name, data)
+            self._close_stream(call, name, fd)
+        del self.running[call.id]
+        self._reply(call)
+
+    def _close_stream(self, call: Call, name: str, fd: int) -> None:
+        self.selector.unregister(fd)
+        os.close(fd)
+        del call.open_streams[name]
+
+    def _kill(self, call: Call) -> None:
+        if not calls.kill(call, self._alone()):
+            self.broken = True
+
+    def _end(self, call: Call, why: str) -> None:
+        if not call.ended_by:
+            call.ended_by = why
+            self._kill(call)
+
+    def _watch(self, call: Call, now: float) -> None:
+        if call.status is not None:
+            self._maybe_finish(call)
+            return
+        elapsed = (time.monotonic_ns() - call.began_ns) / 1e9
+        if call.killed_at and time.monotonic() > call.killed_at:
+            call.killed_at = 0.0
+            self._kill(call)
+        elif elapsed > call.limits["time_s"] and not call.ended_by:
+            call.ended_by = "timeout"
+            call.killed_at = time.monotonic() + 1
+            with contextlib.suppress(OSError):
+                os.killpg(call.leader, signal.SIGTERM)
+        elif elapsed > _WATCH_S and not call.ended_by:
+            count, resident = calls.usage(call, self._alone())
+            if count >= call.limits["processes"] - 4:
+                self._end(call, "processes")
+            elif resident > call.limits["memory_mb"]:
+                self._end(call, "memory")
+
+    def _reply(self, call: Call) -> None:
+        status = call.status or 0
+        ended_by = call.ended_by or ("signal" if status < 0 else "exit")
+        self.send(
+            {
+                "reply": call.request, "ended_by": ended_by, "status": max(status, 0), "signal": max(-status, 0),
+                "stdout": base64.b64encode(call.streams["stdout"]).decode(), "stderr": base64.b64encode(call.streams["stderr"]).decode(),
+                "stdout_seen": call.seen["stdout"], "stderr_seen": call.seen["stderr"], "duration_ns": call.ended_ns - call.began_ns,
+                "commands": call.commands, "datagrams": [base64.b64encode(one).decode() for one in call.datagrams], "leftovers": call.leftovers,
+                "broken": self.broken,
+            }
+        )  # fmt: skip
+
+    # files, disks, hosts: short work in a child inside the host's view
+
+    def within(self, host: str, work: Callable[[], dict[str, Any]], *, root: bool = False) -> dict[str, Any]:
+        """Do something in a host's view with the driver's rights (or as world-root) and return its result."""
+        reader, writer = os.pipe()
+        mount_view, uts_view = self.views[host]
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                signal.alarm(_HELPER_S)
+                sc.setns(mount_view)
+                sc.setns(uts_view)
+                self._take_rights(root, {})
+                os.chdir("/")
+                result = work()
+            except OSError as error:
+                result = {"error": f"{error.strerror}: {error.filename}"}
+            except (tarfile.TarError, ValueError) as error:
+                result = {"error": str(error)}
+            data = memoryview(json.dumps(result).encode())
+            while data:
+                data = data[os.write(writer, data) :]
+            os._exit(0)
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            text = pipe.read()
+        self._wait_for(pid)
+        answer: dict[str, Any] = json.loads(text) if text else {"error": "did not end in time"}
+        return answer
+
+    def _wait_for(self, pid: int) -> None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+    def do_put(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Write a file."""
+        path, data = message["path"], base64.b64decode(message["data"])
+
+        def work() -> dict[str, Any]:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, message["mode"])
+            with open(fd, "wb") as file:
+                file.write(data)
+            os.chmod(path, message["mode"])
+            return {}
+
+        return self.within(message["host"], work, root=not path.startswith(("/var/lib/one", "/var/tmp", "/tmp", "/etc/one")))
+
+    def do_mkdir(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Make a directory."""
+        return self.within(message["host"], lambda: os.makedirs(message["path"], exist_ok=True) or {})
+
+    def do_unpack(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Unpack a tar with the modes that it says."""
+        data = base64.b64decode(message["data"])
+
+        def work() -> dict[str, Any]:
+            os.umask(0)
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                for member in archive:
+                    if member.name.startswith("/") or ".." in member.name.split("/"):
+                        return {"error": f"{member.name}: outside the tree"}
+                    target = f"{message['path']}/{member.name}"
+                    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+                    if member.issym():
+                        os.symlink(member.linkname, target)
+                    elif member.isfile():
+                        content = archive.extractfile(member)
+                        assert content is not None
+                        with open(target, "wb") as file:
+                            file.write(content.read())
+                        os.chmod(target, member.mode)
+            return {}
+
+        return self.within(message["host"], work)
+
+    def do_exists(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Tell whether a path is there."""
+        return self.within(message["host"], lambda: {"value": os.path.lexists(message["path"])})
+
+    def do_capacity(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return total and free MiB."""
+
+        def work() -> dict[str, Any]:
+            seen = os.statvfs(message["path"])
+            return {"total": seen.f_blocks * seen.f_frsize >> 20, "free": seen.f_bavail * seen.f_frsize >> 20}
+
+        return self.within(message["host"], work)
+
+    def do_make_disk(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Make a disk."""
+        return self.within(message["host"], lambda: {"failed": disk.make(message["path"], message["format"], message["size"], message["patches"])})
+
+    def do_read_disk(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Read a disk's digests."""
+        return self.within(message["host"], lambda: disk.read(message["path"], message["format"]))
+
+    def do_peek(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return bytes of a disk."""
+
+        def work() -> dict[str, Any]:
+            data = disk.peek(message["path"], message["format"], message["offset"], message["length"])
+            return {"data": base64.b64encode(data).decode()}
+
+        return self.within(message["host"], work)
+
+    def do_write_disk(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Let the guest write."""
+        return self.within(message["host"], lambda: {"failed": disk.write(message["path"], message["format"], message["patches"])})
+
+    def do_host(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Take a host down or up."""
+        (self.down.discard if message["up"] else self.down.add)(message["host"])
+        return {}
+
+    def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Take a picture, and return how it differs from the last one if that is asked."""
+        after: tree.Picture = {}
+        shared = frozenset({"/var/lib/one/datastores"}) if self.shared else frozenset()
+        for host in self.hosts:
+            for root in _WATCHED:
+                tree.take(after, host, f"/hosts/{host}{root}", root, shared)
+        if self.shared:
+            tree.take(after, self.hosts[0], "/shared/datastores", "/var/lib/one/datastores", frozenset())
+        before, self.before = self.before, after
+        return {"changes": tree.differences(before, after) if message["compare"] else []}
+
+    def do_shell(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Start a shell on the three descriptors that came with the message; the reply follows when it ends."""
+        fds, self.fds = self.fds[:3], []
+        failed = os.open("/dev/null", os.O_WRONLY)
+        environment = {**_ENVIRONMENT, "TERM": message["term"], "PS1": f"oneadmin@{message['host']}:\\w$ "}
+        pid = self.spawn(message["host"], ["/bin/bash", "--norc", "-i"], (fds[0], fds[1], fds[2]), environment, root=False, limits={}, cwd="/var/lib/one", failed=failed)
+        for fd in (*fds, failed):
+            os.close(fd)
+        self.waiting[pid] = lambda status: self.send({"reply": message["id"], "status": status})
+        return None
+
+    def do_close(self, message: dict[str, Any]) -> dict[str, Any]:
+        """End the world."""
+        self.send({"reply": message["id"]})
+        os._exit(0)
+
+
+def _exec_failure(why: bytes, path: str, agent: Agent) -> str:
+    stage, _, number = why.decode().partition(" ")
+    if stage != "exec":
+        return "world_lost"
+    if int(number) == errno.EACCES:
+        return "not_executable"
+    if int(number) == errno.ENOENT and not agent.within(agent.hosts[0], lambda: {"value": os.path.exists(path)})["value"]:
+        return "missing"
+    return "bad_interpreter"
+
+
+def main(control_fd: int) -> None:
+    """Become the agent: read the settings from the control connection, make the world, serve it."""
+    control = socket.socket(fileno=control_fd)
+    (length,) = struct.unpack(">I", control.recv(4, socket.MSG_WAITALL))
+    settings = json.loads(control.recv(length, socket.MSG_WAITALL))
+    listener = None
+    if settings["socket"]:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(settings["socket"])
+        listener.listen(4)
+    try:
+        nsview.enter_namespaces(settings["wide"])
+        child = os.fork()
+        if child:
+            _report(control, {"pid": child})
+            control.close()
+            os.waitpid(child, 0)
+            os._exit(0)
+        nsview.loopback_up()
+        agent = Agent(settings, control, listener)
+    except nsview.Refused as error:
+        _report(control, {"refused": str(error)})
+        os._exit(1)
+    except OSError as error:
+        _report(control, {"refused": f"{error.filename or 'set-up'}: {error.strerror}; see `onetck doctor`"})
+        os._exit(1)
+    agent.send({"ready": True, "gates": agent.gates})
+    agent.serve()
+
+
+def _report(control: socket.socket, message: dict[str, Any]) -> None:
+    data = json.dumps(message).encode()
+    control.sendall(struct.pack(">I", len(data)) + data)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,130 @@
+"""A call under way inside the agent: its processes, its bounds, what it printed. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+
+_PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+_PASSES = 20
+
+
+@dataclass
+class Call:
+    """One run command. `sessions` are the sessions that belong to it: the script's own and those of its ssh commands."""
+
+    request: int
+    id: str
+    host: str
+    limits: dict[str, float]
+    faults: list[dict[str, object]]
+    leader: int = 0
+    sessions: set[int] = field(default_factory=set)
+    began_ns: int = field(default_factory=time.monotonic_ns)
+    streams: dict[str, bytearray] = field(default_factory=lambda: {"stdout": bytearray(), "stderr": bytearray()})
+    seen: dict[str, int] = field(default_factory=lambda: {"stdout": 0, "stderr": 0})
+    open_streams: dict[str, int] = field(default_factory=dict)
+    commands: list[dict[str, object]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    datagrams: list[bytes] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    ended_by: str = ""
+    status: int | None = None
+    ended_ns: int = 0
+    killed_at: float = 0.0
+
+    def take(self, stream: str, data: bytes) -> bool:
+        """Keep output up to the limit. Returns whether the limit is passed."""
+        self.seen[stream] += len(data)
+        room = int(self.limits["output_bytes"]) - len(self.streams[stream])
+        if room > 0:
+            self.streams[stream] += data[:room]
+        return self.seen[stream] > self.limits["output_bytes"]
+
+
+def processes() -> list[int]:
+    """Return the ids of all processes of the world but the agent."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]
+
+
+def _stat(pid: int) -> list[str]:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _environment_id(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            for entry in file.read().split(b"\0"):
+                if entry.startswith(b"ONETCK_CALL="):
+                    return entry[12:].decode(errors="replace")
+    except OSError:
+        pass
+    return ""
+
+
+def members(call: Call, alone: bool) -> list[int]:
+    """Return the living processes of a call; `alone` = no other call is under way, so that every process is its."""
+    found = []
+    for pid in processes():
+        row = _stat(pid)
+        if not row or row[0] in "ZX":
+            continue
+        if alone or int(row[3]) in call.sessions or _environment_id(pid) == call.id:
+            found.append(pid)
+    return found
+
+
+def owner(pid: int, running: dict[str, Call]) -> Call | None:
+    """Return the call that a process belongs to: by its session, those above it, or its environment."""
+    at, steps = pid, 0
+    while at > 1 and steps < 64:
+        row = _stat(at)
+        if not row:
+            break
+        for call in running.values():
+            if int(row[3]) in call.sessions:
+                return call
+        at, steps = int(row[1]), steps + 1
+    return running.get(_environment_id(pid)) or (next(iter(running.values())) if len(running) == 1 else None)
+
+
+def usage(call: Call, alone: bool) -> tuple[int, float]:
+    """Return how many processes a call has and how many MiB are resident in them."""
+    count, resident = 0, 0.0
+    for pid in members(call, alone):
+        count += 1
+        with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm") as file:
+            words = file.read().split()
+            resident += (int(words[1]) - int(words[2])) * _PAGE_MB
+    return count, resident
+
+
+def kill(call: Call, alone: bool) -> bool:
+    """Kill every process of a call. Returns False if that took killing everything in the world."""
+    for _ in range(_PASSES):
+        pids = members(call, alone)
+        if not pids:
+            return True
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+    with contextlib.suppress(OSError):
+        os.kill(-1, signal.SIGKILL)  # atomic against fork: process 1 itself is spared
+    return False
+
+
+def command_line(pid: int) -> str:
+    """Return the command line of a process."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(300).replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""

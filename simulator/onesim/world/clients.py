@@ -1,0 +1,276 @@
+"""The agent's doors inside a world: gates and stubs (TCP 7411), XML-RPC (TCP 2633), datagrams (UDP 4124). Standard library only."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import selectors
+import socket
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from onesim.world import calls
+from onesim.world import syscalls as sc
+
+if TYPE_CHECKING:
+    from onesim.world.agent import Agent
+    from onesim.world.calls import Call
+
+GATE_PORT, RPC_PORT, DATAGRAM_PORT = 7411, 2633, 4124
+_REQUEST_MAX = 16 << 20
+_WITH_ARGUMENT = "BbcDEeFIiJLlmOopQRSWw"
+_LOGIN = {"HOME": "/var/lib/one", "USER": "oneadmin", "LOGNAME": "oneadmin", "SHELL": "/bin/bash", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/games", "LANG": "C.UTF-8"}
+_SUDO_WITH_ARGUMENT = frozenset({"-u", "-g", "-p", "-h", "-C", "-U", "-r", "-t", "-D", "-R", "-T"})
+
+
+def ssh_words(words: list[str]) -> tuple[str, bool, bool, list[str]]:
+    """Read the arguments of an OpenSSH client: host, whether stdin is closed (-n), whether a subsystem is asked (-s), the command.
+
+    Options may follow the host.
+    """
+    host, quiet, subsystem = "", False, False
+    at = 0
+    while at < len(words):
+        word = words[at]
+        if word == "--" or not word.startswith("-") or word == "-":
+            if word == "--":
+                at += 1
+            if host or at >= len(words):
+                break
+            host = words[at].rpartition("@")[2]
+            at += 1
+            if word == "--":
+                break
+            continue
+        for place, letter in enumerate(word[1:], 1):
+            quiet, subsystem = quiet or letter == "n", subsystem or letter == "s"
+            if letter in _WITH_ARGUMENT:
+                at += 0 if word[place + 1 :] else 1
+                break
+        at += 1
+    return host, quiet, subsystem, words[at:]
+
+
+class Doors:
+    """Listens inside the world and serves the processes that come."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        for port, handler in ((GATE_PORT, self._gate), (RPC_PORT, self._rpc)):
+            listener = socket.socket()
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            listener.listen(256)
+            agent.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, handler))
+        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.datagrams.bind(("127.0.0.1", DATAGRAM_PORT))
+        agent.selector.register(self.datagrams, selectors.EVENT_READ, self._datagram)
+
+    def _accept(self, listener: socket.socket, handler: Any) -> None:
+        connection, _ = listener.accept()
+        connection.setblocking(False)
+        self.agent.selector.register(connection, selectors.EVENT_READ, partial(self._ready, connection, bytearray(), handler))
+
+    def _ready(self, connection: socket.socket, buffer: bytearray, handler: Any) -> None:
+        try:
+            data = connection.recv(1 << 16)
+        except OSError:
+            data = b""
+        buffer += data
+        if not data or len(buffer) > _REQUEST_MAX:
+            self._leave(connection)
+        elif handler(connection, buffer):
+            self.agent.selector.unregister(connection)
+
+    def _leave(self, connection: socket.socket) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self.agent.selector.unregister(connection)
+        connection.close()
+
+    def _datagram(self) -> None:
+        payload = self.datagrams.recv(65535)
+        for call in self.agent.running.values():
+            call.datagrams.append(payload)
+
+    def _answer(self, connection: socket.socket, text: str) -> None:
+        connection.setblocking(True)
+        with contextlib.suppress(OSError):
+            connection.sendall(text.encode() + b"\n")
+        connection.close()
+
+    # gates
+
+    def _gate(self, connection: socket.socket, buffer: bytearray) -> bool:
+        if b"\n" not in buffer:
+            return False
+        pid_text, _, name = buffer.decode(errors="replace").strip().partition(" ")
+        pid = int(pid_text) if pid_text.isdigit() else 0
+        words = _arguments(pid)
+        host = self._host_of(pid)
+        call = calls.owner(pid, self.agent.running)
+        act, argument = self._record(call, name, words, host)
+        if act == "hang":
+            return True  # the reply never comes; the connection stays open with the process
+        if act == "slow":
+            time.sleep(min(int(argument or 0), 5000) / 1000)
+        if act == "die" and call is not None:
+            with contextlib.suppress(OSError):
+                os.kill(call.leader, 9 if argument == "KILL" else 15)
+            self._answer(connection, "exit 143")
+        elif act == "fail":
+            status, _, text = argument.partition(" ")
+            self._answer(connection, f"fail {status or 1} {text or name + ': failed by the harness'}")
+        elif name == "ssh":
+            self._ssh(connection, pid, words, call)
+        elif name == "sudo":
+            self._sudo(connection, pid, words, host, call)
+        elif name.startswith("one"):
+            self._question(connection, pid, [name, *words], call)
+        else:
+            folder = next(one for one in ("bin", "sbin") if os.path.exists(f"/machine/usr/{one}/{name}"))
+            real = f"/run/onetck/usr/{folder}/{name}"
+            self._answer(connection, f"cut {real} {argument}" if act == "cut" else f"run {real}")
+        return True
+
+    def _record(self, call: Call | None, name: str, words: list[str], host: str) -> tuple[str, str]:
+        """Note that a command passed a gate, and return what is to be done to it."""
+        if call is None:
+            return "", ""
+        call.counts[name] = call.counts.get(name, 0) + 1
+        act = argument = ""
+        for fault in call.faults:
+            if fault["command"] == name and fault["ordinal"] == call.counts[name]:
+                act, argument = str(fault["act"]), str(fault["arg"])
+        if len(call.commands) < 1000:
+            row = {"name": name, "argv": [word[:2000] for word in words[:200]], "host": host, "at_ns": time.monotonic_ns() - call.began_ns, "fault": act}
+            call.commands.append(row)
+        return act, argument
+
+    def _host_of(self, pid: int) -> str:
+        with contextlib.suppress(OSError):
+            return self.agent.namespaces.get(os.readlink(f"/proc/{pid}/ns/mnt"), "")
+        return ""
+
+    def _borrow(self, pid: int) -> tuple[int, int, int] | None:
+        fds: list[int] = []
+        for number in range(3):
+            try:
+                fds.append(sc.borrow_fd(pid, number))
+            except OSError:
+                fds.append(os.open("/dev/null", os.O_RDWR))
+        return fds[0], fds[1], fds[2]
+
+    def _attach(
+        self, connection: socket.socket, pid: int, host: str, argv: list[str], environment: dict[str, str], call: Call | None, *, root: bool, quiet: bool = False
+    ) -> None:
+        """Run a program with the client's own descriptors; the client is answered with its exit status."""
+        fds = self._borrow(pid)
+        if fds is None:
+            self._answer(connection, "exit 255")
+            return
+        if quiet:
+            os.close(fds[0])
+            fds = (os.open("/dev/null", os.O_RDONLY), fds[1], fds[2])
+        if call is not None:
+            environment = {**environment, "ONETCK_CALL": call.id}
+        failed_reader, failed = os.pipe()
+        limits = call.limits if call is not None else {}
+        child = self.agent.spawn(host, argv, fds, environment, root=root, limits=limits, cwd="/" if root else "/var/lib/one", failed=failed)
+        for fd in (*fds, failed, failed_reader):
+            os.close(fd)
+        if call is not None:
+            call.sessions.add(child)
+        connection.setblocking(True)
+        self.agent.waiting[child] = lambda status: self._answer(connection, f"exit {255 if status < 0 else status}")
+
+    def _ssh(self, connection: socket.socket, pid: int, words: list[str], call: Call | None) -> None:
+        host, quiet, subsystem, command = ssh_words(words)
+        if host not in self.agent.hosts:
+            self._answer(connection, f"fail 255 ssh: Could not resolve hostname {host}: Name or service not known")
+            return
+        if host in self.agent.down:
+            self._answer(connection, f"fail 255 ssh: connect to host {host} port 22: No route to host")
+            return
+        if subsystem and command == ["sftp"]:
+            argv = ["/usr/lib/openssh/sftp-server"]
+        elif command:
+            argv = ["/bin/bash", "-c", " ".join(command)]
+        else:
+            argv = ["/bin/bash", "-s"]
+        environment = {**_LOGIN, "SSH_CONNECTION": "127.0.0.1 50000 127.0.0.1 22"}
+        self._attach(connection, pid, host, argv, environment, call, root=False, quiet=quiet)
+
+    def _sudo(self, connection: socket.socket, pid: int, words: list[str], host: str, call: Call | None) -> None:
+        at, environment = 0, {**_LOGIN, "HOME": "/root", "USER": "root", "LOGNAME": "root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SUDO_USER": "oneadmin"}
+        while at < len(words) and (words[at].startswith("-") or "=" in words[at]):
+            if words[at] in ("-l", "-v", "-k"):
+                self._answer(connection, "exit 0")
+                return
+            if "=" in words[at] and not words[at].startswith("-"):
+                name, _, value = words[at].partition("=")
+                environment[name] = value
+            at += 2 if words[at] in _SUDO_WITH_ARGUMENT else 1
+        command = words[at:]
+        if not command or host not in self.agent.hosts:
+            self._answer(connection, "fail 1 sudo: no command given")
+            return
+        argv = [command[0], *command[1:]] if command[0].startswith("/") else ["/usr/bin/env", *command]
+        self._attach(connection, pid, host, argv, environment, call, root=True)
+
+    def _question(self, connection: socket.socket, pid: int, argv: list[str], call: Call | None) -> None:
+        fds = self._borrow(pid)
+
+        def answered(message: dict[str, Any]) -> None:
+            child = os.fork()
+            if child == 0:
+                if fds is not None:
+                    for fd, text in ((fds[1], message["stdout"]), (fds[2], message["stderr"])):
+                        data = memoryview(base64.b64decode(text))
+                        with contextlib.suppress(OSError):
+                            while data:
+                                data = data[os.write(fd, data) :]
+                os._exit(0)
+            for fd in fds or ():
+                os.close(fd)
+            self.agent.waiting[child] = lambda status: self._answer(connection, f"exit {message['status']}")
+
+        self.agent.ask({"kind": "command", "argv": argv, "call": call.id if call else ""}, answered)
+
+    # XML-RPC
+
+    def _rpc(self, connection: socket.socket, buffer: bytearray) -> bool:
+        head, separator, body = bytes(buffer).partition(b"\r\n\r\n")
+        if not separator:
+            return False
+        length = 0
+        for line in head.split(b"\r\n")[1:]:
+            name, _, value = line.partition(b":")
+            if name.strip().lower() == b"content-length" and value.strip().isdigit():
+                length = int(value)
+            if name.strip().lower() == b"expect":
+                with contextlib.suppress(OSError):
+                    connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if len(body) < length:
+            return False
+
+        def answered(message: dict[str, Any]) -> None:
+            data = base64.b64decode(message["stdout"])
+            connection.setblocking(True)
+            with contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
+            connection.close()
+
+        call = next(iter(self.agent.running.values()), None)
+        self.agent.ask({"kind": "xmlrpc", "body": base64.b64encode(body).decode(), "argv": [], "call": call.id if call else ""}, answered)
+        return True
+
+
+def _arguments(pid: int) -> list[str]:
+    """Return the arguments that a stub was given: those after bash, its option and the script's path."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return [word.decode(errors="replace") for word in file.read().split(b"\0")[3:-1]]
+    except OSError:
+        return []

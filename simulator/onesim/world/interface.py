@@ -1,0 +1,179 @@
+"""What a world offers to the rest of the harness, whatever its backend. Plain data and one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+#: Commands that can be gated, in the order in which reports list them. ssh, sudo and the one* commands always are.
+GATEABLE = (
+    "scp", "rsync", "qemu-img", "qemu-nbd", "virsh", "rbd", "cp", "mv", "ln", "rm", "mkdir", "dd", "tar", "mkswap", "mkfs", "mkfs.ext4", "mkfs.xfs",
+    "genisoimage", "xorriso", "mkisofs", "truncate", "touch", "chmod", "sha256sum", "md5sum", "df", "du", "stat",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of one call: seconds of real time, bytes of stdout and of stderr, processes at once, MiB of resident memory of all of them."""
+
+    time_s: float = 60.0
+    output_bytes: int = 1 << 20
+    processes: int = 256
+    memory_mb: int = 1024
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault at a gate: the `ordinal`-th time (from 1) that `command` is run in the call.
+
+    `act` is fail (`arg`: exit status and message), cut (`arg`: KiB that may be written to a file), slow (`arg`: milliseconds), hang, or die (the script itself
+    is killed; `arg`: TERM or KILL).
+    """
+
+    command: str
+    ordinal: int
+    act: str
+    arg: str = ""
+
+
+@dataclass(frozen=True)
+class GateCommand:
+    """A command that passed a gate; `at_ns` since the call began; `fault` what was done to it."""
+
+    name: str
+    argv: tuple[str, ...]
+    host: str
+    at_ns: int
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was seen of one command. `ended_by` is exit, signal, timeout, output, processes, memory, missing, not_executable, bad_interpreter or world_lost.
+
+    `*_seen` count the bytes printed, of which at most the limit is kept. `leftovers` are command lines still alive when the leader had ended.
+    """
+
+    ended_by: str
+    status: int = 0
+    signal: int = 0
+    stdout: bytes = b""
+    stderr: bytes = b""
+    stdout_seen: int = 0
+    stderr_seen: int = 0
+    duration_ns: int = 0
+    commands: tuple[GateCommand, ...] = ()
+    datagrams: tuple[bytes, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A driver asks oned: a command line, or the body of an XML-RPC request (kind xmlrpc)."""
+
+    kind: str
+    argv: tuple[str, ...] = ()
+    body: bytes = b""
+
+
+class Reply(Protocol):
+    """The answer to a question."""
+
+    @property
+    def stdout(self) -> bytes: ...
+    @property
+    def stderr(self) -> bytes: ...
+    @property
+    def status(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between two pictures of the watched trees. Directories are compared by mode and owner alone."""
+
+    host: str
+    path: str
+    change: str
+    kind: str
+    fields: tuple[str, ...]
+    size: int
+    target: str
+
+
+@dataclass(frozen=True)
+class DiskContent:
+    """What a disk holds: digests of its 64 KiB blocks, or the problem (missing, unreadable, format)."""
+
+    virtual_size: int = -1
+    blocks: tuple[str, ...] = ()
+    problem: str = ""
+    detail: str = ""
+
+
+class Patch(Protocol):
+    """One byte repeated over a stretch of a disk."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def byte(self) -> int: ...
+
+
+class World(Protocol):
+    """The hosts of one case. Paths are those inside the host's view; everything runs with the driver's rights unless said otherwise."""
+
+    broken: bool
+
+    def run(
+        self, host: str, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, limits: Limits | None = None, call_id: str = "",
+        faults: Sequence[Fault] = (),
+    ) -> Run:
+        """Run a command as oneadmin in /var/lib/one."""
+
+    def must_run(self, host: str, argv: Sequence[str]) -> None:
+        """Run a command of the harness or the vendor's set-up. Raises HarnessError if it fails."""
+
+    def picture(self) -> None:
+        """Take a picture of the watched trees."""
+
+    def changes(self) -> list[Change]:
+        """Return what changed since the last picture, and take a new one."""
+
+    def put(self, host: str, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write a file as oneadmin, with the directories above it (as world-root outside oneadmin's reach)."""
+
+    def mkdir(self, host: str, path: str) -> None:
+        """Make a directory and those above it."""
+
+    def unpack(self, host: str, path: str, archive: bytes) -> None:
+        """Unpack a tar below `path`, owned by oneadmin."""
+
+    def exists(self, host: str, path: str) -> bool:
+        """Tell whether there is something at `path` (a dangling link counts)."""
+
+    def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
+        """Return total and free MiB of the file system that `path` is on."""
+
+    def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
+        """Make a disk of `size` bytes. Raises HarnessError if that fails."""
+
+    def read_disk(self, host: str, path: str, format: str) -> DiskContent:
+        """Read a disk through the host's view."""
+
+    def peek(self, host: str, path: str, format: str, offset: int, length: int) -> bytes:
+        """Return bytes of a disk; fewer at its end or if it cannot be read."""
+
+    def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch]) -> str:
+        """The guest writes. Returns why it could not, empty if it could."""
+
+    def host_down(self, host: str) -> None:
+        """From now on the host cannot be reached by ssh."""
+
+    def host_up(self, host: str) -> None:
+        """The host can be reached again."""
+
+    def close(self) -> None:
+        """End every process and remove the world."""

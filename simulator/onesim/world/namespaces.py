@@ -1,0 +1,285 @@
+"""The namespaces backend, harness side: starts the agent, speaks with it. Linux only; needs no rights and no set-up."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from onesim.errors import HarnessError
+from onesim.world.interface import Change, DiskContent, Fault, GateCommand, Limits, Patch, Question, Reply, Run
+
+HOSTS = ("frontend", "host01", "host02")
+_START_S = 20.0
+_ROOT = Path(__file__).parents[2]
+_PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from onesim.world.agent import main; main(int(sys.argv[2]))"
+
+
+def wide() -> bool:
+    """Whether a range of user ids can be mapped: real root of the machine, with the ids at hand."""
+    if os.geteuid() != 0:
+        return False
+    rows = [[int(word) for word in line.split()] for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return any(start <= 0x6F6E0000 and start + count >= 0x6F6E0000 + 65536 for start, _, count in rows)
+
+
+def obtainable() -> dict[str, str]:
+    """Return what this backend isolates on this machine, for the record."""
+    return {
+        "backend": "namespaces",
+        "users": "a range of ids of its own" if wide() else "one id, and a user namespace for the driver",
+        "network": "loopback only",
+        "limits": "rlimits and the agent's watch",
+    }
+
+
+class NamespaceWorld:
+    """A world of namespaces. Requests may come from one thread at a time; questions are answered in the thread that waits."""
+
+    def __init__(self, control: socket.socket, process: subprocess.Popen[bytes] | None, on_question: Callable[[Question], Reply]) -> None:
+        self.broken = False
+        self.gates: tuple[str, ...] = ()
+        self.pid = 0
+        self._control = control
+        self._process = process
+        self._on_question = on_question
+        self._buffer = b""
+        self._next = 0
+        self._lock = threading.RLock()
+
+    @classmethod
+    def start(
+        cls, *, shared: bool = True, gates: Sequence[str] = (), hosts: Sequence[str] = HOSTS, disk_mb: int = 1024, keep: Path | None = None,
+        on_question: Callable[[Question], Reply],
+    ) -> NamespaceWorld:
+        """Start a world. With `keep` it survives this process and can be attached to at that socket.
+
+        Raises HarnessError with the remedy if the machine refuses.
+        """
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno())]
+        if not os.access(sys.executable, os.X_OK):
+            command[0] = "/usr/bin/python3"
+        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, cwd="/", umask=0o022)
+        theirs.close()
+        world = cls(ours, process, on_question)
+        script = (Path(__file__).parent / "skel" / "gate").read_bytes()
+        ours.settimeout(_START_S)
+        world._send(
+            {
+                "hosts": list(hosts), "shared": shared, "wide": wide(), "gates": list(gates), "gate_script": base64.b64encode(script).decode(),
+                "disk_mb": disk_mb, "socket": str(keep) if keep else "",
+            }
+        )  # fmt: skip
+        while True:
+            message = world._receive()
+            if "refused" in message:
+                process.wait()
+                raise HarnessError(f"a world of namespaces cannot be made: {message['refused']}")
+            if "pid" in message:
+                world.pid = message["pid"]
+            if "ready" in message:
+                world.gates = tuple(message["gates"])
+                break
+        ours.settimeout(None)
+        return world
+
+    @classmethod
+    def attach(cls, path: Path, on_question: Callable[[Question], Reply]) -> NamespaceWorld:
+        """Attach to a kept world. Raises HarnessError if it is not there."""
+        control = socket.socket(socket.AF_UNIX)
+        try:
+            control.connect(str(path))
+        except OSError as error:
+            raise HarnessError(f"{path}: no kept world answers there ({error.strerror})") from None
+        return cls(control, None, on_question)
+
+    def __enter__(self) -> NamespaceWorld:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # messages
+
+    def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+        data = json.dumps(message).encode()
+        frame = struct.pack(">I", len(data)) + data
+        try:
+            if fds:
+                socket.send_fds(self._control, [frame], list(fds))
+            else:
+                self._control.sendall(frame)
+        except OSError:
+            raise HarnessError("the world is gone: its agent does not answer") from None
+
+    def _receive(self) -> dict[str, Any]:
+        while True:
+            if len(self._buffer) >= 4:
+                (length,) = struct.unpack(">I", self._buffer[:4])
+                if len(self._buffer) >= 4 + length:
+                    message: dict[str, Any] = json.loads(self._buffer[4 : 4 + length])
+                    self._buffer = self._buffer[4 + length :]
+                    return message
+            try:
+                data = self._control.recv(1 << 20)
+            except TimeoutError:
+                raise HarnessError(f"the world did not come up within {_START_S:g} s") from None
+            except OSError:
+                data = b""
+            if not data:
+                raise HarnessError("the world is gone: its agent has ended")
+            self._buffer += data
+
+    def _request(self, do: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
+        with self._lock:
+            number, self._next = self._next, self._next + 1
+            self._send({"do": do, "id": number, **arguments}, fds)
+            while True:
+                message = self._receive()
+                if "question" in message:
+                    self._answer(message)
+                elif message.get("reply") == number:
+                    return message
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        body = base64.b64decode(message.get("body", ""))
+        reply = self._on_question(Question(message["kind"], tuple(message["argv"]), body))
+        self._send(
+            {
+                "do": "answer", "question": message["question"], "status": reply.status,
+                "stdout": base64.b64encode(reply.stdout).decode(), "stderr": base64.b64encode(reply.stderr).decode(),
+            }
+        )  # fmt: skip
+
+    def _must(self, do: str, **arguments: Any) -> dict[str, Any]:
+        answer = self._request(do, **arguments)
+        problem = answer.get("error") or answer.get("failed")
+        if problem:
+            raise HarnessError(f"{do} {arguments.get('host', '')}:{arguments.get('path', '')}: {problem}")
+        return answer
+
+    # the interface
+
+    def run(
+        self, host: str, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, limits: Limits | None = None, call_id: str = "",
+        faults: Sequence[Fault] = (), root: bool = False,
+    ) -> Run:
+        """Run a command; see `World.run`. `root` runs it as the world's own root."""
+        bounds = limits or Limits()
+        answer = self._request(
+            "run", host=host, argv=list(argv), stdin=base64.b64encode(stdin).decode(), env=dict(env or {}), root=root, call=call_id,
+            limits={"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
+            faults=[{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg} for one in faults],
+        )  # fmt: skip
+        if "stdout" not in answer:
+            self.broken = True
+            return Run("world_lost")
+        self.broken = self.broken or answer["broken"]
+        return Run(
+            answer["ended_by"], answer["status"], answer["signal"], base64.b64decode(answer["stdout"]), base64.b64decode(answer["stderr"]),
+            answer["stdout_seen"], answer["stderr_seen"], answer["duration_ns"],
+            tuple(GateCommand(row["name"], tuple(row["argv"]), row["host"], row["at_ns"], row["fault"]) for row in answer["commands"]),
+            tuple(base64.b64decode(one) for one in answer["datagrams"]), tuple(answer["leftovers"]),
+        )  # fmt: skip
+
+    def must_run(self, host: str, argv: Sequence[str]) -> None:
+        """Run a command that must succeed."""
+        run = self.run(host, argv)
+        if run.ended_by != "exit" or run.status:
+            raise HarnessError(f"{' '.join(argv)}: ended by {run.ended_by} with {run.status}: {run.stderr.decode(errors='replace').strip()[:200]}")
+
+    def picture(self) -> None:
+        """Take a picture of the watched trees."""
+        self._must("picture", compare=False)
+
+    def changes(self) -> list[Change]:
+        """Return what changed since the last picture."""
+        rows = self._must("picture", compare=True)["changes"]
+        return [Change(host, path, change, kind, tuple(fields), size, target) for host, path, change, kind, fields, size, target in rows]
+
+    def put(self, host: str, path: str, data: bytes, mode: int = 0o644) -> None:
+        """Write a file."""
+        self._must("put", host=host, path=path, data=base64.b64encode(data).decode(), mode=mode)
+
+    def mkdir(self, host: str, path: str) -> None:
+        """Make a directory."""
+        self._must("mkdir", host=host, path=path)
+
+    def unpack(self, host: str, path: str, archive: bytes) -> None:
+        """Unpack a tar."""
+        self._must("unpack", host=host, path=path, data=base64.b64encode(archive).decode())
+
+    def exists(self, host: str, path: str) -> bool:
+        """Tell whether a path is there."""
+        return bool(self._must("exists", host=host, path=path)["value"])
+
+    def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
+        """Return total and free MiB; zeros where the path is not there."""
+        answer = self._request("capacity", host=host, path=path)
+        return int(answer.get("total", 0)), int(answer.get("free", 0))
+
+    def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
+        """Make a disk."""
+        self._must("make_disk", host=host, path=path, format=format, size=size, patches=_rows(patches))
+
+    def read_disk(self, host: str, path: str, format: str) -> DiskContent:
+        """Read a disk."""
+        answer = self._request("read_disk", host=host, path=path, format=format)
+        if "error" in answer:
+            return DiskContent(problem="unreadable", detail=answer["error"])
+        return DiskContent(answer.get("virtual_size", -1), tuple(answer.get("blocks", ())), answer.get("problem", ""), answer.get("detail", ""))
+
+    def peek(self, host: str, path: str, format: str, offset: int, length: int) -> bytes:
+        """Return bytes of a disk."""
+        return base64.b64decode(self._request("peek", host=host, path=path, format=format, offset=offset, length=length).get("data", ""))
+
+    def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch]) -> str:
+        """Let the guest write."""
+        answer = self._request("write_disk", host=host, path=path, format=format, patches=_rows(patches))
+        return str(answer.get("error") or answer.get("failed", ""))
+
+    def host_down(self, host: str) -> None:
+        """Take a host down."""
+        self._must("host", host=host, up=False)
+
+    def host_up(self, host: str) -> None:
+        """Bring a host up."""
+        self._must("host", host=host, up=True)
+
+    def shell(self, host: str, term: str) -> int:
+        """Run a shell on this process's own terminal. Returns its exit status."""
+        return int(self._request("shell", (0, 1, 2), host=host, term=term).get("status", 0))
+
+    def detach(self) -> None:
+        """Leave a kept world running."""
+        self._control.close()
+
+    def close(self) -> None:
+        """End the world and everything in it."""
+        with contextlib.suppress(HarnessError):
+            self._send({"do": "close", "id": -1})
+        self._control.close()
+        if self._process is None:
+            return
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self._process.kill()
+            self._process.wait()
+
+
+def _rows(patches: Sequence[Patch]) -> list[list[int]]:
+    return [[one.offset, one.length, one.byte] for one in patches]
