@@ -72,6 +72,10 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
                 failing = step.expect == "failure" or key in lost
                 if key in lost:
                     lost.remove(key)
-                printed = _PRINTED[spec.parser(key)].format(base=output.facts.get("base_path", ""), id=output.call)
-                waiting.extend(oned.feed(CallFinished(output.call, not failing, printed, "refused")))
+                waiting.extend(oned.feed(CallFinished(output.call, not failing, null_output(spec, output), "refused")))
     return tuple(seen)
+
+
+def null_output(spec: ContractSpec, asked: CallAsked) -> str:
+    """Return a plausible line of a driver that does nothing."""
+    return _PRINTED[spec.parser(asked.action.key)].format(base=asked.facts.get("base_path", ""), id=asked.call)

@@ -59,7 +59,7 @@ def _context_files(subject: Subject) -> str:
 
 
 def _record_file(subject: Subject, name: str) -> str:
-    record = subject.vm.history[-1]
+    _, record = subject.at(subject.there or subject.here)
     return f"{subject.cloud.directory(record, subject.vm)}/{name}"
 
 

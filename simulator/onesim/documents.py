@@ -79,8 +79,7 @@ def elements(document: str, version: str, kind: str = "") -> tuple[Element, ...]
     """
     rows = _tables().documents[document].elements
     found = tuple(row for row in rows if (not row.kinds or kind in row.kinds) and in_range(version, row.since, row.until))
-    names = [row.name for row in found]
-    twice = {name for name in names if names.count(name) > 1}
+    twice = {row.name for n, row in enumerate(found) if row.name in {other.name for other in found[:n]}}
     if twice:
         raise SpecError(f"schemas/documents.toml: {document} has {', '.join(sorted(twice))} twice in {version}; part their ranges")
     return found
@@ -94,12 +93,12 @@ def number(kind: str, word: str) -> str:
     return str(known[word])
 
 
-def unwritable(text: str) -> str:
-    """Return why no document can hold this text, or nothing.
+def unwritable(text: str, section: bool = True) -> str:
+    """Return why a document that holds this text could not be read, or nothing. XML 1.0 has no control characters.
 
-    oned writes strings as one CDATA section and does not split an inner `]]>`; XML 1.0 has no control characters: no driver could read the document.
+    In a CDATA section (`section`) oned does not split an inner `]]>`; where it escapes text there is no such limit.
     """
-    if "]]>" in text:
+    if section and "]]>" in text:
         return "the text contains ]]>"
     illegal = _ILLEGAL.search(text)
     return f"the text contains the character U+{ord(illegal.group()):04X}" if illegal else ""
@@ -107,7 +106,7 @@ def unwritable(text: str) -> str:
 
 def element(name: str, text: str) -> str:
     """Return an element with character data; entities as oned escapes them. Raises SpecError if no document can hold the text."""
-    return f"<{_tag(name)}>{escape(_writable(name, text), _QUOTES)}</{name}>"
+    return f"<{_tag(name)}>{escape(_writable(name, text, section=False), _QUOTES)}</{name}>"
 
 
 def action_data(children: Sequence[str]) -> str:
@@ -200,8 +199,8 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
         "CONTEXT": f"<CONTEXT>{_template(context)}</CONTEXT>" if context else "",
         "DISK": "".join(_disk_xml(disk, cloud, spec) for disk in vm.disks),
         "OS": f"<UUID><![CDATA[{uuid.UUID(int=vm.id + 1)}]]></UUID>",
-        "TM_MAD_SYSTEM": vm.history[0].tm_mad if vm.history else "",
         "VMID": str(vm.id),
+        **({"TM_MAD_SYSTEM": vm.history[0].tm_mad} if vm.history else {}),
         **more,
     })
     shown = vm.history if records == "all" else vm.history[-1:]
@@ -243,15 +242,14 @@ def _json(node: etree._Element) -> Json:
 
 def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
     kind = spec.spec.kinds[disk.kind]
-    conf = cloud.conf(disk.tm_mad)
-    image = cloud.images.get(disk.image)
     values = {
         "ALLOW_ORPHANS": disk.allow_orphans,
         "DATASTORE": disk.datastore_name,
         "DATASTORE_ID": str(disk.datastore) if disk.datastore >= 0 else "",
+        "DEV_PREFIX": disk.target[:-1],
         "DISK_ID": str(disk.id),
         "DISK_TYPE": disk.disk_type,
-        "DRIVER": conf.driver or disk.format,
+        "DRIVER": cloud.conf(disk.tm_mad).driver or disk.format,
         "FORMAT": disk.format,
         "FS": disk.fs,
         "PERSISTENT_SNAPSHOTS": disk.persistent_snapshots,
@@ -259,26 +257,27 @@ def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
         "TARGET": disk.target,
         "TM_MAD": disk.tm_mad,
         "TM_MAD_SYSTEM": disk.tm_mad_system,
+        "TYPE": kind.type,
     }
-    if not kind.image:
-        return _render("DISK", spec.version, values | {"DEV_PREFIX": disk.target[:-1], "TYPE": kind.type}, disk.kind)
-    used = "USED_PERS" if kind.save == "YES" else "USED"
-    return _render("DISK", spec.version, values | {
-        "CLONE": kind.clone,
-        "CLONE_TARGET": disk.clone_target,
-        "DEV_PREFIX": image.template.get("DEV_PREFIX", "") if image else disk.target[:-1],
-        "IMAGE": disk.image_name,
-        "IMAGE_ID": str(disk.image),
-        # as it was when the VM took the image
-        "IMAGE_STATE": str(spec.spec.number("image", used).state),
-        "LN_TARGET": disk.ln_target,
-        "ORIGINAL_SIZE": str(disk.original_size_mb),
-        "READONLY": kind.readonly,
-        "SAVE": kind.save,
-        "SOURCE": disk.source,
-        # only CDROMs keep a type of their own; others show that of the datastore
-        "TYPE": kind.type if kind.readonly == "YES" else disk.disk_type,
-    }, disk.kind)
+    if kind.image:
+        values |= {
+            "CLONE": kind.clone,
+            "CLONE_TARGET": disk.clone_target,
+            "IMAGE": disk.image_name,
+            "IMAGE_ID": str(disk.image),
+            # as it was when the VM took the image
+            "IMAGE_STATE": str(spec.spec.number("image", "USED_PERS" if kind.save == "YES" else "USED").state),
+            "LN_TARGET": disk.ln_target,
+            "ORIGINAL_SIZE": str(disk.original_size_mb),
+            "READONLY": kind.readonly,
+            "SAVE": kind.save,
+            "SOURCE": disk.source,
+            # only CDROMs keep a type of their own; others show that of the datastore
+            "TYPE": kind.type if kind.readonly == "YES" else disk.disk_type,
+        }
+        if disk.image in cloud.images:
+            values["DEV_PREFIX"] = cloud.images[disk.image].template.get("DEV_PREFIX", "")
+    return _render("DISK", spec.version, {name: value for name, value in values.items() if value}, disk.kind)
 
 
 def _history_xml(record: History, vm: Vm, version: str) -> str:
@@ -306,10 +305,10 @@ def _inner(document: str, version: str, values: Mapping[str, str], kind: str = "
     parts = []
     for row in elements(document, version, kind):
         value = values.get(row.name, row.default)
-        if value is None and not row.optional:
-            raise SpecError(f"schemas/documents.toml: {document}/{row.name} has neither a value nor a default; give it one or make it optional")
-        if value or (value is not None and not row.optional):
+        if value is not None:
             parts.append(_written(row, value, short))
+        elif not row.optional:
+            raise SpecError(f"schemas/documents.toml: {document}/{row.name} has neither a value nor a default; give it one or make it optional")
     return "".join(parts)
 
 
@@ -325,7 +324,7 @@ def _written(row: Element, value: str, short: bool) -> str:
         case "markup":
             inner = value
         case "text":
-            inner = escape(_writable(name, value), _QUOTES)
+            inner = escape(_writable(name, value, section=False), _QUOTES)
     return f"<{name}/>" if short and not inner else f"<{name}>{inner}</{name}>"
 
 
@@ -344,8 +343,8 @@ def _tag(name: str) -> str:
     return name
 
 
-def _writable(name: str, text: str) -> str:
-    reason = unwritable(text)
+def _writable(name: str, text: str, section: bool = True) -> str:
+    reason = unwritable(text, section)
     if reason:
         raise SpecError(f"element {name}: {reason}, and oned's document would be unreadable; use another text")
     return text

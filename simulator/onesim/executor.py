@@ -74,7 +74,7 @@ class CaseRun:
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
-            self.observer.start()
+            self.observer.refresh()
             for n, step in enumerate(self.trace.steps):
                 self.step, self.operation = step, n
                 reason = self._play(n, step)
@@ -254,7 +254,7 @@ class CaseRun:
             self.world.put(FRONTEND, f"{self.cloud.vms_dir}/{vm.id}/context.sh", context_script(vm.context))
             self.observer.refresh()
         if asked.document:
-            validation.validate_or_raise("DS_DRIVER_ACTION_DATA", self.spec.version, asked.document.encode())
+            validation.validate_or_raise(asked.action.key, self.spec.version, asked.document.encode())
 
     def _script(self, asked: CallAsked) -> str:
         """Return the path of the script: with the mode's suffix if that file is there, else without (one_tm.rb:103)."""

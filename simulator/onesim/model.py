@@ -56,6 +56,11 @@ class Image:
     template: dict[str, str] = field(default_factory=dict)
     error: str = ""
 
+    @property
+    def shown_format(self) -> str:
+        """The format that disks of this image get: what the driver said, else the DRIVER that the user gave."""
+        return self.format or self.template.get("DRIVER", "")
+
 
 @dataclass
 class Disk:

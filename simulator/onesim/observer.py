@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from onesim.cloud import Cloud
 from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_key
 from onesim.journal import BlobStore, Writer
-from onesim.layout import HOSTS
 from onesim.model import FRONTEND, Disk, Vm
 from onesim.records import Observation, TreeChange
-from onesim.world.interface import DiskContent, Tree, World, diff_trees
+from onesim.world.interface import DiskContent, World
 
-#: Directories watched on every host; the datastores once where they are shared.
-WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
 _ON_FRONTEND = frozenset({"PENDING", "STOPPED", "UNDEPLOYED"})
 _SWAP_MAGIC_AT = 4086
 _ISO_DESCRIPTOR_AT = 32768
@@ -26,26 +23,15 @@ class Observer:
     def __init__(self, world: World, cloud: Cloud, content: ContentModel, writer: Writer, blobs: BlobStore, case: str) -> None:
         self.world, self.cloud, self.content = world, cloud, content
         self.writer, self.blobs, self.case = writer, blobs, case
-        self._before: Tree = ()
-        self._roots = tuple((host, root) for host in (FRONTEND, *HOSTS) for root in WATCHED)
         self._started_ns = time.monotonic_ns()
-
-    def start(self) -> None:
-        """Take the first picture."""
-        self._before = self._picture()
 
     def refresh(self) -> None:
         """Take the picture again after the harness itself has written something."""
-        self._before = self._picture()
+        self.world.picture()
 
     def changes(self) -> tuple[TreeChange, ...]:
-        """Return what changed since the last picture, and keep the new one."""
-        after = self._picture()
-        before, self._before = self._before, after
-        return tuple(TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target) for one in diff_trees(before, after))
-
-    def _picture(self) -> Tree:
-        return self.world.tree(self._roots)
+        """Return what changed since the last picture."""
+        return tuple(TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target) for one in self.world.changes())
 
     # disks
 
@@ -62,7 +48,7 @@ class Observer:
                 if image.state == "USED_PERS":
                     continue  # what the image holds while a VM has it is the driver's own matter
                 role = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
-                self._read(image_key(image.id), "image", image.name, FRONTEND, image.source, image.format or "raw", operation, call, role=role, image=image.id)
+                self._read(image_key(image.id), "image", image.name, FRONTEND, image.source, image.shown_format or "raw", operation, call, role=role, image=image.id)
         for vm in list(self.cloud.vms.values()):
             if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
                 continue  # after a transfer that failed nobody knows on which side a disk lies

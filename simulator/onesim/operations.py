@@ -71,6 +71,9 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
     )
     if op == "register":
         image.path = text(arguments, "path")
+        driver = text(arguments, "format", "")
+        if driver:
+            image.template["DRIVER"] = driver
     elif op == "make":
         image.size_mb = number(arguments, "size_mb")
         image.format = text(arguments, "format", "raw")
@@ -81,6 +84,7 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
             raise Refusal(f"image {arguments['of']!r} is {original.state}; only READY, USED and CLONE can be cloned")
         image.path, image.format, image.fs = original.source, original.format, original.fs
         image.size_mb, image.type, image.cloning_id = original.size_mb, original.type, original.id
+        image.template = dict(original.template)
     return image
 
 
@@ -113,7 +117,7 @@ def _disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
         conf = cloud.conf(datastore.tm_mad)
         disk = Disk(
             id, kind, _target("hd" if kind == "cdrom" else "sd", id), max(number(row, "size_mb", image.size_mb), image.size_mb), image.size_mb,
-            image.id, image.name, datastore.id, datastore.name, datastore.tm_mad, "", image.source, image.format, image.fs,
+            image.id, image.name, datastore.id, datastore.name, datastore.tm_mad, "", image.source, image.shown_format, image.fs,
             conf.clone_target, conf.ln_target, conf.disk_type, conf.allow_orphans,
         )
         image.vms.append(vm.id)

@@ -19,12 +19,13 @@ from onesim.data import data_dir
 from onesim.errors import SpecError
 
 #: A document of oned has some 10 kB; a VM with hundreds of disks stays below this.
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 1024 * 1024
 MAX_PROBLEMS = 20
 
-# What may stand before the root: white space, processing instructions and comments. Anything else is refused before any XML parser sees it.
-_PROLOG = re.compile(rb"(?:\xef\xbb\xbf)?(?:[ \t\r\n]+|<\?(?:[^?]|\?(?!>))*\?>|<!--(?:[^-]|-(?!->))*-->)*+")
+_BLANK = re.compile(rb"[ \t\r\n]*")
 _ROOT = re.compile(rb"<[A-Za-z_]")
+#: What may stand before the root besides white space.
+_MISC = ((b"<?", b"?>"), (b"<!--", b"-->"))
 
 _REMEDIES = {
     "SCHEMAV_ELEMENT_CONTENT": "put the elements there that the schema lists, each once and in its order",
@@ -150,6 +151,19 @@ def _schema(file: str) -> etree.XMLSchema:
     return found
 
 
+def _root_at(xml: bytes) -> int:
+    """Return where the prolog ends, found before any XML parser sees the document: what a parser does with a DTD cannot matter then."""
+    at = 3 if xml.startswith(b"\xef\xbb\xbf") else 0
+    while True:
+        blank = _BLANK.match(xml, at)
+        at = blank.end() if blank else at
+        closing = next((end for begin, end in _MISC if xml.startswith(begin, at)), b"")
+        end = xml.find(closing, at) if closing else -1
+        if end < 0:
+            return at
+        at = end + len(closing)
+
+
 def _parsed(xml: bytes) -> etree._Element | Problem:
     if len(xml) > MAX_BYTES:
         return Problem(1, "/", f"the document has {len(xml)} bytes", f"keep it below {MAX_BYTES}")
@@ -157,8 +171,7 @@ def _parsed(xml: bytes) -> etree._Element | Problem:
         xml.decode("utf-8")
     except UnicodeDecodeError as error:
         return Problem(xml.count(b"\n", 0, error.start) + 1, "/", f"byte {error.start} is not UTF-8", "write the document in UTF-8")
-    prolog = _PROLOG.match(xml)
-    start = prolog.end() if prolog else 0
+    start = _root_at(xml)
     if not _ROOT.match(xml, start):
         what = "a document type declaration" if xml.startswith(b"<!DOCTYPE", start) else "no element"
         line = xml.count(b"\n", 0, start) + 1

@@ -1,0 +1,217 @@
+"""Kept worlds: one action at a time, the document of an action, a shell on a host. What a vendor uses all day."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import shlex
+import tempfile
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from lxml import etree
+from rich.console import Console
+
+from onesim.errors import ConfigError, HarnessError
+from onesim.events import CallAsked, CallFinished, OperationAsked, Output
+from onesim.executor import CaseRun
+from onesim.journal import BlobStore, Writer
+from onesim.layout import Subjected, make_cloud
+from onesim.oned import Oned
+from onesim.records import Call
+from onesim.spec import ContractSpec
+from onesim.trace import Step, Trace, library
+from onesim.world.interface import Question
+from onesim.world.namespaces import HOSTS, NamespaceWorld
+from onetck.plan import PlannedCase, null_output
+
+
+class _Reached(Exception):
+    """The action that was asked for has run."""
+
+
+def _directory() -> Path:
+    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    path = base / f"onetck-{os.geteuid()}"
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; set XDG_RUNTIME_DIR to a directory of yours") from None
+    if path.stat().st_uid != os.geteuid():
+        raise ConfigError(f"{path}: belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours")
+    return path
+
+
+def _socket(name: str) -> Path:
+    if not name or not name.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError(f"world {name!r}: a name is made of letters, digits, - and _")
+    return _directory() / f"{name}.sock"
+
+
+def action_key(spec: ContractSpec, name: str) -> str:
+    """Return the full name of an action; the family may be left out where one has it. Raises ConfigError otherwise."""
+    found = [key for key, row in spec.actions.items() if row.family != "vmm" and name in (key, row.name)]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(sorted(key for key, row in spec.actions.items() if row.family != "vmm"))
+    raise ConfigError(f"action {name!r} is {'ambiguous: ' + ' or '.join(found) if found else 'unknown'}; there are {known}")
+
+
+def _leading(spec: ContractSpec, subject: Subjected, key: str) -> Trace:
+    """Return the shortest trace of the library in which every step succeeds and that calls the action."""
+    best: tuple[int, Trace] | None = None
+    for trace in library(spec.spec, spec.version):
+        if any(step.expect != "success" for step in trace.steps):
+            continue
+        reached = _steps_to(spec, subject, trace, key)
+        if reached is not None and (best is None or reached < best[0]):
+            best = reached, Trace(trace.path, trace.header, trace.steps[: reached + 1])
+    if best is None:
+        raise ConfigError(f"no trace of the library leads to {key}; give one with `onetck run --trace`")
+    return best[1]
+
+
+def _steps_to(spec: ContractSpec, subject: Subjected, trace: Trace, key: str) -> int | None:
+    for n, asked in null_calls(spec, subject, trace.steps, trace.header.shared):
+        if asked.action.key == key:
+            return n
+    return None
+
+
+def null_calls(spec: ContractSpec, subject: Subjected, steps: tuple[Step, ...], shared: bool) -> list[tuple[int, CallAsked]]:
+    """Return the calls that a driver which always succeeds would get, with the step that leads to each."""
+    oned = Oned(spec, make_cloud(subject, shared))
+    calls = []
+    for n, step in enumerate(steps):
+        if step.op.partition(".")[0] not in spec.spec.lifecycles:
+            continue
+        waiting: deque[Output] = deque(oned.feed(OperationAsked(n, step.op, step.arguments)))
+        while waiting:
+            output = waiting.popleft()
+            if isinstance(output, CallAsked):
+                calls.append((n, output))
+                waiting.extend(oned.feed(CallFinished(output.call, True, null_output(spec, output))))
+    return calls
+
+
+def document(spec: ContractSpec, name: str, *, encoded: bool) -> str:
+    """Return a realistic document of an action: indented for people, or as it travels."""
+    key = action_key(spec, name)
+    if not spec.actions[key].passing:
+        raise ConfigError(f"{key} takes no document; its arguments are {' '.join(spec.actions[key].argv)}")
+    subject = Subjected(b"", "fs", "shared", "shared")
+    trace = _leading(spec, subject, key)
+    text = next(asked.document for _, asked in null_calls(spec, subject, trace.steps, True) if asked.action.key == key)
+    if encoded:
+        return base64.b64encode(text.encode()).decode() + "\n"
+    root = etree.fromstring(text, etree.XMLParser(strip_cdata=False))
+    etree.indent(root)
+    return etree.tostring(root, encoding="unicode") + "\n"
+
+
+def _open(name: str, on_question: Callable[[Question], object]) -> NamespaceWorld:
+    path = _socket(name)
+    with contextlib.suppress(HarnessError):
+        if path.exists():
+            NamespaceWorld.attach(path, on_question).close()  # type: ignore[arg-type]
+    path.unlink(missing_ok=True)
+    return NamespaceWorld.start(keep=path, on_question=on_question)  # type: ignore[arg-type]
+
+
+def call_action(spec: ContractSpec, subject: Subjected, name: str, world_name: str) -> Call:
+    """Run the calls that lead up to an action and the action itself, in a fresh kept world of that name. Returns the record of the action's call.
+
+    Raises HarnessError if the driver fails before the action is reached.
+    """
+    key = action_key(spec, name)
+    trace = _leading(spec, subject, key)
+    holder: list[CaseRun] = []
+    found: list[Call] = []
+
+    def seen(call: Call) -> None:
+        if f"{call.family}/{call.action.partition('.')[0]}" == key:
+            found.append(call)
+            raise _Reached
+
+    world = _open(world_name, lambda asked: holder[0].question(asked))
+    with tempfile.TemporaryDirectory(prefix="onetck-") as scratch:
+        writer = Writer(Path(scratch) / "history.jsonl")
+        run = CaseRun(spec, subject, trace, world, writer, BlobStore(Path(scratch) / "blobs"), (), seen)
+        holder.append(run)
+        with contextlib.suppress(_Reached):
+            summary = run.run()
+            world.close()
+            raise HarnessError(f"{key} was not reached: {summary.reason or summary.outcome}")
+        writer.close()
+    world.detach()
+    return found[0]
+
+
+def show_call(call: Call, console: Console, world_name: str) -> None:
+    """Show a call as a vendor wants to see it: the command line, stdin, what came back, what changed."""
+    def line(label: str, text: str) -> None:
+        console.print(f"{label:>8}  {text}", markup=False)
+
+    line("call", f"{call.family}/{call.action} as oneadmin on {call.host}, in /var/lib/one")
+    line("argv", shlex.join([call.script, *(word if len(word) < 200 else word[:80] + "…" for word in call.argv)]))
+    line("stdin", "nothing" if not call.stdin.size else f"{call.stdin.size} bytes of base64: {call.stdin.text[:60]}…")
+    if call.stdin.size:
+        line("", f"see it with: onetck dump {call.family}/{call.action}")
+    line("ended", f"by {call.ended_by} with status {call.status} after {call.duration_ns / 1e6:.1f} ms")
+    for label, blob in (("stdout", call.stdout), ("stderr", call.stderr)):
+        for text in blob.text.splitlines()[:20]:
+            line(label, text)
+    for command in call.commands:
+        line("command", f"{command.host}: {shlex.join([command.name, *command.argv])[:200]}")
+    for change in call.tree:
+        line("tree", f"{change.change} {change.host}:{change.path} ({change.kind}, {change.size} bytes)" + (f" -> {change.target}" if change.target else ""))
+    if call.error or call.parse_error:
+        line("oned", call.error or call.parse_error)
+    line("world", f"kept: `onetck shell frontend --world {world_name}` enters it, `onetck down --world {world_name}` removes it")
+
+
+def keep_case(spec: ContractSpec, subject: Subjected, case: PlannedCase, console: Console) -> None:
+    """Play a case again in a kept world and leave it as it is at the end."""
+    holder: list[CaseRun] = []
+    world = _open("default", lambda asked: holder[0].question(asked))
+    with tempfile.TemporaryDirectory(prefix="onetck-") as scratch:
+        writer = Writer(Path(scratch) / "history.jsonl")
+        holder.append(CaseRun(spec, subject, case.trace, world, writer, BlobStore(Path(scratch) / "blobs"), case.expects))
+        summary = holder[0].run()
+        writer.close()
+    world.detach()
+    console.print(f"The world of {summary.case} is kept: `onetck shell host01` enters it, `onetck down` removes it.", markup=False)
+
+
+def _attach(name: str) -> NamespaceWorld:
+    path = _socket(name)
+    if not path.exists():
+        raise ConfigError(f"no world {name!r} is kept; make one with `onetck call` or `onetck run --keep`")
+
+    def unanswered(question: Question) -> object:
+        raise HarnessError("a kept world that nobody drives answers no questions")
+
+    return NamespaceWorld.attach(path, unanswered)  # type: ignore[arg-type]
+
+
+def shell(name: str, host: str) -> int:
+    """Open a shell on a host of a kept world. Returns its exit status."""
+    if host not in HOSTS:
+        raise ConfigError(f"host {host!r} is unknown; there are {', '.join(HOSTS)}")
+    world = _attach(name)
+    try:
+        return world.shell(host, os.environ.get("TERM", "dumb"))
+    finally:
+        world.detach()
+
+
+def down(name: str) -> str:
+    """Remove a kept world. Returns a sentence."""
+    path = _socket(name)
+    try:
+        _attach(name).close()
+    finally:
+        path.unlink(missing_ok=True)
+    return f"world {name!r} is removed"
