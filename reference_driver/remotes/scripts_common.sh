@@ -12,14 +12,12 @@ export PATH="${PATH:-}:/usr/bin:/bin:/usr/sbin:/sbin${ONE_LOCATION:+:$ONE_LOCATI
 : "${MD5SUM:=md5sum}" "${MKDIR:=mkdir}" "${MKSWAP:=mkswap}" "${MV:=mv}" "${QEMU_IMG:=qemu-img}" "${READLINK:=readlink}" "${RM:=rm}"
 : "${RSYNC:=rsync}" "${SCP:=scp}" "${SED:=sed}" "${SSH:=ssh}" "${SUDO:=sudo}" "${TAR:=tar}" "${TOUCH:=touch}"
 
-script_name=${0##*/}
-
 # log_info, log_error, log_debug, log_warning TEXT: one line for the log of the VM. The name in front keeps a number that TEXT may
 # begin with from being read as the id of an object.
-log_info() { printf 'INFO: %s: %s\n' "$script_name" "${1//$'\n'/ }" >&2; }
-log_error() { printf 'ERROR: %s: %s\n' "$script_name" "${1//$'\n'/ }" >&2; }
-log_debug() { printf 'DEBUG: %s: %s\n' "$script_name" "${1//$'\n'/ }" >&2; }
-log_warning() { printf 'WARN: %s: %s\n' "$script_name" "${1//$'\n'/ }" >&2; }
+log_info() { printf 'INFO: %s: %s\n' "${0##*/}" "${1//$'\n'/ }" >&2; }
+log_error() { printf 'ERROR: %s: %s\n' "${0##*/}" "${1//$'\n'/ }" >&2; }
+log_debug() { printf 'DEBUG: %s: %s\n' "${0##*/}" "${1//$'\n'/ }" >&2; }
+log_warning() { printf 'WARN: %s: %s\n' "${0##*/}" "${1//$'\n'/ }" >&2; }
 
 # log TEXT: the same as log_info.
 log() { log_info "$1"; }

@@ -1,8 +1,10 @@
 #!/bin/bash
 # What the datastore driver and the transfer driver share: the contract's version, failing, reading documents, making empty disks.
 #
-# Sourced, never run; the scripts that source it run under `set -euo pipefail`.
+# Sourced, never run; the scripts that source it run under `set -euo pipefail` and use the variables that it sets.
+# shellcheck disable=SC2034
 
+# where this tree lies
 remotes=${BASH_SOURCE[0]%/*}
 # shellcheck source=scripts_common.sh
 source "$remotes/scripts_common.sh"
@@ -28,14 +30,12 @@ attempt() {
 }
 
 # read_texts PATH...: takes texts out of the XML document on standard input; sets the array `texts`, in the order of the paths
-# (see document.awk). Status 1 if the document cannot be read.
+# (see document.awk). The action fails if the document cannot be read.
 read_texts() {
     mapfile -d $'\036' -t texts < <(awk -f "$remotes/document.awk" -- "$@")
-    ((${#texts[@]} == $#))
+    ((${#texts[@]} == $#)) || fail "The document that oned gives cannot be read as XML"
 }
 
-# read_dump COUNT ARGUMENT... PATH...: the same, out of the document that comes with a datastore action or with `monitor`. COUNT says how
-# many arguments the action has.
 # driver_dump [DUMP] ID: prints the document of a datastore action or of `monitor`. Until 6.6 it is the first argument, since 6.8 it
 # is standard input; in between it may be either, and then the argument is a dash. Standard input is read to its end in any case.
 driver_dump() {

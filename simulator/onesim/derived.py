@@ -80,7 +80,7 @@ FACTS: dict[str, Callable[[Subject], str]] = {
     "context_there": lambda s: f"{_directory(s, s.there)}/disk.{s.vm.context_disk}",
     "deployment_file": lambda s: _record_file(s, f"deployment.{s.vm.history[-1].seq}"),
     "checkpoint_file": lambda s: _record_file(s, "checkpoint"),
-    "deploy_id": lambda s: s.vm.deploy_id or f"one-{s.vm.id}",
+    "deploy_id": lambda s: s.vm.deploy_id,
 }
 
 #: Facts that patterns of places may use; the record of every call carries those that apply to it.

@@ -7,7 +7,7 @@ row holds is refused as oned refuses it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onesim import documents, operations, parsers, questions
 from onesim.cloud import Cloud
@@ -109,6 +109,8 @@ class Oned:
             raise Refusal(f"operation {event.op} is not allowed for {kind} {self.cloud.label(kind, id)!r} in state {state}")
         if row.record == "new" and isinstance(subject, Vm):
             operations.new_record(self.cloud, subject, event.arguments)
+        elif row.record == "copy" and isinstance(subject, Vm):
+            subject.history.append(replace(subject.history[-1], seq=len(subject.history), stime_s=self.cloud.now_s))
         if row.to:
             yield from self._rest(kind, subject, row.to, "")
         else:
@@ -171,6 +173,8 @@ class Oned:
                 suffix = {"none": "", "own": own, "carried": carried}[row.suffix]
                 yield _Planned(row, here, phase.there, disk, suffix)
             for row in rows:
+                if row.needs and not FACTS[row.needs](Subject(self.cloud, subject, None, here, phase.there)):
+                    continue
                 if row.each in ("vm", "directory") or (row.each == "context" and subject.context is not None):
                     yield _Planned(row, here, phase.there)
 
@@ -249,7 +253,8 @@ class Oned:
     def _document_call(self, call: int, job: _Job, subject: Image | Datastore, action: Action) -> CallAsked:
         datastore = subject if isinstance(subject, Datastore) else self.cloud.datastores[subject.datastore]
         image = subject if isinstance(subject, Image) else None
-        document = documents.action_data([self._child(name, image, datastore) for name in action.children])
+        shown = replace(image, state=image.prev_state) if image is not None and job.phase.shows == "before" else image
+        document = documents.action_data([self._child(name, shown, datastore) for name in action.children])
         if action.id == "request":
             id, self.cloud.next_request = self.cloud.next_request, self.cloud.next_request + 1
         else:
@@ -268,7 +273,8 @@ class Oned:
     def _child(self, name: str, image: Image | None, datastore: Datastore) -> str:
         version = self.spec.version
         if name == "DATASTORE":
-            return documents.datastore_xml(datastore, version, self.cloud)
+            making = image.id if image is not None and image.state == "LOCKED" else -1
+            return documents.datastore_xml(datastore, version, self.cloud, without=making)
         if name == "DATASTORE_LOCATION":
             return documents.element(name, self.cloud.location)
         if name == "MONITOR_VM_DISKS":
@@ -297,6 +303,10 @@ class Oned:
         complaint = ""
         if event.ok:
             parsed, complaint = parsers.PARSERS[self.spec.parser(asked.action.key)](event.stdout)
+            for name, value in parsed.items():
+                unwritable = documents.unwritable(value)
+                if unwritable and not complaint:
+                    parsed, complaint = {}, f"{name.upper()} cannot be stored: {unwritable}"
         return Outcome(event.call, event.ok and not complaint, parsed, complaint, error)
 
     def _store(self, asked: CallAsked, subject: Subjected, parsed: dict[str, str]) -> None:

@@ -41,10 +41,10 @@ def _source_maybe_format(stdout: str) -> Parsed:
 
 def _size(stdout: str) -> Parsed:
     text = first_line(stdout)
-    number = re.match(r"\s*[+-]?\d+", text)
+    number = re.match(r"\s*\+?\d+", text)
     if number is None:
         return {}, f"Cannot parse image SIZE: {text}"
-    return {"size_mb": number.group().strip()}, ""
+    return {"size_mb": number.group().strip().lstrip("+")}, ""
 
 
 _ATTRIBUTE = re.compile(r"([A-Za-z_][\w]*)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,\]\[=\"]+)")

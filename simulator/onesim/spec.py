@@ -104,6 +104,7 @@ class ScriptRow(Row, frozen=True):
     action: str
     kind: str = ""
     suffix: Literal["none", "own", "carried"] = "none"
+    needs: str = ""
     fails: Literal["stop", "ignore"] = "stop"
     bind: dict[str, str] = {}
     since: Range = ()
@@ -121,7 +122,7 @@ class OperationRow(Row, frozen=True):
     previous: tuple[str, ...] = ()
     enter: str = ""
     to: str = ""
-    record: Literal["", "new"] = ""
+    record: Literal["", "new", "copy"] = ""
     since: Range = ()
     until: Range = ()
 
@@ -141,6 +142,7 @@ class Phase(Row, frozen=True):
     release: Literal["", "normal", "forced"] = ""
     return_: Literal["", "previous"] = msgspec.field(name="return", default="")
     then: Literal["", "monitor"] = ""
+    shows: Literal["", "before"] = ""
     absent: bool = False
 
     @property

@@ -91,7 +91,7 @@ def _scripts(spec: Spec, contract: Contract) -> None:
         if needed != set(row.bind):
             wrong = ", ".join(sorted(needed ^ set(row.bind)))
             raise _refuse(spec, "scripts.toml", name, f"binds other arguments than {row.action} has: {wrong}")
-        for fact in row.bind.values():
+        for fact in (*row.bind.values(), row.needs or "deploy_id"):
             if fact not in derived.FACTS:
                 raise _refuse(spec, "scripts.toml", name, f"unknown derived fact {fact!r}")
 

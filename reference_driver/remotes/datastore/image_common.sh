@@ -3,8 +3,9 @@
 #
 # An image is one file directly below BASE_PATH; its path is the SOURCE.
 
+remotes=${BASH_SOURCE[0]%/*}/..
 # shellcheck source=../storage_common.sh
-source "${BASH_SOURCE[0]%/*}/../storage_common.sh"
+source "$remotes/storage_common.sh"
 
 # new_image BASE_PATH IMAGE_ID: chooses the SOURCE of a new image (`image`) and the file to write first (`part`), which goes when
 # the script ends. The name is one that no other image and no earlier attempt has had.
@@ -26,6 +27,7 @@ keep_image() {
 
 # examine FILE NAME: looks into an image file; sets `format` and `size` (virtual, in bytes). NAME is what the user calls it.
 # Fails for an image that would make the hypervisor open further files, which the user may have no right to read.
+# shellcheck disable=SC2034 # set for the scripts
 examine() {
     local said top=$'\n    ' # keys of the outermost object stand four blanks in
     # a file made to harm may ask for absurd amounts

@@ -4,13 +4,15 @@
 # A disk is the file <system datastore>/<VM id>/disk.<disk id>, made on the host that oned names: it may be the only one that mounts
 # the datastore. Functions named host_* run there. They get all they need as arguments and use only each other.
 
+remotes=${BASH_SOURCE[0]%/*}/..
 # shellcheck source=tm_common.sh
-source "${BASH_SOURCE[0]%/*}/tm_common.sh"
+source "$remotes/tm/tm_common.sh"
 # shellcheck source=../storage_common.sh
-source "${BASH_SOURCE[0]%/*}/../storage_common.sh"
+source "$remotes/storage_common.sh"
 
 # host_script FUNCTION ARGUMENT...: prints the script that runs one of the host functions on a host.
 host_script() {
+    # shellcheck disable=SC2016 # the PATH is the host's
     printf '%s\n' 'set -euo pipefail' 'umask 0007' 'export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin'
     # shellcheck disable=SC2046 # names of functions hold no blanks
     declare -f $(compgen -A function host_)
@@ -34,17 +36,16 @@ on_host() {
 
 # ask_disk VM_ID DISK_PATH: asks oned about a disk of the VM; sets `format`, `file_system`, and `grown_mb`, its size where that is
 # larger than the image's, else 0. These are in no argument of any action.
+# shellcheck disable=SC2034 # set for the scripts
 ask_disk() {
     local document disk="TEMPLATE/DISK[DISK_ID=${2##*/disk.}]"
-    local -A told
     document=$(onevm show -x "$1") || fail "Cannot ask oned about VM $1"
-    fill told "$disk/DISK_ID" "$disk/FORMAT" "$disk/DRIVER" "$disk/FS" "$disk/SIZE" "$disk/ORIGINAL_SIZE" <<<"$document" ||
-        fail "What oned says about VM $1 cannot be read"
-    [[ -n ${told[$disk/DISK_ID]} ]] || fail "VM $1 has no disk ${2##*/disk.}"
-    format=${told[$disk/FORMAT]:-${told[$disk/DRIVER]:-raw}}
-    file_system=${told[$disk/FS]}
-    grown_mb=${told[$disk/SIZE]:-0}
-    ((grown_mb > ${told[$disk/ORIGINAL_SIZE]:-grown_mb})) || grown_mb=0
+    read_texts "$disk/DISK_ID" "$disk/FORMAT" "$disk/DRIVER" "$disk/FS" "$disk/SIZE" "$disk/ORIGINAL_SIZE" <<<"$document"
+    [[ -n ${texts[0]} ]] || fail "VM $1 has no disk ${2##*/disk.}"
+    format=${texts[1]:-${texts[2]:-raw}}
+    file_system=${texts[3]}
+    grown_mb=${texts[4]:-0}
+    ((grown_mb > ${texts[5]:-grown_mb})) || grown_mb=0
 }
 
 # host_begin DISK: makes the VM directory and chooses the file to write first (`part`), which goes if the script fails.
