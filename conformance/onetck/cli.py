@@ -24,24 +24,34 @@ from onesim.journal import BrokenChain
 from onesim.layout import Subjected
 from onesim.spec import ContractSpec, for_contract, load
 from onesim.trace import WORLD_OPERATIONS
+from onetck import conclude, kept, session
 from onetck import config as configuration
-from onetck import kept, session
 from onetck.driver import Driver, find_driver
 from onetck.plan import choose
 from onetck.progress import terminal_progress
 
 app = typer.Typer(
-    name="onetck", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="onetck",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Certify OpenNebula storage drivers on hosts that are made for the run.",
 )
 out_console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
-DriverPaths = Annotated[list[Path] | None, typer.Argument(metavar="[DIR]...", help="A remotes/ tree, or datastore/<mad> and tm/<mad> directories.", show_default=False)]
+DriverPaths = Annotated[
+    list[Path] | None, typer.Argument(metavar="[DIR]...", help="A remotes/ tree, or datastore/<mad> and tm/<mad> directories.", show_default=False)
+]
 DatastoreOption = Annotated[str, typer.Option("--datastore", metavar="MAD", help="Datastore driver to test, where the tree has several.")]
 TmOption = Annotated[str, typer.Option("--tm", metavar="MAD", help="Transfer-manager driver of the image datastore.")]
-SystemTmOption = Annotated[str, typer.Option("--system-tm", metavar="MAD", help="Transfer-manager driver of the system datastore; as --tm if not given.")]
-ContractOption = Annotated[str, typer.Option("--contract", metavar="C", help="OpenNebula release: an alias such as 5.12, or an exact version. The newest if not given.")]
+SystemTmOption = Annotated[
+    str, typer.Option("--system-tm", metavar="MAD", help="Transfer-manager driver of the system datastore; as --tm if not given.")
+]
+ContractOption = Annotated[
+    str, typer.Option("--contract", metavar="C", help="OpenNebula release: an alias such as 5.12, or an exact version. The newest if not given.")
+]
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The vendor's world; ./onetck.toml if it is there.")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]
 
@@ -87,11 +97,27 @@ def _setting(
     driver = find_driver(list(chosen), datastore or config.driver.datastore, tm or config.driver.tm, system_tm or config.driver.system_tm)
     configuration.require_attributes(config, driver.datastore_mad)
     subject = Subjected(
-        driver.archive(spec.version), driver.datastore_mad, driver.tm_mad, driver.system_tm_mad, configuration.tm_conf(config), config.image_datastore,
-        config.system_datastore, configuration.environment(config, base), configuration.files(config, base), config.hooks.setup, config.hooks.teardown,
-        configuration.limits(config, timeout_s), driver.root,
+        driver.archive(spec.version),
+        driver.datastore_mad,
+        driver.tm_mad,
+        driver.system_tm_mad,
+        configuration.tm_conf(config),
+        config.image_datastore,
+        config.system_datastore,
+        configuration.environment(config, base),
+        configuration.files(config, base),
+        config.hooks.setup,
+        config.hooks.teardown,
+        configuration.limits(config, timeout_s),
+        driver.root,
     )
-    given = (("--datastore", datastore), ("--tm", tm), ("--system-tm", system_tm), ("--contract", spec.contract.name), ("--config", str(config_path or "")))
+    given = (
+        ("--datastore", datastore),
+        ("--tm", tm),
+        ("--system-tm", system_tm),
+        ("--contract", spec.contract.name),
+        ("--config", str(config_path or "")),
+    )
     options = tuple(word for name, value in given if value for word in (name, value))
     return _Setting(spec, driver, subject, chosen, options)
 
@@ -104,10 +130,15 @@ def run(
     system_tm: SystemTmOption = "",
     contract: ContractOption = "",
     config: ConfigOption = None,
-    trace: Annotated[list[Path] | None, typer.Option("--trace", metavar="FILE", help="Play this trace instead of the library; may be repeated.", show_default=False)] = None,
+    trace: Annotated[
+        list[Path] | None,
+        typer.Option("--trace", metavar="FILE", help="Play this trace instead of the library; may be repeated.", show_default=False),
+    ] = None,
     case: Annotated[list[str] | None, typer.Option("--case", metavar="NAME", help="Only this case; may be repeated.", show_default=False)] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where history, results and reports go.")] = Path("onetck-results"),
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)] = 0 or (os.cpu_count() or 1),
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
+    ] = 0 or (os.cpu_count() or 1),
     profile: Annotated[str, typer.Option("--profile", metavar="P", help="The frozen list of requirements to certify.")] = "core",
     timeout_s: TimeoutOption = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the world of the last case for inspection, and say how to enter it.")] = False,
@@ -126,7 +157,7 @@ def run(
         _terminate_as_interrupt()
         with terminal_progress(err_console, len(plan), quiet=as_json) as progress:
             session.execute(setting.spec, setting.driver, setting.subject, plan, out, jobs=jobs, progress=progress, command=sys.argv)
-        judgement = session.conclude(setting.spec, out, profile, session.repeat_command(setting.paths, setting.options))
+        judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, setting.options))
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:
@@ -145,11 +176,9 @@ def _terminate_as_interrupt() -> None:
 
 
 def _introduce(setting: _Setting, cases: int) -> None:
-    driver = setting.driver
-    err_console.print(
-        f"{driver.root}: datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad} under contract {setting.spec.contract.name} ({setting.spec.version}), {cases} cases",
-        markup=False,
-    )
+    driver, contract = setting.driver, setting.spec.contract
+    drivers = f"datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad}"
+    err_console.print(f"{driver.root}: {drivers}; contract {contract.name} ({contract.version}); {cases} cases", markup=False)
 
 
 @app.command()
@@ -171,7 +200,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
 
 @app.command()
 def call(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="An action such as tm/clone or ds/cp; the family may be left out where one has it.")],
+    action: Annotated[
+        str, typer.Argument(metavar="ACTION", help="An action such as tm/clone or ds/cp; the family may be left out where one has it.")
+    ],
     paths: DriverPaths = None,
     datastore: DatastoreOption = "",
     tm: TmOption = "",
@@ -237,8 +268,8 @@ def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the
 def report(out: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.")], profile: str = "core") -> None:
     """Judge the history of a run again and write its reports again; nothing is executed."""
     with one_line():
-        contract = session.recorded_contract(out / "history.jsonl")
-        judgement = session.conclude(for_contract(contract), out, profile, session.repeat_command([Path("DIR")], []))
+        contract = conclude.recorded_contract(out / "history.jsonl")
+        judgement = conclude.conclude(for_contract(contract), out, profile, conclude.repeat_command([Path("DIR")], []))
         render_text(judgement.records(), out_console)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
 

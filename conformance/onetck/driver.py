@@ -31,7 +31,7 @@ class Driver:
         """Return path, SHA-256 and mode of every file."""
         rows = []
         for name, path in sorted(self.files.items()):
-            data = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            data = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
             rows.append(DriverFile(name, hashlib.sha256(data).hexdigest(), stat.S_IMODE(path.lstat().st_mode)))
         return tuple(rows)
 
@@ -105,7 +105,9 @@ def find_driver(paths: list[Path], datastore: str = "", tm: str = "", system_tm:
     if len(paths) == 1 and any((paths[0] / family).is_dir() for family in _FAMILIES):
         root = paths[0]
         tm_mad = _pick(root, "tm", tm, "--tm")
-        return Driver(root, _pick(root, "datastore", datastore, "--datastore"), tm_mad, _pick(root, "tm", system_tm or tm_mad, "--system-tm"), _walk(root, ""))
+        return Driver(
+            root, _pick(root, "datastore", datastore, "--datastore"), tm_mad, _pick(root, "tm", system_tm or tm_mad, "--system-tm"), _walk(root, "")
+        )
     files = _walk(data_dir("reference_driver") / "remotes", "")
     names = {"datastore": datastore, "tm": tm}
     for path in paths:

@@ -149,15 +149,33 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
     decision = decide(verdicts, partial=partial)
     judgement = Judgement(
         ResultsHeader(
-            SCHEMA, f"onetck {__version__}", header.contract, header.version, header.driver, profile.name, history_name, chain, header.started_s,
-            header.isolation, header.environment, header.driver_sha256, header.spec_sha256,
+            SCHEMA,
+            f"onetck {__version__}",
+            header.contract,
+            header.version,
+            header.driver,
+            profile.name,
+            history_name,
+            chain,
+            header.started_s,
+            header.isolation,
+            header.environment,
+            header.driver_sha256,
+            header.spec_sha256,
         ),
         results,
         verdicts,
     )
     if history.footer is not None:
         judgement.footer = ResultsFooter(
-            decision.verdict, decision.sentence, decision.exit_code, decision.counts, decision.required, decision.executed, history.cases, history.calls,
+            decision.verdict,
+            decision.sentence,
+            decision.exit_code,
+            decision.counts,
+            decision.required,
+            decision.executed,
+            history.cases,
+            history.calls,
             history.footer.wall_s,
         )
     return judgement
@@ -172,6 +190,14 @@ def _verdict(row: Requirement, results: list[Result], required: bool) -> Require
         reason = row.untestable or "no case that ran reaches it"
         verdict = "not_applicable" if row.untestable else "not_tested"
     return RequirementVerdict(
-        row.id, verdict, row.level, row.sentence, row.source, row.action.partition("/")[0], row.action, required and row.level == "MUST", reason,
+        row.id,
+        verdict,
+        row.level,
+        row.sentence,
+        row.source,
+        row.action.partition("/")[0],
+        row.action,
+        required and row.level == "MUST",
+        reason,
         tuple(one.case for one in mine),
     )

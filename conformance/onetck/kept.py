@@ -151,6 +151,7 @@ def call_action(spec: ContractSpec, subject: Subjected, name: str, world_name: s
 
 def show_call(call: Call, console: Console, world_name: str) -> None:
     """Show a call as a vendor wants to see it: the command line, stdin, what came back, what changed."""
+
     def line(label: str, text: str) -> None:
         console.print(f"{label:>8}  {text}", markup=False)
 
@@ -166,7 +167,10 @@ def show_call(call: Call, console: Console, world_name: str) -> None:
     for command in call.commands:
         line("command", f"{command.host}: {shlex.join([command.name, *command.argv])[:200]}")
     for change in call.tree:
-        line("tree", f"{change.change} {change.host}:{change.path} ({change.kind}, {change.size} bytes)" + (f" -> {change.target}" if change.target else ""))
+        line(
+            "tree",
+            f"{change.change} {change.host}:{change.path} ({change.kind}, {change.size} bytes)" + (f" -> {change.target}" if change.target else ""),
+        )
     if call.error or call.parse_error:
         line("oned", call.error or call.parse_error)
     line("world", f"kept: `onetck shell frontend --world {world_name}` enters it, `onetck down --world {world_name}` removes it")

@@ -32,7 +32,7 @@ END {
 # Takes what follows one "<". A section that itself contains a "<" is held until its end has come.
 function take(markup) {
     held = ""
-    if (markup ~ /^!\[CDATA\[/) section(markup, 10, "]]>", 1)
+    if (markup ~ /^!\[CDATA\[/) section(markup, 9, "]]>", 1)
     else if (markup ~ /^!--/) section(markup, 4, "-->", 0)
     else if (markup ~ /^[?]/) section(markup, 2, "?>", 0)
     else if (markup !~ /^[A-Za-z_\/]/ || !match(markup, /^[^"'>]*(("[^"]*"|'[^']*')[^"'>]*)*>/)) bad = 1

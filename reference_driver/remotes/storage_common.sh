@@ -64,6 +64,10 @@ host_blank() {
         qemu-img create -q -f "$format" "$file" "${size_mb}M"
         return
     fi
+    if [[ -n $file_system && $file_system != swap ]] && ! command -v "mkfs.$file_system" >/dev/null; then
+        printf 'there is no mkfs.%s\n' "$file_system" >&2
+        return 1
+    fi
     truncate -s "${size_mb}M" -- "$file" &&
         case $file_system in
             "") ;;

@@ -121,7 +121,7 @@ def decide(verdicts: Iterable[RequirementVerdict], *, partial: bool = False) -> 
     nothing run, then conformant. A broken SHOULD (`warn`) never changes the exit code.
     """
     rows = list(verdicts)
-    counts = {verdict: 0 for verdict in VERDICTS}
+    counts = dict.fromkeys(VERDICTS, 0)
     counts.update(Counter(row.verdict for row in rows))
     required = [row for row in rows if row.required and row.verdict != "not_applicable"]
     executed = [row for row in required if row.verdict in FAILURES or row.verdict in ("pass", "warn")]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from onesim.cloud import Cloud
 from onesim.errors import SpecError
-from onesim.model import Disk, History, Vm
+from onesim.model import Datastore, Disk, History, Image, Vm
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,9 @@ FACTS: dict[str, Callable[[Subject], str]] = {
     "checkpoint_file": lambda s: _record_file(s, "checkpoint"),
     "deploy_id": lambda s: s.vm.deploy_id,
 }
+
+#: Facts that rows for images and datastores may need.
+IMAGE_FACTS: dict[str, Callable[[Image | Datastore], str]] = {"source_known": lambda subject: subject.source if isinstance(subject, Image) else ""}
 
 #: Facts that patterns of places may use; the record of every call carries those that apply to it.
 PLACE_FACTS = frozenset({"base_path", "source", "vm_directory", "other_vm_directory", "system_base_path"})

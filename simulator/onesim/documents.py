@@ -119,32 +119,36 @@ def image_xml(image: Image, datastore: Datastore, version: str, spec: ContractSp
     state = spec.spec.number("image", image.state).state
     # oned copies STATE to PREV_STATE whenever it stores the object: they differ only before that
     previous = spec.spec.number("image", image.prev_state).state if image.prev_state == "INIT" else state
-    return _render("IMAGE", version, {
-        "ID": str(image.id),
-        "NAME": image.name,
-        "TYPE": number("image_type", image.type),
-        "DISK_TYPE": number("disk_type", datastore.template.get("DISK_TYPE", "FILE")),
-        "PERSISTENT": "1" if image.persistent else "0",
-        "REGTIME": str(image.regtime_s),
-        "MODTIME": str(image.regtime_s),
-        "SOURCE": image.source,
-        "PATH": image.path,
-        "FSTYPE": image.format,
-        "FORMAT": image.format,
-        "FS": image.fs,
-        "SIZE": str(image.size_mb),
-        "STATE": str(state),
-        "PREV_STATE": str(previous),
-        "RUNNING_VMS": str(len(image.vms)),
-        "CLONING_OPS": str(image.cloning_ops),
-        "CLONING_ID": str(image.cloning_id),
-        "DATASTORE_ID": str(image.datastore),
-        "DATASTORE": datastore.name,
-        "VMS": _ids(image.vms),
-        "CLONES": _ids(image.clones),
-        "TEMPLATE": _template({**image.template, "ERROR": image.error} if image.error else image.template),
-        "SNAPSHOTS": _inner("SNAPSHOTS", version, {}),
-    })
+    return _render(
+        "IMAGE",
+        version,
+        {
+            "ID": str(image.id),
+            "NAME": image.name,
+            "TYPE": number("image_type", image.type),
+            "DISK_TYPE": number("disk_type", datastore.template.get("DISK_TYPE", "FILE")),
+            "PERSISTENT": "1" if image.persistent else "0",
+            "REGTIME": str(image.regtime_s),
+            "MODTIME": str(image.regtime_s),
+            "SOURCE": image.source,
+            "PATH": image.path,
+            "FSTYPE": image.format,
+            "FORMAT": image.format,
+            "FS": image.fs,
+            "SIZE": str(image.size_mb),
+            "STATE": str(state),
+            "PREV_STATE": str(previous),
+            "RUNNING_VMS": str(len(image.vms)),
+            "CLONING_OPS": str(image.cloning_ops),
+            "CLONING_ID": str(image.cloning_id),
+            "DATASTORE_ID": str(image.datastore),
+            "DATASTORE": datastore.name,
+            "VMS": _ids(image.vms),
+            "CLONES": _ids(image.clones),
+            "TEMPLATE": _template({**image.template, "ERROR": image.error} if image.error else image.template),
+            "SNAPSHOTS": _inner("SNAPSHOTS", version, {}),
+        },
+    )
 
 
 def image_path_xml(path: str, size: str | None = None) -> str:
@@ -157,21 +161,25 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
 
     `without` is the id of an image that does not count yet: oned makes the documents of cp, mkfs and clone before it adds the new image.
     """
-    return _render("DATASTORE", version, {
-        "ID": str(datastore.id),
-        "NAME": datastore.name,
-        "DS_MAD": datastore.ds_mad,
-        "TM_MAD": datastore.tm_mad,
-        "BASE_PATH": datastore.base_path,
-        "TYPE": number("datastore_type", datastore.type),
-        "DISK_TYPE": number("disk_type", datastore.template.get("DISK_TYPE", "FILE")),
-        "STATE": number("datastore_state", "READY"),
-        "TOTAL_MB": str(datastore.total_mb),
-        "FREE_MB": str(datastore.free_mb),
-        "USED_MB": str(datastore.used_mb),
-        "IMAGES": _ids([id for id in datastore.images if id != without]),
-        "TEMPLATE": _template(datastore.template),
-    })
+    return _render(
+        "DATASTORE",
+        version,
+        {
+            "ID": str(datastore.id),
+            "NAME": datastore.name,
+            "DS_MAD": datastore.ds_mad,
+            "TM_MAD": datastore.tm_mad,
+            "BASE_PATH": datastore.base_path,
+            "TYPE": number("datastore_type", datastore.type),
+            "DISK_TYPE": number("disk_type", datastore.template.get("DISK_TYPE", "FILE")),
+            "STATE": number("datastore_state", "READY"),
+            "TOTAL_MB": str(datastore.total_mb),
+            "FREE_MB": str(datastore.free_mb),
+            "USED_MB": str(datastore.used_mb),
+            "IMAGES": _ids([id for id in datastore.images if id != without]),
+            "TEMPLATE": _template(datastore.template),
+        },
+    )
 
 
 def host_xml(host: Host, cloud: Cloud, version: str) -> str:
@@ -195,29 +203,37 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
     now = spec.spec.number("vm", vm.state)
     state, lcm = str(now.state), str(max(now.lcm, 0))
     context = {**vm.context, "DISK_ID": str(vm.context_disk), "TARGET": vm.context_target} if vm.context is not None else {}
-    template = _inner("VM_TEMPLATE", spec.version, {
-        "CONTEXT": f"<CONTEXT>{_template(context)}</CONTEXT>" if context else "",
-        "DISK": "".join(_disk_xml(disk, cloud, spec) for disk in vm.disks),
-        "OS": f"<UUID><![CDATA[{uuid.UUID(int=vm.id + 1)}]]></UUID>",
-        "VMID": str(vm.id),
-        **({"TM_MAD_SYSTEM": vm.history[0].tm_mad} if vm.history else {}),
-        **more,
-    })
+    template = _inner(
+        "VM_TEMPLATE",
+        spec.version,
+        {
+            "CONTEXT": f"<CONTEXT>{_template(context)}</CONTEXT>" if context else "",
+            "DISK": "".join(_disk_xml(disk, cloud, spec) for disk in vm.disks),
+            "OS": f"<UUID><![CDATA[{uuid.UUID(int=vm.id + 1)}]]></UUID>",
+            "VMID": str(vm.id),
+            **({"TM_MAD_SYSTEM": vm.history[0].tm_mad} if vm.history else {}),
+            **more,
+        },
+    )
     shown = vm.history if records == "all" else vm.history[-1:]
-    return _render("VM", spec.version, {
-        "ID": str(vm.id),
-        "NAME": vm.name,
-        "STATE": state,
-        "LCM_STATE": lcm,
-        "PREV_STATE": state,
-        "PREV_LCM_STATE": lcm,
-        "STIME": str(vm.stime_s),
-        "DEPLOY_ID": vm.deploy_id,
-        "TEMPLATE": template,
-        "USER_TEMPLATE": _template({"ERROR": vm.error} if vm.error else {}),
-        "HISTORY_RECORDS": "".join(_history_xml(record, vm, spec.version) for record in shown),
-        **more,
-    })
+    return _render(
+        "VM",
+        spec.version,
+        {
+            "ID": str(vm.id),
+            "NAME": vm.name,
+            "STATE": state,
+            "LCM_STATE": lcm,
+            "PREV_STATE": state,
+            "PREV_LCM_STATE": lcm,
+            "STIME": str(vm.stime_s),
+            "DEPLOY_ID": vm.deploy_id,
+            "TEMPLATE": template,
+            "USER_TEMPLATE": _template({"ERROR": vm.error} if vm.error else {}),
+            "HISTORY_RECORDS": "".join(_history_xml(record, vm, spec.version) for record in shown),
+            **more,
+        },
+    )
 
 
 def pool_xml(kind: str, members: Sequence[str]) -> str:
@@ -282,17 +298,21 @@ def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
 
 def _history_xml(record: History, vm: Vm, version: str) -> str:
     following = next((one for one in vm.history if one.seq == record.seq + 1), None)
-    return _render("HISTORY", version, {
-        "OID": str(vm.id),
-        "SEQ": str(record.seq),
-        "HOSTNAME": record.hostname,
-        "HID": str(record.host),
-        "STIME": str(record.stime_s),
-        "ETIME": str(following.stime_s) if following else "0",
-        "VM_MAD": record.vm_mad,
-        "TM_MAD": record.tm_mad,
-        "DS_ID": str(record.datastore),
-    })
+    return _render(
+        "HISTORY",
+        version,
+        {
+            "OID": str(vm.id),
+            "SEQ": str(record.seq),
+            "HOSTNAME": record.hostname,
+            "HID": str(record.host),
+            "STIME": str(record.stime_s),
+            "ETIME": str(following.stime_s) if following else "0",
+            "VM_MAD": record.vm_mad,
+            "TM_MAD": record.tm_mad,
+            "DS_ID": str(record.datastore),
+        },
+    )
 
 
 def _render(document: str, version: str, values: Mapping[str, str], kind: str = "") -> str:

@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onesim import documents, hypervisor, validation
+from onesim import hypervisor, validation
 from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
-from onesim.derived import Subject
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, CallFinished, Changed, DatagramReceived, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, REMOTES, Subjected, context_script, furnish, make_cloud
-from onesim.model import FRONTEND, Disk, Vm
+from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.records import Call, CaseBegin, CaseEnd, Command, Datagram, FaultInjected, GuestWrite, Operation, Question, StateChange, TreeChange
@@ -47,8 +46,15 @@ class CaseRun:
     """One case: a trace, a world, an oned, a content model. `call_seen` is told of each call for progress."""
 
     def __init__(
-        self, spec: ContractSpec, subject: Subjected, trace: Trace, world: World, writer: Writer, blobs: BlobStore,
-        expects: tuple[str, ...] = (), call_seen: Callable[[Call], None] | None = None,
+        self,
+        spec: ContractSpec,
+        subject: Subjected,
+        trace: Trace,
+        world: World,
+        writer: Writer,
+        blobs: BlobStore,
+        expects: tuple[str, ...] = (),
+        call_seen: Callable[[Call], None] | None = None,
     ) -> None:
         self.spec, self.subject, self.trace, self.world = spec, subject, trace, world
         self.writer, self.blobs, self.expects = writer, blobs, expects
@@ -186,7 +192,9 @@ class CaseRun:
     def _state(self, changed: Changed) -> None:
         row = self.spec.spec.number(changed.kind, changed.state)
         self.writer.write(
-            StateChange(self.case, changed.kind, changed.id, changed.label, changed.state, row.state, row.lcm, changed.error, self.operation, self._at())
+            StateChange(
+                self.case, changed.kind, changed.id, changed.label, changed.state, row.state, row.lcm, changed.error, self.operation, self._at()
+            )
         )
 
     def _call(self, asked: CallAsked) -> list[Output]:
@@ -205,11 +213,20 @@ class CaseRun:
             run = Run(ended_by="lost", status=-1)
         else:
             run = self.world.run(
-                FRONTEND, [script, *self._argv(asked)], stdin=stdin, env=dict(self.subject.environment), limits=self.subject.limits,
-                call_id=f"{self.case}/{self.current_call}", faults=() if fault is None else (_gate_fault(fault),),
+                FRONTEND,
+                [script, *self._argv(asked)],
+                stdin=stdin,
+                env=dict(self.subject.environment),
+                limits=self.subject.limits,
+                call_id=f"{self.case}/{self.current_call}",
+                faults=() if fault is None else (_gate_fault(fault),),
             )
         tree = self.observer.changes()
-        finished = self.oned.feed(CallFinished(asked.call, run.ended_by == "exit" and run.status == 0, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace")))
+        finished = self.oned.feed(
+            CallFinished(
+                asked.call, run.ended_by == "exit" and run.status == 0, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace")
+            )
+        )
         outcome = finished[0]
         assert isinstance(outcome, Outcome)
         self._note(asked, run, script, stdin, outcome, at, tree, fault)
@@ -229,8 +246,24 @@ class CaseRun:
         finished = self.oned.feed(CallFinished(asked.call, not error, "", error))
         self.writer.write(
             Call(
-                self.case, self.current_call, asked.operation, "vmm", asked.mad, asked.action.name, "", asked.arguments["host"], asked.argv,
-                asked.arguments, not error, "exit", 1 if error else 0, facts=self._facts(asked), error=error, at_ns=at, duration_ns=self._at() - at, vm=asked.vm,
+                self.case,
+                self.current_call,
+                asked.operation,
+                "vmm",
+                asked.mad,
+                asked.action.name,
+                "",
+                asked.arguments["host"],
+                asked.argv,
+                asked.arguments,
+                not error,
+                "exit",
+                1 if error else 0,
+                facts=self._facts(asked),
+                error=error,
+                at_ns=at,
+                duration_ns=self._at() - at,
+                vm=asked.vm,
             )
         )
         if error:
@@ -283,19 +316,43 @@ class CaseRun:
         self, asked: CallAsked, run: Run, script: str, stdin: bytes, outcome: Outcome, at: int, tree: tuple[TreeChange, ...], fault: Step | None
     ) -> None:
         call = Call(
-            case=self.case, n=self.current_call, operation=asked.operation, family=asked.action.family, mad=asked.mad,
-            action=asked.action.name + asked.suffix, script=script, host=FRONTEND, argv=tuple(self._argv(asked)),
-            arguments={name: value for name, value in asked.arguments.items() if name != "dump"}, success=outcome.success, ended_by=run.ended_by,
-            status=run.status or 0, signal=run.signal or 0, facts=self._facts(asked) | self._capacity(asked), stdin=self.blobs.put(stdin),
-            stdout=self.blobs.put(run.stdout, run.stdout_seen), stderr=self.blobs.put(run.stderr, run.stderr_seen), parsed=outcome.parsed,
-            parse_error=outcome.parse_error, error=outcome.error, at_ns=at, duration_ns=run.duration_ns,
-            commands=tuple(Command(one.name, one.argv, one.host, one.at_ns, one.fault) for one in run.commands), tree=tree, leftovers=run.leftovers,
-            vm=asked.vm, disk=asked.disk, image=asked.image, datastore=asked.datastore,
+            case=self.case,
+            n=self.current_call,
+            operation=asked.operation,
+            family=asked.action.family,
+            mad=asked.mad,
+            action=asked.action.name + asked.suffix,
+            script=script,
+            host=FRONTEND,
+            argv=tuple(self._argv(asked)),
+            arguments={name: value for name, value in asked.arguments.items() if name != "dump"},
+            success=outcome.success,
+            ended_by=run.ended_by,
+            status=run.status or 0,
+            signal=run.signal or 0,
+            facts=self._facts(asked) | self._capacity(asked),
+            stdin=self.blobs.put(stdin),
+            stdout=self.blobs.put(run.stdout, run.stdout_seen),
+            stderr=self.blobs.put(run.stderr, run.stderr_seen),
+            parsed=outcome.parsed,
+            parse_error=outcome.parse_error,
+            error=outcome.error,
+            at_ns=at,
+            duration_ns=run.duration_ns,
+            commands=tuple(Command(one.name, one.argv, one.host, one.at_ns, one.fault) for one in run.commands),
+            tree=tree,
+            leftovers=run.leftovers,
+            vm=asked.vm,
+            disk=asked.disk,
+            image=asked.image,
+            datastore=asked.datastore,
         )
         self.writer.write(call)
         if fault is not None:
             command, hit = str(fault.arguments.get("command", "")), run.ended_by == "lost" or any(one.fault for one in run.commands)
-            self.writer.write(FaultInjected(self.case, self.current_call, command, int(fault.arguments.get("ordinal", 1)), str(fault.arguments["act"]), hit))
+            self.writer.write(
+                FaultInjected(self.case, self.current_call, command, int(fault.arguments.get("ordinal", 1)), str(fault.arguments["act"]), hit)
+            )
         for datagram in run.datagrams:
             self.oned.feed(DatagramReceived(datagram))
             self.writer.write(Datagram(self.case, self.current_call, self.blobs.put(datagram), self._at()))
@@ -337,4 +394,6 @@ class CaseRun:
 
 
 def _gate_fault(step: Step) -> Fault:
-    return Fault(str(step.arguments.get("command", "")), int(step.arguments.get("ordinal", 1)), str(step.arguments["act"]), str(step.arguments.get("arg", "")))
+    return Fault(
+        str(step.arguments.get("command", "")), int(step.arguments.get("ordinal", 1)), str(step.arguments["act"]), str(step.arguments.get("arg", ""))
+    )

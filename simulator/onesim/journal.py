@@ -99,6 +99,16 @@ def read(path: Path, records: Any) -> Iterator[Any]:
         raise ConfigError(f"{path}: {error.strerror}") from None
 
 
+def head(path: Path) -> str:
+    """Return the head of a file's chain: the chain of its last whole line."""
+    last = b""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                last = line
+    return last[10:74].decode() if last else ""
+
+
 class BlobStore:
     """Large pieces, content-addressed in a directory; each is written once."""
 

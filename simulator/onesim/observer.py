@@ -44,11 +44,22 @@ class Observer:
     def observe(self, operation: int, call: int) -> None:
         """Read every image and disk whose content is known, and write an observation of each."""
         for image in list(self.cloud.images.values()):
-            if image.source and image.state not in ("LOCKED", "DELETE", "ERROR"):
+            if image.source and image.state not in ("LOCKED", "DELETE"):
                 if image.state == "USED_PERS":
                     continue  # what the image holds while a VM has it is the driver's own matter
                 role = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
-                self._read(image_key(image.id), "image", image.name, FRONTEND, image.source, image.shown_format or "raw", operation, call, role=role, image=image.id)
+                self._read(
+                    image_key(image.id),
+                    "image",
+                    image.name,
+                    FRONTEND,
+                    image.source,
+                    image.shown_format or "raw",
+                    operation,
+                    call,
+                    role=role,
+                    image=image.id,
+                )
         for vm in list(self.cloud.vms.values()):
             if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
                 continue  # after a transfer that failed nobody knows on which side a disk lies
@@ -58,7 +69,20 @@ class Observer:
                 if disk.kind == "swap":
                     self._signature("swap", vm, disk.id, host, path, operation, call, disk.size_mb << 20)
                 else:
-                    self._read(key, "disk", f"{vm.name}/disk.{disk.id}", host, path, disk.format or "raw", operation, call, vm=vm.id, disk=disk.id, role=disk.kind, image=disk.image)
+                    self._read(
+                        key,
+                        "disk",
+                        f"{vm.name}/disk.{disk.id}",
+                        host,
+                        path,
+                        disk.format or "raw",
+                        operation,
+                        call,
+                        vm=vm.id,
+                        disk=disk.id,
+                        role=disk.kind,
+                        image=disk.image,
+                    )
             if vm.context is not None and vm.state == "RUNNING":
                 host, _ = self.seat(vm, vm.disks[0]) if vm.disks else (vm.history[-1].hostname, "")
                 path = f"{self.cloud.directory(vm.history[-1], vm)}/disk.{vm.context_disk}"
@@ -68,14 +92,28 @@ class Observer:
         """Observe that nothing is left of an object that oned considers gone."""
         for host, path in places:
             left = self.world.exists(host, path)
-            self.writer.write(Observation(self.case, operation, f"{kind}_gone", label, host, path, "", (), problem="present" if left else "", at_ns=self._at()))
+            self.writer.write(
+                Observation(self.case, operation, f"{kind}_gone", label, host, path, "", (), problem="present" if left else "", at_ns=self._at())
+            )
 
     def _at(self) -> int:
         return time.monotonic_ns() - self._started_ns
 
     def _read(
-        self, key: Key, subject: str, label: str, host: str, path: str, format: str, operation: int, call: int,
-        *, vm: int = -1, disk: int = -1, role: str = "", image: int = -1,
+        self,
+        key: Key,
+        subject: str,
+        label: str,
+        host: str,
+        path: str,
+        format: str,
+        operation: int,
+        call: int,
+        *,
+        vm: int = -1,
+        disk: int = -1,
+        role: str = "",
+        image: int = -1,
     ) -> None:
         versions = self.content.admits(key)
         if versions is None:
@@ -95,8 +133,29 @@ class Observer:
         digest = self.blobs.put("\n".join(seen.blocks).encode()).sha256 if seen.blocks else ""
         self.writer.write(
             Observation(
-                self.case, operation, subject, label, host, path, format, tuple(sorted(one.id for one in versions)), found.id if found else "",
-                problem, detail, seen.virtual_size, max(one.size for one in versions), offset, expected, actual, digest, call, role, vm, disk, image, self._at(),
+                self.case,
+                operation,
+                subject,
+                label,
+                host,
+                path,
+                format,
+                tuple(sorted(one.id for one in versions)),
+                found.id if found else "",
+                problem,
+                detail,
+                seen.virtual_size,
+                max(one.size for one in versions),
+                offset,
+                expected,
+                actual,
+                digest,
+                call,
+                role,
+                vm,
+                disk,
+                image,
+                self._at(),
             )
         )
 
@@ -119,8 +178,24 @@ class Observer:
                 problem, detail = _iso_problem(self.world, host, path, seen.virtual_size, sorted(vm.context or {}))
         self.writer.write(
             Observation(
-                self.case, operation, "disk", f"{vm.name}/disk.{disk}", host, path, "raw", (role,), "" if problem else role, problem, detail,
-                seen.virtual_size, size, after_call=call, role=role, vm=vm.id, disk=disk, at_ns=self._at(),
+                self.case,
+                operation,
+                "disk",
+                f"{vm.name}/disk.{disk}",
+                host,
+                path,
+                "raw",
+                (role,),
+                "" if problem else role,
+                problem,
+                detail,
+                seen.virtual_size,
+                size,
+                after_call=call,
+                role=role,
+                vm=vm.id,
+                disk=disk,
+                at_ns=self._at(),
             )
         )
 
@@ -161,4 +236,3 @@ def _first_difference(blocks: tuple[str, ...], version: Version) -> int | None:
         if block != next(expected, "0"):
             return index
     return None
-

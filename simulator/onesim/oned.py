@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from onesim import documents, operations, parsers, questions
 from onesim.cloud import Cloud
-from onesim.derived import FACTS, Subject, vm_facts
+from onesim.derived import FACTS, IMAGE_FACTS, Subject, vm_facts
 from onesim.errors import SpecError
 from onesim.events import (
-    Answer,
     CallAsked,
     CallFinished,
     Changed,
@@ -162,7 +161,7 @@ class Oned:
             here = phase.places[index] if phase.places else phase.here
             rows = self.spec.scripts[script]
             if not isinstance(subject, Vm):
-                yield from (_Planned(row) for row in rows)
+                yield from (_Planned(row) for row in rows if not row.needs or IMAGE_FACTS[row.needs](subject))
                 continue
             by_kind = {row.kind: row for row in rows if row.each == "disk"}
             carried = ""
@@ -230,10 +229,8 @@ class Oned:
         call = self._next_call
         self._next_call += 1
         subject = job.subject
-        if isinstance(subject, Vm):
-            asked = self._vm_call(call, job, planned, subject, action)
-        else:
-            asked = self._document_call(call, job, subject, action)
+        vm = subject if isinstance(subject, Vm) else None
+        asked = self._vm_call(call, job, planned, vm, action) if vm is not None else self._document_call(call, job, subject, action)
         self._calls[call] = (job, planned, asked)
         return asked
 
@@ -246,8 +243,20 @@ class Oned:
         # a transfer script has no quoting: every argument is split at blanks
         argv = tuple(word for name in action.argv for word in arguments[name].split())
         return CallAsked(
-            call, job.operation, action, mad, planned.suffix, argv, arguments, "", "", vm_facts(subject),
-            vm=vm.id, disk=disk.id if disk else -1, image=disk.image if disk else -1, datastore=record.datastore,
+            call,
+            job.operation,
+            action,
+            mad,
+            planned.suffix,
+            argv,
+            arguments,
+            "",
+            "",
+            vm_facts(subject),
+            vm=vm.id,
+            disk=disk.id if disk else -1,
+            image=disk.image if disk else -1,
+            datastore=record.datastore,
         )
 
     def _document_call(self, call: int, job: _Job, subject: Image | Datastore, action: Action) -> CallAsked:
@@ -263,11 +272,28 @@ class Oned:
         arguments = {"id": str(id)} | ({"dump": document} if "dump" in names else {})
         facts = {"base_path": datastore.base_path, "host": self.cloud.frontend, "datastore": datastore.name}
         if image is not None:
-            facts |= {"image": image.name, "format": image.format, "size_mb": str(image.size_mb), "source": image.source, "path": image.path, "fs": image.fs}
+            facts |= {
+                "image": image.name,
+                "format": image.format,
+                "size_mb": str(image.size_mb),
+                "source": image.source,
+                "path": image.path,
+                "fs": image.fs,
+            }
         mad = datastore.ds_mad if action.mad == "datastore" else datastore.tm_mad
         return CallAsked(
-            call, job.operation, action, mad, "", tuple(arguments[name] for name in names), arguments, document, self.spec.passing.stdin,
-            {name: value for name, value in facts.items() if value}, image=image.id if image else -1, datastore=datastore.id,
+            call,
+            job.operation,
+            action,
+            mad,
+            "",
+            tuple(arguments[name] for name in names),
+            arguments,
+            document,
+            self.spec.passing.stdin,
+            {name: value for name, value in facts.items() if value},
+            image=image.id if image else -1,
+            datastore=datastore.id,
         )
 
     def _child(self, name: str, image: Image | None, datastore: Datastore) -> str:

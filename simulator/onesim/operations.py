@@ -67,7 +67,13 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
         raise Refusal(f"image type {kind!r} is not one of {', '.join(IMAGE_TYPES)}")
     label = new_label(cloud, "image", arguments)
     image = Image(
-        id=-1, name=label, type=kind, datastore=datastore_id, persistent=flag(arguments, "persistent"), regtime_s=cloud.now_s, template={"DEV_PREFIX": "hd" if kind == "CDROM" else "sd"}
+        id=-1,
+        name=label,
+        type=kind,
+        datastore=datastore_id,
+        persistent=flag(arguments, "persistent"),
+        regtime_s=cloud.now_s,
+        template={"DEV_PREFIX": "hd" if kind == "CDROM" else "sd"},
     )
     if op == "register":
         image.path = text(arguments, "path")
@@ -105,7 +111,7 @@ def drop_image(cloud: Cloud, image: Image) -> None:
 
 def _disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
     if not isinstance(row, dict):
-        raise Refusal("every disk is an object such as {\"image\": \"os\"} or {\"volatile\": \"fs\", \"size_mb\": 2}")
+        raise Refusal('every disk is an object such as {"image": "os"} or {"volatile": "fs", "size_mb": 2}')
     id = len(vm.disks)
     system = cloud.system_datastore()
     if "image" in row:
@@ -116,9 +122,24 @@ def _disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
         datastore = cloud.datastores[image.datastore]
         conf = cloud.conf(datastore.tm_mad)
         disk = Disk(
-            id, kind, _target("hd" if kind == "cdrom" else "sd", id), max(number(row, "size_mb", image.size_mb), image.size_mb), image.size_mb,
-            image.id, image.name, datastore.id, datastore.name, datastore.tm_mad, "", image.source, image.shown_format, image.fs,
-            conf.clone_target, conf.ln_target, conf.disk_type, conf.allow_orphans,
+            id,
+            kind,
+            _target("hd" if kind == "cdrom" else "sd", id),
+            max(number(row, "size_mb", image.size_mb), image.size_mb),
+            image.size_mb,
+            image.id,
+            image.name,
+            datastore.id,
+            datastore.name,
+            datastore.tm_mad,
+            "",
+            image.source,
+            image.shown_format,
+            image.fs,
+            conf.clone_target,
+            conf.ln_target,
+            conf.disk_type,
+            conf.allow_orphans,
         )
         image.vms.append(vm.id)
         image.state = "USED_PERS" if kind == "persistent" else "USED"
@@ -129,8 +150,17 @@ def _disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
         raise Refusal(f"volatile disk {volatile!r} is not one of {', '.join(kinds)}")
     conf = cloud.conf(system.tm_mad)
     return Disk(
-        id, kinds[volatile].name, _target("sd", id), number(row, "size_mb"), datastore=system.id, datastore_name=system.name, tm_mad=system.tm_mad,
-        format=text(row, "format", "raw"), fs=text(row, "fs", ""), disk_type=conf.disk_type, allow_orphans=conf.allow_orphans,
+        id,
+        kinds[volatile].name,
+        _target("sd", id),
+        number(row, "size_mb"),
+        datastore=system.id,
+        datastore_name=system.name,
+        tm_mad=system.tm_mad,
+        format=text(row, "format", "raw"),
+        fs=text(row, "fs", ""),
+        disk_type=conf.disk_type,
+        allow_orphans=conf.allow_orphans,
     )
 
 

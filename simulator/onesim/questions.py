@@ -56,7 +56,10 @@ def _builder(cloud: Cloud, spec: ContractSpec, kind: str) -> dict[int, Callable[
         case "vm":
             return {id: lambda vm=vm: documents.vm_xml(vm, cloud, spec) for id, vm in cloud.vms.items() if vm.state != "DONE"}  # type: ignore[misc]
         case "image":
-            return {id: lambda image=image: documents.image_xml(image, cloud.datastores[image.datastore], spec.version, spec) for id, image in cloud.images.items()}  # type: ignore[misc]
+            return {
+                id: lambda image=image: documents.image_xml(image, cloud.datastores[image.datastore], spec.version, spec)
+                for id, image in cloud.images.items()
+            }  # type: ignore[misc]
         case "datastore":
             return {id: lambda row=row: documents.datastore_xml(row, spec.version, cloud) for id, row in cloud.datastores.items()}  # type: ignore[misc]
         case "host":

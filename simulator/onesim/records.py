@@ -257,17 +257,4 @@ class Footer(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit
     wall_s: float = 0.0
 
 
-Record = (
-    Header
-    | CaseBegin
-    | Operation
-    | StateChange
-    | Call
-    | Question
-    | Datagram
-    | GuestWrite
-    | FaultInjected
-    | Observation
-    | CaseEnd
-    | Footer
-)
+Record = Header | CaseBegin | Operation | StateChange | Call | Question | Datagram | GuestWrite | FaultInjected | Observation | CaseEnd | Footer

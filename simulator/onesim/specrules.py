@@ -91,9 +91,11 @@ def _scripts(spec: Spec, contract: Contract) -> None:
         if needed != set(row.bind):
             wrong = ", ".join(sorted(needed ^ set(row.bind)))
             raise _refuse(spec, "scripts.toml", name, f"binds other arguments than {row.action} has: {wrong}")
-        for fact in (*row.bind.values(), row.needs or "deploy_id"):
+        for fact in row.bind.values():
             if fact not in derived.FACTS:
                 raise _refuse(spec, "scripts.toml", name, f"unknown derived fact {fact!r}")
+        if row.needs and row.needs not in (derived.IMAGE_FACTS if row.each in ("image", "datastore") else derived.FACTS):
+            raise _refuse(spec, "scripts.toml", name, f"needs the unknown derived fact {row.needs!r}")
 
 
 def _lifecycle(spec: Spec, contract: Contract, kind: str, table: Lifecycle) -> None:

@@ -78,7 +78,7 @@ def read_trace(path: Path, spec: Spec) -> Trace:
         raise TraceError(f"{path}: not UTF-8 at byte {error.start}; a trace is JSON lines") from None
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
-        raise TraceError(f"{path}: empty; the first line is a header such as {{\"trace\": 1, \"name\": \"x\", \"title\": \"...\"}}")
+        raise TraceError(f'{path}: empty; the first line is a header such as {{"trace": 1, "name": "x", "title": "..."}}')
     try:
         header = msgspec.json.decode(lines[0][1], type=TraceHeader)
     except msgspec.DecodeError as error:
@@ -96,7 +96,7 @@ def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
         raise TraceError(f"{where}: {error}; every line is one JSON object") from None
     op = row.pop("op", None)
     if not isinstance(op, str):
-        raise TraceError(f"{where}: no \"op\"; name an operation such as vm.create")
+        raise TraceError(f'{where}: no "op"; name an operation such as vm.create')
     kind, _, name = op.partition(".")
     known = op in WORLD_OPERATIONS or (kind in spec.lifecycles and any(one.name == name for one in spec.lifecycles[kind].operation))
     if not known:
@@ -106,7 +106,7 @@ def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
         raise TraceError(f"{where}: {op} needs {', '.join(missing)}")
     expect = row.pop("expect", "success")
     if expect not in ("success", "failure", "any"):
-        raise TraceError(f"{where}: \"expect\" is success, failure or any, not {expect!r}")
+        raise TraceError(f'{where}: "expect" is success, failure or any, not {expect!r}')
     return Step(number, op, row, expect)
 
 

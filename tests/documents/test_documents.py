@@ -71,9 +71,7 @@ def one_vm() -> tuple[Vm, Cloud]:
         Disk(4, "swap", "sde", 5, format="raw"),
     ]
     history = [History(0, 0, "host01", 0, "ssh", stime_s=1000), History(1, 1, "host02", 0, "ssh", stime_s=2000)]
-    cloud = Cloud(
-        "frontend", hosts={0: Host(0, "host01"), 1: Host(1, "host02")}, tm_conf={"qcow2": MadConf(driver="qcow2")}
-    )
+    cloud = Cloud("frontend", hosts={0: Host(0, "host01"), 1: Host(1, "host02")}, tm_conf={"qcow2": MadConf(driver="qcow2")})
     vm = Vm(9, "vm", "RUNNING", disks, history, {"NETWORK": "YES"}, 5, "hda", "one-9", 1000)
     cloud.vms[9] = vm
     return vm, cloud
@@ -131,9 +129,7 @@ def test_other_documents_are_valid(contract: str) -> None:
 def test_image_elements_of_5_12() -> None:
     """An IMAGE of 5.12 has FSTYPE where later ones have FORMAT and FS, and nothing that came after it."""
     spec = for_contract("5.12")
-    image = etree.fromstring(
-        documents.image_xml(Image(0, "i", "OS", 1, format="qcow2"), datastore(), spec.version, spec)
-    )
+    image = etree.fromstring(documents.image_xml(Image(0, "i", "OS", 1, format="qcow2"), datastore(), spec.version, spec))
     names = {child.tag for child in image}
     assert image.findtext("FSTYPE") == "qcow2"
     assert not names & {"FORMAT", "FS", "PREV_STATE", "MODTIME", "BACKUP_INCREMENTS", "BACKUP_DISK_IDS"}
@@ -154,9 +150,7 @@ def test_escapes_and_sections_are_those_of_oned() -> None:
     """PATH is one CDATA section in cp, and escaped with five entities in stat."""
     spec = for_contract("7.4")
     path = "/a&b<c>\"d\"'e'"
-    assert f"<PATH><![CDATA[{path}]]></PATH>" in documents.image_xml(
-        Image(0, "i", "OS", 1, path=path), datastore(), spec.version, spec
-    )
+    assert f"<PATH><![CDATA[{path}]]></PATH>" in documents.image_xml(Image(0, "i", "OS", 1, path=path), datastore(), spec.version, spec)
     assert documents.image_path_xml(path) == "<IMAGE><PATH>/a&amp;b&lt;c&gt;&quot;d&quot;&apos;e&apos;</PATH></IMAGE>"
 
 
@@ -246,12 +240,7 @@ def test_json_of_pools() -> None:
     pool = json.loads(documents.to_json(documents.pool_xml("datastore", stores)))["DATASTORE_POOL"]["DATASTORE"]
     assert [row["TEMPLATE"] for row in pool] == [{"NOTE": "", "TYPE": "IMAGE_DS"}] * 2
     assert pool[0]["IMAGES"] == {"ID": ["0", "4", "7"]} and pool[0]["CLUSTERS"] == {"ID": "0"}
-    assert (
-        json.loads(documents.to_json(documents.pool_xml("datastore", stores[:1])))["DATASTORE_POOL"]["DATASTORE"][
-            "NAME"
-        ]
-        == "images"
-    )
+    assert json.loads(documents.to_json(documents.pool_xml("datastore", stores[:1])))["DATASTORE_POOL"]["DATASTORE"]["NAME"] == "images"
     assert json.loads(documents.to_json(documents.pool_xml("vm", []))) == {"VM_POOL": {}}
 
 
@@ -259,9 +248,7 @@ def test_hosts_and_cluster() -> None:
     """A host lists the VMs that are on it, the cluster its hosts and datastores."""
     _, cloud = one_vm()
     cloud.datastores[1] = datastore()
-    assert [
-        etree.fromstring(documents.host_xml(host, cloud, "7.4.0")).findtext("VMS/ID") for host in cloud.hosts.values()
-    ] == [None, "9"]
+    assert [etree.fromstring(documents.host_xml(host, cloud, "7.4.0")).findtext("VMS/ID") for host in cloud.hosts.values()] == [None, "9"]
     cluster = etree.fromstring(documents.cluster_xml(cloud))
     assert [id.text for id in cluster.iterfind("HOSTS/ID")] == ["0", "1"]
     assert cluster.findtext("DATASTORES/ID") == "1"

@@ -181,22 +181,16 @@ RECORDED_IMAGES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("version", "name", "image", "members"), RECORDED_IMAGES, ids=lambda value: value if isinstance(value, str) else ""
-)
+@pytest.mark.parametrize(("version", "name", "image", "members"), RECORDED_IMAGES, ids=lambda value: value if isinstance(value, str) else "")
 def test_image_documents(sample: Sample, version: str, name: str, image: Image, members: list[int]) -> None:
     """cp, mkfs, clone and rm: the whole document is what oned wrote."""
     assert image_document(image, images(version, members=members), version) == sample(f"oned-{version}-{name}")
 
 
-@pytest.mark.parametrize(
-    ("version", "name", "size"), [("7.4.0", "stat", None), ("7.4.0", "stat-with-size", ""), ("6.4.0", "stat", None)]
-)
+@pytest.mark.parametrize(("version", "name", "size"), [("7.4.0", "stat", None), ("7.4.0", "stat-with-size", ""), ("6.4.0", "stat", None)])
 def test_stat(sample: Sample, version: str, name: str, size: str | None) -> None:
     """stat: the reduced IMAGE, and SIZE only where the request names it."""
-    built = documents.action_data(
-        [documents.image_path_xml(DUMMY, size), documents.datastore_xml(images(version), version)]
-    )
+    built = documents.action_data([documents.image_path_xml(DUMMY, size), documents.datastore_xml(images(version), version)])
     assert built == sample(f"oned-{version}-{name}")
 
 

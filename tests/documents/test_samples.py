@@ -15,10 +15,7 @@ from onesim.validation import validate
 Sample = Callable[[str], str]
 Edit = tuple[str, str, str]
 
-SNAPSHOTS = (
-    "<SNAPSHOTS><ALLOW_ORPHANS>NO</ALLOW_ORPHANS><CURRENT_BASE>-1</CURRENT_BASE>"
-    "<NEXT_SNAPSHOT>0</NEXT_SNAPSHOT></SNAPSHOTS>"
-)
+SNAPSHOTS = "<SNAPSHOTS><ALLOW_ORPHANS>NO</ALLOW_ORPHANS><CURRENT_BASE>-1</CURRENT_BASE><NEXT_SNAPSHOT>0</NEXT_SNAPSHOT></SNAPSHOTS>"
 
 ANY: list[Edit] = [
     (

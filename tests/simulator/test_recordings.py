@@ -66,7 +66,9 @@ class Player:
                 counts[key] += 1
                 counts[key.partition("/")[0]] += 1
                 failing = fault is not None and counts[fault[0]] == fault[1] and (key == fault[0] or key.startswith(f"{fault[0]}/"))
-                printed = f"/src/{output.image} raw" if key == "ds/cp" else f"/src/{output.image}" if key == "ds/mkfs" else "10" if key == "ds/stat" else ""
+                printed = (
+                    f"/src/{output.image} raw" if key == "ds/cp" else f"/src/{output.image}" if key == "ds/mkfs" else "10" if key == "ds/stat" else ""
+                )
                 waiting.extend(self.oned.feed(CallFinished(output.call, not failing, printed, "it failed")))
         return asked
 

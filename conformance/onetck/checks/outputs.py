@@ -131,7 +131,9 @@ def capacity_printed(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in _successful(case, requirement):
         missing = [name for name in _CAPACITY if not re.search(rf"\b{name}\s*=\s*\"?\d", call.stdout.text)]
         if missing:
-            yield Finding("fail", f"{words(call)} printed {quoted(call.stdout.text)}: {', '.join(missing)} is missing or no number, and counts as 0", call.n)
+            yield Finding(
+                "fail", f"{words(call)} printed {quoted(call.stdout.text)}: {', '.join(missing)} is missing or no number, and counts as 0", call.n
+            )
         else:
             yield Finding("pass", f"{words(call)} printed all three figures", call.n)
 

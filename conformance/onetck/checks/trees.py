@@ -102,7 +102,11 @@ def own_disk(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in case.of(requirement):
         if call.disk < 0:
             continue
-        other = [one for one in call.tree if (found := re.search(r"/disk\.(\d+)(?=$|[./])", one.path)) and int(found.group(1)) != call.disk and _in_own_directory(call, one)]
+        other = [
+            one
+            for one in call.tree
+            if (found := re.search(r"/disk\.(\d+)(?=$|[./])", one.path)) and int(found.group(1)) != call.disk and _in_own_directory(call, one)
+        ]
         if other:
             yield Finding("fail", f"{words(call)} for disk.{call.disk} {_said(other[0])}", call.n)
         else:

@@ -34,6 +34,14 @@ on_host() {
     try_on_host "$@" || fail "$problem: ${said:-$2 failed on $1}"
 }
 
+# check_owner PATH VM_ID: fails unless the path is a directory or disk of that VM: <datastore id>/<VM id>[/disk.N]. It stands before
+# everything that removes: a wrong word must not cost anyone's data.
+check_owner() {
+    if [[ ! $2 =~ ^[0-9]+$ || ! $1 =~ ^/.*/[0-9]+/$2(/disk\.[0-9]+)?$ || $1/ == */../* ]]; then
+        fail "'$1' is left alone: it is no directory or disk of VM '$2'"
+    fi
+}
+
 # ask_disk VM_ID DISK_PATH: asks oned about a disk of the VM; sets `format`, `file_system`, and `grown_mb`, its size where that is
 # larger than the image's, else 0. These are in no argument of any action.
 # shellcheck disable=SC2034 # set for the scripts

@@ -29,9 +29,13 @@ from onesim.world import syscalls as sc
 from onesim.world.calls import Call
 
 _ENVIRONMENT = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/var/lib/one", "USER": "oneadmin", "LOGNAME": "oneadmin",
-    "SHELL": "/bin/bash", "LANG": "C.UTF-8",
-}  # fmt: skip
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/var/lib/one",
+    "USER": "oneadmin",
+    "LOGNAME": "oneadmin",
+    "SHELL": "/bin/bash",
+    "LANG": "C.UTF-8",
+}
 _WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
 _WATCH_S = 0.1
 _GRACE_S = 0.25
@@ -206,7 +210,18 @@ class Agent:
 
     # starting processes
 
-    def spawn(self, host: str, argv: list[str], fds: tuple[int, int, int], environment: dict[str, str], *, root: bool, limits: dict[str, float], cwd: str, failed: int) -> int:
+    def spawn(
+        self,
+        host: str,
+        argv: list[str],
+        fds: tuple[int, int, int],
+        environment: dict[str, str],
+        *,
+        root: bool,
+        limits: dict[str, float],
+        cwd: str,
+        failed: int,
+    ) -> int:
         """Start a program on a host. In the child a failure to do so is written to `failed` as stage and errno. Returns the process id."""
         mount_view, uts_view = self.views[host]
         pid = os.fork()
@@ -260,7 +275,16 @@ class Agent:
         environment = {**_ENVIRONMENT, **message["env"], "ONETCK_CALL": call.id}
         stdin = self._input(base64.b64decode(message["stdin"]))
         out, err, failed = os.pipe(), os.pipe(), os.pipe()
-        pid = self.spawn(call.host, message["argv"], (stdin, out[1], err[1]), environment, root=message["root"], limits=call.limits, cwd="/var/lib/one", failed=failed[1])
+        pid = self.spawn(
+            call.host,
+            message["argv"],
+            (stdin, out[1], err[1]),
+            environment,
+            root=message["root"],
+            limits=call.limits,
+            cwd="/var/lib/one",
+            failed=failed[1],
+        )
         for fd in (stdin, out[1], err[1], failed[1]):
             os.close(fd)
         call.leader = pid
@@ -375,13 +399,21 @@ class Agent:
         ended_by = call.ended_by or ("signal" if status < 0 else "exit")
         self.send(
             {
-                "reply": call.request, "ended_by": ended_by, "status": max(status, 0), "signal": max(-status, 0),
-                "stdout": base64.b64encode(call.streams["stdout"]).decode(), "stderr": base64.b64encode(call.streams["stderr"]).decode(),
-                "stdout_seen": call.seen["stdout"], "stderr_seen": call.seen["stderr"], "duration_ns": call.ended_ns - call.began_ns,
-                "commands": call.commands, "datagrams": [base64.b64encode(one).decode() for one in call.datagrams], "leftovers": call.leftovers,
+                "reply": call.request,
+                "ended_by": ended_by,
+                "status": max(status, 0),
+                "signal": max(-status, 0),
+                "stdout": base64.b64encode(call.streams["stdout"]).decode(),
+                "stderr": base64.b64encode(call.streams["stderr"]).decode(),
+                "stdout_seen": call.seen["stdout"],
+                "stderr_seen": call.seen["stderr"],
+                "duration_ns": call.ended_ns - call.began_ns,
+                "commands": call.commands,
+                "datagrams": [base64.b64encode(one).decode() for one in call.datagrams],
+                "leftovers": call.leftovers,
                 "broken": self.broken,
             }
-        )  # fmt: skip
+        )
 
     # files, disks, hosts: short work in a child inside the host's view
 
@@ -517,7 +549,16 @@ class Agent:
         fds, self.fds = self.fds[:3], []
         failed = os.open("/dev/null", os.O_WRONLY)
         environment = {**_ENVIRONMENT, "TERM": message["term"], "PS1": f"oneadmin@{message['host']}:\\w$ "}
-        pid = self.spawn(message["host"], ["/bin/bash", "--norc", "-i"], (fds[0], fds[1], fds[2]), environment, root=False, limits={}, cwd="/var/lib/one", failed=failed)
+        pid = self.spawn(
+            message["host"],
+            ["/bin/bash", "--norc", "-i"],
+            (fds[0], fds[1], fds[2]),
+            environment,
+            root=False,
+            limits={},
+            cwd="/var/lib/one",
+            failed=failed,
+        )
         for fd in (*fds, failed):
             os.close(fd)
         self.waiting[pid] = lambda status: self.send({"reply": message["id"], "status": status})

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 GATE_PORT, RPC_PORT, DATAGRAM_PORT = 7411, 2633, 4124
 _REQUEST_MAX = 16 << 20
 _WITH_ARGUMENT = "BbcDEeFIiJLlmOopQRSWw"
-_LOGIN = {"HOME": "/var/lib/one", "USER": "oneadmin", "LOGNAME": "oneadmin", "SHELL": "/bin/bash", "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/games", "LANG": "C.UTF-8"}
+_LOGIN = {
+    "HOME": "/var/lib/one",
+    "USER": "oneadmin",
+    "LOGNAME": "oneadmin",
+    "SHELL": "/bin/bash",
+    "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/games",
+    "LANG": "C.UTF-8",
+}
 _SUDO_WITH_ARGUMENT = frozenset({"-u", "-g", "-p", "-h", "-C", "-U", "-r", "-t", "-D", "-R", "-T"})
 
 
@@ -144,7 +151,13 @@ class Doors:
             if fault["command"] == name and fault["ordinal"] == call.counts[name]:
                 act, argument = str(fault["act"]), str(fault["arg"])
         if len(call.commands) < 1000:
-            row = {"name": name, "argv": [word[:2000] for word in words[:200]], "host": host, "at_ns": time.monotonic_ns() - call.began_ns, "fault": act}
+            row = {
+                "name": name,
+                "argv": [word[:2000] for word in words[:200]],
+                "host": host,
+                "at_ns": time.monotonic_ns() - call.began_ns,
+                "fault": act,
+            }
             call.commands.append(row)
         return act, argument
 
@@ -163,7 +176,16 @@ class Doors:
         return fds[0], fds[1], fds[2]
 
     def _attach(
-        self, connection: socket.socket, pid: int, host: str, argv: list[str], environment: dict[str, str], call: Call | None, *, root: bool, quiet: bool = False
+        self,
+        connection: socket.socket,
+        pid: int,
+        host: str,
+        argv: list[str],
+        environment: dict[str, str],
+        call: Call | None,
+        *,
+        root: bool,
+        quiet: bool = False,
     ) -> None:
         """Run a program with the client's own descriptors; the client is answered with its exit status."""
         fds = self._borrow(pid)
@@ -203,7 +225,10 @@ class Doors:
         self._attach(connection, pid, host, argv, environment, call, root=False, quiet=quiet)
 
     def _sudo(self, connection: socket.socket, pid: int, words: list[str], host: str, call: Call | None) -> None:
-        at, environment = 0, {**_LOGIN, "HOME": "/root", "USER": "root", "LOGNAME": "root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SUDO_USER": "oneadmin"}
+        at, environment = (
+            0,
+            {**_LOGIN, "HOME": "/root", "USER": "root", "LOGNAME": "root", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "SUDO_USER": "oneadmin"},
+        )
         while at < len(words) and (words[at].startswith("-") or "=" in words[at]):
             if words[at] in ("-l", "-v", "-k"):
                 self._answer(connection, "exit 0")

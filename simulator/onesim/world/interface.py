@@ -8,9 +8,35 @@ from typing import Protocol
 
 #: Commands that can be gated, in the order in which reports list them. ssh, sudo and the one* commands always are.
 GATEABLE = (
-    "scp", "rsync", "qemu-img", "qemu-nbd", "virsh", "rbd", "cp", "mv", "ln", "rm", "mkdir", "dd", "tar", "mkswap", "mkfs", "mkfs.ext4", "mkfs.xfs",
-    "genisoimage", "xorriso", "mkisofs", "truncate", "touch", "chmod", "sha256sum", "md5sum", "df", "du", "stat",
-)  # fmt: skip
+    "scp",
+    "rsync",
+    "qemu-img",
+    "qemu-nbd",
+    "virsh",
+    "rbd",
+    "cp",
+    "mv",
+    "ln",
+    "rm",
+    "mkdir",
+    "dd",
+    "tar",
+    "mkswap",
+    "mkfs",
+    "mkfs.ext4",
+    "mkfs.xfs",
+    "genisoimage",
+    "xorriso",
+    "mkisofs",
+    "truncate",
+    "touch",
+    "chmod",
+    "sha256sum",
+    "md5sum",
+    "df",
+    "du",
+    "stat",
+)
 
 
 @dataclass(frozen=True)
@@ -128,7 +154,14 @@ class World(Protocol):
     broken: bool
 
     def run(
-        self, host: str, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, limits: Limits | None = None, call_id: str = "",
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        call_id: str = "",
         faults: Sequence[Fault] = (),
     ) -> Run:
         """Run a command as oneadmin in /var/lib/one."""

@@ -59,7 +59,13 @@ class NamespaceWorld:
 
     @classmethod
     def start(
-        cls, *, shared: bool = True, gates: Sequence[str] = (), hosts: Sequence[str] = HOSTS, disk_mb: int = 1024, keep: Path | None = None,
+        cls,
+        *,
+        shared: bool = True,
+        gates: Sequence[str] = (),
+        hosts: Sequence[str] = HOSTS,
+        disk_mb: int = 1024,
+        keep: Path | None = None,
         on_question: Callable[[Question], Reply],
     ) -> NamespaceWorld:
         """Start a world. With `keep` it survives this process and can be attached to at that socket.
@@ -77,10 +83,15 @@ class NamespaceWorld:
         ours.settimeout(_START_S)
         world._send(
             {
-                "hosts": list(hosts), "shared": shared, "wide": wide(), "gates": list(gates), "gate_script": base64.b64encode(script).decode(),
-                "disk_mb": disk_mb, "socket": str(keep) if keep else "",
+                "hosts": list(hosts),
+                "shared": shared,
+                "wide": wide(),
+                "gates": list(gates),
+                "gate_script": base64.b64encode(script).decode(),
+                "disk_mb": disk_mb,
+                "socket": str(keep) if keep else "",
             }
-        )  # fmt: skip
+        )
         while True:
             message = world._receive()
             if "refused" in message:
@@ -157,10 +168,13 @@ class NamespaceWorld:
         reply = self._on_question(Question(message["kind"], tuple(message["argv"]), body))
         self._send(
             {
-                "do": "answer", "question": message["question"], "status": reply.status,
-                "stdout": base64.b64encode(reply.stdout).decode(), "stderr": base64.b64encode(reply.stderr).decode(),
+                "do": "answer",
+                "question": message["question"],
+                "status": reply.status,
+                "stdout": base64.b64encode(reply.stdout).decode(),
+                "stderr": base64.b64encode(reply.stderr).decode(),
             }
-        )  # fmt: skip
+        )
 
     def _must(self, do: str, **arguments: Any) -> dict[str, Any]:
         answer = self._request(do, **arguments)
@@ -172,26 +186,47 @@ class NamespaceWorld:
     # the interface
 
     def run(
-        self, host: str, argv: Sequence[str], *, stdin: bytes = b"", env: Mapping[str, str] | None = None, limits: Limits | None = None, call_id: str = "",
-        faults: Sequence[Fault] = (), root: bool = False,
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        call_id: str = "",
+        faults: Sequence[Fault] = (),
+        root: bool = False,
     ) -> Run:
         """Run a command; see `World.run`. `root` runs it as the world's own root."""
         bounds = limits or Limits()
         answer = self._request(
-            "run", host=host, argv=list(argv), stdin=base64.b64encode(stdin).decode(), env=dict(env or {}), root=root, call=call_id,
+            "run",
+            host=host,
+            argv=list(argv),
+            stdin=base64.b64encode(stdin).decode(),
+            env=dict(env or {}),
+            root=root,
+            call=call_id,
             limits={"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
             faults=[{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg} for one in faults],
-        )  # fmt: skip
+        )
         if "stdout" not in answer:
             self.broken = True
             return Run("world_lost")
         self.broken = self.broken or answer["broken"]
         return Run(
-            answer["ended_by"], answer["status"], answer["signal"], base64.b64decode(answer["stdout"]), base64.b64decode(answer["stderr"]),
-            answer["stdout_seen"], answer["stderr_seen"], answer["duration_ns"],
+            answer["ended_by"],
+            answer["status"],
+            answer["signal"],
+            base64.b64decode(answer["stdout"]),
+            base64.b64decode(answer["stderr"]),
+            answer["stdout_seen"],
+            answer["stderr_seen"],
+            answer["duration_ns"],
             tuple(GateCommand(row["name"], tuple(row["argv"]), row["host"], row["at_ns"], row["fault"]) for row in answer["commands"]),
-            tuple(base64.b64decode(one) for one in answer["datagrams"]), tuple(answer["leftovers"]),
-        )  # fmt: skip
+            tuple(base64.b64decode(one) for one in answer["datagrams"]),
+            tuple(answer["leftovers"]),
+        )
 
     def must_run(self, host: str, argv: Sequence[str]) -> None:
         """Run a command that must succeed."""

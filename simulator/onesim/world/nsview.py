@@ -13,12 +13,48 @@ from onesim.world import syscalls as sc
 
 ONEADMIN = 9869
 RANGE_BASE = 0x6F6E0000
-_ETC_OURS = ("passwd", "group", "hosts", "hostname", "machine-id", "nsswitch.conf", "resolv.conf", "one", "shadow", "gshadow", "mtab", "sudoers", "sudoers.d", "ssh")
+_ETC_OURS = (
+    "passwd",
+    "group",
+    "hosts",
+    "hostname",
+    "machine-id",
+    "nsswitch.conf",
+    "resolv.conf",
+    "one",
+    "shadow",
+    "gshadow",
+    "mtab",
+    "sudoers",
+    "sudoers.d",
+    "ssh",
+)
 _ONEADMIN_DIRECTORIES = (
-    "/var/lib/one", "/var/lib/one/datastores", "/var/lib/one/remotes", "/var/lib/one/vms", "/var/lib/one/.one", "/var/tmp/one", "/etc/one", "/var/log/one",
-    "/run/one", "/run/lock/one",
-)  # fmt: skip
-_ROOT_DIRECTORIES = ("/proc", "/sys", "/dev", "/usr", "/root", "/home", "/mnt", "/opt", "/run/onetck/usr", "/run/onetck/etc", "/var/cache", "/var/spool")
+    "/var/lib/one",
+    "/var/lib/one/datastores",
+    "/var/lib/one/remotes",
+    "/var/lib/one/vms",
+    "/var/lib/one/.one",
+    "/var/tmp/one",
+    "/etc/one",
+    "/var/log/one",
+    "/run/one",
+    "/run/lock/one",
+)
+_ROOT_DIRECTORIES = (
+    "/proc",
+    "/sys",
+    "/dev",
+    "/usr",
+    "/root",
+    "/home",
+    "/mnt",
+    "/opt",
+    "/run/onetck/usr",
+    "/run/onetck/etc",
+    "/var/cache",
+    "/var/spool",
+)
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _STUBS = ("ssh", "sudo", "onevm", "onedatastore", "onehost", "oneimage", "onecluster", "oneuser", "onezone")
 WORLD = "/tmp"  # where the root is built before the agent pivots into it
@@ -93,7 +129,11 @@ def build_root(gates: list[str], gate_script: bytes, disk_mb: int) -> list[str]:
     try:
         sc.mount("tmpfs", WORLD, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, f"mode=755,size={disk_mb}m")
     except OSError as error:
-        raise step("a file system in memory cannot be mounted", "in a container grant CAP_SYS_ADMIN, or run with seccomp=unconfined as an ordinary user", error) from None
+        raise step(
+            "a file system in memory cannot be mounted",
+            "in a container grant CAP_SYS_ADMIN, or run with seccomp=unconfined as an ordinary user",
+            error,
+        ) from None
     for name in ("skel/bin", "skel/sbin", "machine/usr", "machine/etc", "usr", "proc", "sys", "dev", "hosts", "shared", "scratch", "etc"):
         os.makedirs(f"{WORLD}/{name}")
     os.chmod(f"{WORLD}/scratch", 0o1777)

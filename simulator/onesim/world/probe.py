@@ -65,7 +65,9 @@ def _remedy() -> str:
         return "run as root, or allow them with `sysctl kernel.unprivileged_userns_clone=1`"
     if _switch(_MAXIMUM) == "0":
         return "allow them with `sysctl user.max_user_namespaces=10000`"
-    return "in a container, run as root with --cap-add SYS_ADMIN, or as an ordinary user with --security-opt seccomp=unconfined,systempaths=unconfined"
+    return (
+        "in a container, run as root with --cap-add SYS_ADMIN, or as an ordinary user with --security-opt seccomp=unconfined,systempaths=unconfined"
+    )
 
 
 def probe() -> list[Finding]:
@@ -74,7 +76,13 @@ def probe() -> list[Finding]:
     findings = [
         Finding("operating system", sys.platform == "linux", True, system, "run on Linux"),
         Finding("Python", sys.version_info >= (3, 11), True, platform.python_version(), "install Python 3.11 or newer"),
-        Finding("merged /usr", Path("/bin").is_symlink(), True, "/bin is a link" if Path("/bin").is_symlink() else "/bin is a directory", "use a system with a merged /usr, such as Debian 12"),
+        Finding(
+            "merged /usr",
+            Path("/bin").is_symlink(),
+            True,
+            "/bin is a link" if Path("/bin").is_symlink() else "/bin is a directory",
+            "use a system with a merged /usr, such as Debian 12",
+        ),
     ]
     findings.append(_world())
     for command, needed, package, purpose in _TOOLS:
@@ -94,4 +102,6 @@ def _world() -> Finding:
     if run.stdout != b"9869\n":
         return Finding("world", False, True, f"a command ended by {run.ended_by}: {run.stderr.decode(errors='replace').strip()}", _remedy())
     obtained = obtainable()
-    return Finding("world", True, True, f"three hosts by namespaces; users: {obtained['users']}; network: {obtained['network']}; limits: {obtained['limits']}")
+    return Finding(
+        "world", True, True, f"three hosts by namespaces; users: {obtained['users']}; network: {obtained['network']}; limits: {obtained['limits']}"
+    )

@@ -38,8 +38,16 @@ def take(picture: Picture, host: str, real: str, shown: str, skip: frozenset[str
                 waiting.append((row.path, path))
             else:
                 picture[host, path] = (
-                    kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, seen.st_size, seen.st_blocks * 512, seen.st_mtime_ns, seen.st_ino, target,
-                )  # fmt: skip
+                    kind,
+                    stat.S_IMODE(seen.st_mode),
+                    seen.st_uid,
+                    seen.st_gid,
+                    seen.st_size,
+                    seen.st_blocks * 512,
+                    seen.st_mtime_ns,
+                    seen.st_ino,
+                    target,
+                )
 
 
 def differences(before: Picture, after: Picture) -> list[list[object]]:

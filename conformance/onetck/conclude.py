@@ -1,0 +1,47 @@
+"""From the files of a run to its verdict and reports; nothing is executed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from onereport.html import render_html
+
+from onereport.junit import write_junit
+from onesim.errors import ConfigError
+from onesim.journal import Writer, head, read
+from onesim.records import Header, Record
+from onesim.spec import ContractSpec
+from onetck.judge import Judgement, judge
+
+
+def conclude(spec: ContractSpec, out: Path, profile: str, repeat: str) -> Judgement:
+    """Judge the history in `out` and write results, report and JUnit beside it."""
+    history = out / "history.jsonl"
+    records = read(history, Record)
+    chain = head(history)
+    if profile not in spec.spec.profiles:
+        raise ConfigError(f"profile {profile!r} is unknown; choose one of {', '.join(spec.spec.profiles)}")
+    judgement = judge(records, spec, spec.spec.profiles[profile], history.name, chain, repeat)
+    writer = Writer(out / "results.jsonl")
+    for record in judgement.records():
+        writer.write(record)
+    writer.close()
+    (out / "report.html").write_text(render_html(judgement.records(), read(history, Record), out / "blobs"), encoding="utf-8")
+    write_junit(judgement.records(), out / "junit.xml")
+    return judgement
+
+
+def repeat_command(driver_paths: Sequence[Path], options: Sequence[str]) -> str:
+    """Return the command that repeats one case, with `{case}` for its name."""
+    words = ["onetck", "run", *(str(path) for path in driver_paths), *options]
+    return " ".join(shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in words) + " --case {case}"
+
+
+def recorded_contract(history: Path) -> str:
+    """Return the contract that a history was made under. Raises ConfigError for a file without header."""
+    header = next(iter(read(history, Record)), None)
+    if not isinstance(header, Header):
+        raise ConfigError(f"{history}: holds no history; give the directory of a run")
+    return header.contract

@@ -1,0 +1,52 @@
+"""The outcome of a run as one JSON-ready object, for `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from onereport.results import RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader
+
+
+def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
+    """Return verdict, exit code, counts, and every requirement with its verdict and evidence. Without a footer the verdict is PARTIAL."""
+    rows: dict[str, Any] = {"verdict": "PARTIAL", "exit_code": 2, "counts": {}, "requirements": []}
+    results: list[Result] = []
+    for record in records:
+        match record:
+            case ResultsHeader():
+                rows |= {
+                    "tool": record.tool,
+                    "contract": record.contract,
+                    "version": record.version,
+                    "driver": record.driver,
+                    "profile": record.profile,
+                }
+            case Result():
+                results.append(record)
+            case RequirementVerdict():
+                mine = [one for one in results if one.requirement == record.requirement and one.verdict == record.verdict]
+                evidence = [{"case": one.case, "sentence": said.sentence, "call": said.call} for one in mine for said in one.evidence]
+                repeat = mine[0].repeat if mine else ""
+                row = {
+                    "id": record.requirement,
+                    "verdict": record.verdict,
+                    "level": record.level,
+                    "sentence": record.sentence,
+                    "repeat": repeat,
+                    "evidence": evidence,
+                }
+                rows["requirements"].append(row)
+            case ResultsFooter():
+                rows |= {
+                    "verdict": record.verdict,
+                    "sentence": record.sentence,
+                    "exit_code": record.exit_code,
+                    "counts": record.counts,
+                    "required": record.required,
+                    "executed": record.executed,
+                    "cases": record.cases,
+                    "calls": record.calls,
+                    "wall_s": record.wall_s,
+                }
+    return rows

@@ -1,0 +1,59 @@
+"""The outcome of a run for a person in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter
+
+_STYLES = {"CONFORMANT": "bold green", "NOT CONFORMANT": "bold red"}
+_SHOWN_MAX = 20
+
+
+def render_text(records: Iterable[ResultRecord], console: Console) -> None:
+    """Print what is wrong first, then the verdict sentence and the counts."""
+    results: list[Result] = []
+    verdicts: list[RequirementVerdict] = []
+    footer: ResultsFooter | None = None
+    for record in records:
+        match record:
+            case Result():
+                results.append(record)
+            case RequirementVerdict():
+                verdicts.append(record)
+            case ResultsFooter():
+                footer = record
+    wrong = [row for row in verdicts if row.verdict in FAILURES or row.verdict in ("warn", "error")]
+    for row in wrong[:_SHOWN_MAX]:
+        _show(row, [one for one in results if one.requirement == row.requirement and one.verdict == row.verdict], console)
+    if len(wrong) > _SHOWN_MAX:
+        console.print(f"… and {len(wrong) - _SHOWN_MAX} more; see the report", markup=False)
+    if footer is None:
+        console.print("PARTIAL: the run was interrupted; no verdict follows.", markup=False, style="bold yellow")
+        return
+    console.print(Text.assemble((footer.verdict, _STYLES.get(footer.verdict, "bold yellow")), f": {footer.sentence}"))
+    counts = footer.counts
+    failed = sum(counts[name] for name in FAILURES)
+    parts = [
+        f"{footer.executed} of {footer.required} required executed",
+        f"{counts['pass']} passed",
+        f"{failed} failed",
+        f"{counts['warn']} warned",
+        f"{counts['not_applicable']} not applicable",
+        f"{counts['blocked']} blocked",
+        f"{counts['not_tested']} not tested",
+        f"{counts['error']} errors",
+    ]
+    console.print(f"{', '.join(parts)}; {footer.cases} cases, {footer.calls} calls, {footer.wall_s:.1f} s", markup=False)
+
+
+def _show(row: RequirementVerdict, results: list[Result], console: Console) -> None:
+    style = "yellow" if row.verdict == "warn" else "red"
+    console.print(Text.assemble((f"{row.verdict.upper():<8}", style), f" {row.requirement}  {row.sentence}"))
+    for result in results[:2]:
+        for said in result.evidence[:1]:
+            console.print(f"         {result.case}: {said.sentence}", markup=False)
+        console.print(f"         repeat: {result.repeat}", markup=False, style="dim")

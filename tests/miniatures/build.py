@@ -1,0 +1,117 @@
+"""Builds miniatures (the reference driver, broken in one known way) and plays their cases. Used by the tests, and by hand to look at one vector:
+
+python tests/miniatures/build.py NAME
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from onesim.data import data_dir
+from onesim.journal import head, read
+from onesim.layout import Subjected
+from onesim.records import Record
+from onesim.spec import for_contract
+from onesim.world.interface import Limits
+from onetck.driver import find_driver
+from onetck.judge import Judgement, judge
+from onetck.plan import choose
+from onetck.session import Progress, execute
+
+HERE = Path(__file__).parent
+
+
+class Patch(msgspec.Struct, forbid_unknown_fields=True):
+    """A script that is replaced, removed, or loses its run bit."""
+
+    script: str
+    text: str = ""
+    act: str = "replace"
+
+
+class Miniature(msgspec.Struct, forbid_unknown_fields=True):
+    """A row of the tables; see the top of general.toml."""
+
+    name: str
+    breaks: str
+    cases: tuple[str, ...]
+    script: str
+    text: str = ""
+    act: str = "replace"
+    contract: str = "7.4"
+    time_s: float = 20.0
+    memory_mb: int = 1024
+    and_: Patch | None = msgspec.field(name="and", default=None)
+
+
+class _Table(msgspec.Struct, forbid_unknown_fields=True):
+    miniature: tuple[Miniature, ...]
+
+
+def all_miniatures() -> list[Miniature]:
+    """Return the rows of all tables."""
+    return [row for path in sorted(HERE.glob("*.toml")) for row in msgspec.toml.decode(path.read_bytes(), type=_Table).miniature]
+
+
+def _apply(remotes: Path, patch: Patch | Miniature) -> None:
+    script = remotes / patch.script
+    if patch.act == "remove":
+        script.unlink()
+    elif patch.act == "mode":
+        script.chmod(0o644)
+    else:
+        script.rename(script.with_name(f"{script.name}.orig"))
+        script.write_text(patch.text)
+        script.chmod(0o755)
+
+
+def play(miniature: Miniature, out: Path) -> Judgement:
+    """Build the miniature below `out`, play its cases, and return the judgement."""
+    remotes = out / "remotes"
+    shutil.copytree(data_dir("reference_driver") / "remotes", remotes)
+    _apply(remotes, miniature)
+    if miniature.and_ is not None:
+        _apply(remotes, miniature.and_)
+    return play_driver(remotes, out, miniature.contract, miniature.cases, Limits(time_s=miniature.time_s, memory_mb=miniature.memory_mb))
+
+
+def play_driver(remotes: Path, out: Path, contract: str, cases: tuple[str, ...], limits: Limits | None = None, jobs: int = 1) -> Judgement:
+    """Play cases (all if none is named) of the library with a driver and judge them."""
+    spec = for_contract(contract)
+    driver = find_driver([remotes])
+    subject = Subjected(driver.archive(spec.version), driver.datastore_mad, driver.tm_mad, driver.system_tm_mad)
+    subject = replace(subject, limits=limits or Limits())
+    execute(spec, driver, subject, choose(spec, subject, [], cases), out, jobs=jobs, progress=Progress(), command=["test"])
+    history = out / "history.jsonl"
+    return judge(read(history, Record), spec, spec.spec.profiles["core"], "history.jsonl", head(history), "onetck run --case {case}")
+
+
+def vector(judgement: Judgement) -> dict[str, str]:
+    """Return the verdicts that are neither pass nor untested, by requirement."""
+    return {row.requirement: row.verdict for row in judgement.requirements if row.verdict not in ("pass", "not_tested", "not_applicable")}
+
+
+def _main() -> None:
+    rows = {row.name: row for row in all_miniatures()}
+    found: dict[str, Any] = {}
+    for name in sys.argv[1:] or list(rows):
+        with tempfile.TemporaryDirectory() as scratch:
+            judgement = play(rows[name], Path(scratch))
+        found[name] = vector(judgement)
+        sys.stderr.write(f"{name} ({rows[name].breaks})\n")
+        for result in judgement.results:
+            if result.verdict not in ("pass", "blocked"):
+                sys.stderr.write(f"    {result.verdict} {result.requirement} {result.case}: {result.evidence[0].sentence}\n")
+    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    _main()
