@@ -38,6 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Certify OpenNebula storage drivers on hosts that are made for the run.",
 )
+# what typer raises for wrong words on the command line: the base of BadParameter and its like
+_CommandLineError: Any = typer.BadParameter.__mro__[2]
 out_console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -299,15 +301,14 @@ def common(version: Annotated[bool, typer.Option("--version", callback=_version,
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point. Usage errors of the command line exit with 4, as documented."""
-    import click
-
     command = typer.main.get_command(app)
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = command.main(args=arguments, prog_name="onetck", standalone_mode=False)
-    except click.ClickException as error:
+        code = command.main(args=words or ["--help"], prog_name="onetck", standalone_mode=False)
+    except _CommandLineError as error:
         err_console.print(f"onetck: {error.format_message()}; see `onetck --help`", markup=False)
         sys.exit(EXIT_USAGE)
-    except click.Abort:
+    except typer.Abort:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -56,5 +56,5 @@ def write_junit(records: Iterable[ResultRecord], path: Path) -> None:
         suite.add_testcase(row)
     xml = JUnitXml()
     xml.add_testsuite(suite)
-    xml.update_statistics()
+    xml.update_statistics()  # type: ignore[no-untyped-call]
     xml.write(str(path), pretty=True)

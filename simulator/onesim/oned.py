@@ -99,7 +99,7 @@ class Oned:
             yield from self._birth(kind, name, rows[0], event)
             return
         id = operations.known(self.cloud, kind, event.arguments)
-        subject: Subjected = {"vm": self.cloud.vms, "image": self.cloud.images, "datastore": self.cloud.datastores}[kind][id]
+        subject = self._object(kind, id)
         state = "READY" if isinstance(subject, Datastore) else subject.state
         if any(job.subject is subject for job, _, _ in self._calls.values()):
             raise Refusal(f"{kind} {self.cloud.label(kind, id)!r} is {state} and busy")
@@ -118,6 +118,15 @@ class Oned:
                 return
             yield from self._enter(kind, subject, enter, event.n)
 
+    def _object(self, kind: str, id: int) -> Subjected:
+        match kind:
+            case "vm":
+                return self.cloud.vms[id]
+            case "image":
+                return self.cloud.images[id]
+            case _:
+                return self.cloud.datastores[id]
+
     def _holding(self, rows: list[OperationRow], subject: Subjected, state: str) -> OperationRow | None:
         previous = subject.prev_state if isinstance(subject, Vm) else ""
         for row in rows:
@@ -128,8 +137,8 @@ class Oned:
     def _birth(self, kind: str, name: str, row: OperationRow, event: OperationAsked) -> Iterator[Output]:
         if kind == "vm":
             vm = operations.make_vm(self.cloud, self.spec, event.arguments)
-            for image in {disk.image for disk in vm.disks if disk.image >= 0}:
-                yield self._changed("image", self.cloud.images[image])
+            for id in sorted({disk.image for disk in vm.disks if disk.image >= 0}):
+                yield self._changed("image", self.cloud.images[id])
             yield self._changed("vm", vm)
             return
         image = operations.make_image(self.cloud, event.arguments, name)
@@ -229,8 +238,10 @@ class Oned:
         call = self._next_call
         self._next_call += 1
         subject = job.subject
-        vm = subject if isinstance(subject, Vm) else None
-        asked = self._vm_call(call, job, planned, vm, action) if vm is not None else self._document_call(call, job, subject, action)
+        if isinstance(subject, Vm):  # noqa: SIM108 - narrows the type
+            asked = self._vm_call(call, job, planned, subject, action)
+        else:
+            asked = self._document_call(call, job, subject, action)
         self._calls[call] = (job, planned, asked)
         return asked
 

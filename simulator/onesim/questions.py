@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xmlrpc.client
 from collections.abc import Callable
+from functools import partial
 from xml.parsers.expat import ExpatError
 
 from onesim import documents
@@ -54,18 +55,17 @@ def _error(message: str) -> Answer:
 def _builder(cloud: Cloud, spec: ContractSpec, kind: str) -> dict[int, Callable[[], str]]:
     match kind:
         case "vm":
-            return {id: lambda vm=vm: documents.vm_xml(vm, cloud, spec) for id, vm in cloud.vms.items() if vm.state != "DONE"}  # type: ignore[misc]
+            return {id: partial(documents.vm_xml, vm, cloud, spec) for id, vm in cloud.vms.items() if vm.state != "DONE"}
         case "image":
             return {
-                id: lambda image=image: documents.image_xml(image, cloud.datastores[image.datastore], spec.version, spec)
-                for id, image in cloud.images.items()
-            }  # type: ignore[misc]
+                id: partial(documents.image_xml, image, cloud.datastores[image.datastore], spec.version, spec) for id, image in cloud.images.items()
+            }
         case "datastore":
-            return {id: lambda row=row: documents.datastore_xml(row, spec.version, cloud) for id, row in cloud.datastores.items()}  # type: ignore[misc]
+            return {id: partial(documents.datastore_xml, row, spec.version, cloud) for id, row in cloud.datastores.items()}
         case "host":
-            return {id: lambda host=host: documents.host_xml(host, cloud, spec.version) for id, host in cloud.hosts.items()}  # type: ignore[misc]
+            return {id: partial(documents.host_xml, host, cloud, spec.version) for id, host in cloud.hosts.items()}
         case _:
-            return {0: lambda: documents.cluster_xml(cloud)}
+            return {0: partial(documents.cluster_xml, cloud)}
 
 
 def _members(cloud: Cloud, spec: ContractSpec, kind: str) -> list[str]:
@@ -79,8 +79,13 @@ def _one(cloud: Cloud, spec: ContractSpec, kind: str, name: str) -> str | None:
         if vm is not None:
             return documents.vm_xml(vm, cloud, spec)
         return built[int(name)]() if int(name) in built else None
-    rows = {"datastore": cloud.datastores, "host": cloud.hosts, "image": cloud.images, "vm": cloud.vms}.get(kind, {})
-    ids = [id for id, row in rows.items() if row.name == name]
+    names: dict[str, dict[int, str]] = {
+        "datastore": {id: row.name for id, row in cloud.datastores.items()},
+        "host": {id: row.name for id, row in cloud.hosts.items()},
+        "image": {id: row.name for id, row in cloud.images.items()},
+        "vm": {id: row.name for id, row in cloud.vms.items()},
+    }
+    ids = [id for id, known in names.get(kind, {}).items() if known == name]
     return built[ids[0]]() if ids and ids[0] in built else None
 
 
@@ -94,8 +99,8 @@ def _rpc(cloud: Cloud, spec: ContractSpec, body: bytes) -> Answer:
     if kind.endswith("pool") and verb.startswith("info"):
         return _rpc_answer(True, documents.pool_xml(kind.removesuffix("pool"), _members(cloud, spec, kind.removesuffix("pool"))), 0)
     if verb == "info" and kind in _KINDS.values() and len(parameters) > 1:
-        found = _one(cloud, spec, kind, str(parameters[1]))
-        return _rpc_answer(True, found, 0) if found else _rpc_answer(False, f"[{method}] Error getting {kind} [{parameters[1]}].", 0x400)
+        found = _one(cloud, spec, kind, _word(parameters[1]))
+        return _rpc_answer(True, found, 0) if found else _rpc_answer(False, f"[{method}] Error getting {kind} [{_word(parameters[1])}].", 0x400)
     if method == "one.system.version":
         return _rpc_answer(True, spec.version, 0)
     return _rpc_answer(False, f"[{method}] is not answered by the simulator", 0x2000)
@@ -103,3 +108,7 @@ def _rpc(cloud: Cloud, spec: ContractSpec, body: bytes) -> Answer:
 
 def _rpc_answer(ok: bool, value: str, code: int) -> Answer:
     return Answer(xmlrpc.client.dumps(([ok, value, code],), methodresponse=True).encode())
+
+
+def _word(value: object) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

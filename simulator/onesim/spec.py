@@ -269,7 +269,7 @@ class Spec:
         self.actions = tuple(row for path in self._files("actions") for row in _read(path, _Actions).action)
         self.kinds = {row.name: row for row in _read(root / "kinds.toml", _Kinds).kind}
         self.scripts = _read(root / "scripts.toml", _Scripts).row
-        self.lifecycles = {table.object: table for table in (_read(path, Lifecycle) for path in self._files("lifecycle"))}
+        self.lifecycles: dict[str, Lifecycle] = {table.object: table for table in (_read(path, Lifecycle) for path in self._files("lifecycle"))}
         self.effects = {row.name: row for row in _read(root / "content.toml", _Effects).effect}
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
         self.requirements = tuple(row for path in self._files("requirements") for row in _read(path, _Requirements).requirement)
@@ -316,7 +316,7 @@ class ContractSpec:
             self.scripts.setdefault(row.script, []).append(row)
         self.passing = next(row for row in spec.passings if row.generation == contract.generation)
         self.requirements = {row.id: row for row in self._holding(spec.requirements)}
-        self.phases = {(kind, row.name): row for kind, table in spec.lifecycles.items() for row in table.phase}
+        self.phases: dict[tuple[str, str], Phase] = {(kind, row.name): row for kind, table in spec.lifecycles.items() for row in table.phase}
 
     def _holding(self, rows: Iterable[_Ranged]) -> list[_Ranged]:
         return [row for row in rows if in_range(self.version, row.since, row.until)]

@@ -56,6 +56,12 @@ ask_disk() {
     ((grown_mb > ${texts[5]:-grown_mb})) || grown_mb=0
 }
 
+# lost_its_host VM_ID: whether oned moves the VM because its host was lost (PROLOG_MIGRATE_UNKNOWN): then that host cannot be asked.
+lost_its_host() {
+    read_texts LCM_STATE < <(onevm show -x "$1")
+    [[ ${texts[0]} == 6[01] ]]
+}
+
 # host_begin DISK: makes the VM directory and chooses the file to write first (`part`), which goes if the script fails.
 host_begin() {
     part=$1.$$.$RANDOM.part

@@ -11,7 +11,7 @@ BEGIN {
 
 {
     split($1, id, "/disk[.]")
-    if (id[1] != vm) {
+    if (id[1] "" != vm "") {
         close_vm()
         vm = id[1]
     }

@@ -467,7 +467,12 @@ class Agent:
 
     def do_mkdir(self, message: dict[str, Any]) -> dict[str, Any]:
         """Make a directory."""
-        return self.within(message["host"], lambda: os.makedirs(message["path"], exist_ok=True) or {})
+
+        def work() -> dict[str, Any]:
+            os.makedirs(message["path"], exist_ok=True)
+            return {}
+
+        return self.within(message["host"], work)
 
     def do_unpack(self, message: dict[str, Any]) -> dict[str, Any]:
         """Unpack a tar with the modes that it says."""

@@ -112,8 +112,13 @@ class Doors:
     def _gate(self, connection: socket.socket, buffer: bytearray) -> bool:
         if b"\n" not in buffer:
             return False
-        pid_text, _, name = buffer.decode(errors="replace").strip().partition(" ")
-        pid = int(pid_text) if pid_text.isdigit() else 0
+        try:
+            pid_text, own_fd, name = buffer.decode().split()
+            pid = int(pid_text)
+        except ValueError:
+            connection.close()
+            return True
+        _wait_for_own_stdout(pid, own_fd)
         words = _arguments(pid)
         host = self._host_of(pid)
         call = calls.owner(pid, self.agent.running)
@@ -299,3 +304,14 @@ def _arguments(pid: int) -> list[str]:
             return [word.decode(errors="replace") for word in file.read().split(b"\0")[3:-1]]
     except OSError:
         return []
+
+
+def _wait_for_own_stdout(pid: int, own_fd: str) -> None:
+    """Wait until bash has put its stdout back: while it writes the request, its descriptor 1 is the connection itself."""
+    for _ in range(500):
+        try:
+            if os.readlink(f"/proc/{pid}/fd/1") != os.readlink(f"/proc/{pid}/fd/{own_fd}"):
+                return
+        except OSError:
+            return
+        time.sleep(0.0001)

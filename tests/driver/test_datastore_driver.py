@@ -1,0 +1,162 @@
+"""The datastore driver at work on a scratch front-end: real files, real images, the outputs and refusals of every action."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.driver.conftest import FrontEnd
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize("version", ["5.12.13", "6.0.3", "6.4.2", "7.4.0"])
+def test_outputs_follow_the_version(fe: FrontEnd, version: str) -> None:
+    """cp, clone and mkfs print exactly the words that this OpenNebula takes."""
+    fe.version(version)
+    path = fe.file("a", b"x" * MIB)
+    words = {action: fe.image(action, f"<PATH>{path}</PATH><SIZE>1</SIZE><FORMAT>raw</FORMAT>").stdout.split() for action in ("cp", "clone", "mkfs")}
+    assert {action: word[1:] for action, word in words.items()} == {
+        "cp": [] if version == "5.12.13" else ["raw"],
+        "clone": ["raw"] if version in ("6.4.2", "7.4.0") else [],
+        "mkfs": [],
+    }
+    assert {word[0] for word in words.values()} == {str(fe.datastore(1) / name) for name in fe.stored()}
+
+
+def test_every_generation_of_passing(fe: FrontEnd) -> None:
+    """The document is an argument, standard input, or standard input announced by a dash."""
+    document = fe.document(f"<PATH>{fe.file('a', b'x' * (MIB + 1))}</PATH>")
+    for arguments, stdin in (((document.decode(), "9"), b""), (("9",), document), (("-", "9"), document)):
+        assert fe.run("datastore/fs/stat", *arguments, stdin=stdin).stdout == "2\n"
+    fe.run("datastore/fs/monitor", "9", stdin=document[:-40]).refused("cannot be read")
+
+
+def test_cp_takes_names_literally(fe: FrontEnd) -> None:
+    """Blanks, quotes and shell metacharacters in PATH are characters."""
+    path = fe.file('it\'s a $(touch pwned) `x` "f"; a&b é', b"content")
+    path.chmod(0o440)
+    source = fe.registered(path)
+    assert (source.read_bytes(), source.stat().st_mode & 0o777) == (b"content", 0o660)
+    assert not list(fe.root.rglob("pwned"))
+
+
+@pytest.mark.parametrize(
+    ("where", "template", "taken"),
+    [
+        ("user", "", True),
+        ("home", "", False),
+        ("one", "", False),
+        ("home", "<SAFE_DIRS>/x {home}</SAFE_DIRS>", True),
+        ("user", "<RESTRICTED_DIRS>/</RESTRICTED_DIRS><SAFE_DIRS>/x</SAFE_DIRS>", False),
+        ("user", "<RESTRICTED_DIRS>/</RESTRICTED_DIRS><SAFE_DIRS>{user}</SAFE_DIRS>", True),
+        ("user", "<SAFE_DIRS>{user}x</SAFE_DIRS><RESTRICTED_DIRS>{user}</RESTRICTED_DIRS>", False),
+    ],
+)
+def test_cp_refuses_restricted_directories(fe: FrontEnd, where: str, template: str, taken: bool) -> None:
+    """What counts is where a file really lies; safe directories win."""
+    (fe.root / where / "a").write_bytes(b"x")
+    link = fe.root / "datastores" / "link"
+    link.symlink_to(fe.root / where / "a")
+    ended = fe.image("cp", f"<PATH>{link}</PATH>", template.format(home=fe.root / "home", user=fe.root / "user"))
+    if taken:
+        assert ended.status == 0
+    else:
+        ended.refused("restricted", str(link))
+        assert fe.stored() == set()
+
+
+@pytest.mark.parametrize(("options", "why"), [("-f qcow2 -F raw -b BASE", "backing file"), ("-f qcow2 -o data_file=OTHER x 1M", "another file"), ("-f vmdk x 1M", "vmdk")])
+def test_cp_refuses_images_that_open_other_files(fe: FrontEnd, options: str, why: str) -> None:
+    """An image that leads to other files of the front-end is not taken, and nothing of it stays."""
+    base, image = fe.file("base", bytes(MIB)), fe.root / "user" / "x"
+    fe.qemu_img("create", "-q", *options.replace("BASE", str(base)).replace("OTHER", str(base) + "2").replace(" x", f" {image}").split(), *([image] if "-b" in options else []))
+    for action in ("cp", "stat"):
+        fe.image(action, f"<PATH>{image}</PATH>").refused(why)
+    assert fe.stored() == set()
+
+
+@pytest.mark.parametrize("path", ["/nowhere/x", "json:{}", "relative", "ssh://h/x", ""])
+def test_paths_that_cannot_be_taken(fe: FrontEnd, path: str) -> None:
+    """cp and stat fail with one line for what is not there or not understood."""
+    fe.image("cp", f"<PATH>{path}</PATH>").refused(path)
+    fe.image("stat", f"<PATH>{path}</PATH>").refused(path)
+
+
+def test_cp_stopped_by_a_signal_leaves_nothing(fe: FrontEnd) -> None:
+    """SIGTERM, which one_datastore sends at a time-out, leaves no part of an image behind."""
+    (fe.root / "bin" / "cp").write_text('#!/bin/bash\nprintf part >"${@: -1}"\nsleep 30\n')
+    (fe.root / "bin" / "cp").chmod(0o755)
+    document = fe.document(f"<PATH>{fe.file('a', b'x')}</PATH>")
+    process = subprocess.Popen([fe.root / "remotes/datastore/fs/cp", "5"], stdin=subprocess.PIPE, env=dict(fe.environment), start_new_session=True)
+    assert process.stdin is not None
+    process.stdin.write(document)
+    process.stdin.close()
+    end = time.monotonic() + 10
+    while not fe.stored() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert fe.stored()
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(10) != 0
+    assert fe.stored() == set()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "format", "start"),
+    [
+        ("<FORMAT>raw</FORMAT>", "raw", bytes(1024)),
+        ("<FORMAT>qcow2</FORMAT>", "qcow2", bytes(1024)),
+        ("<FORMAT/><TEMPLATE><DRIVER>qcow2</DRIVER></TEMPLATE>", "qcow2", bytes(1024)),
+        ("<FSTYPE>qcow2</FSTYPE>", "qcow2", bytes(1024)),
+        ("<FORMAT>qcow2</FORMAT><FS>swap</FS>", "qcow2", b"SWAPSPACE2"),
+        ("<FORMAT>raw</FORMAT><FS>ext4</FS>", "raw", b"\x53\xef"),
+    ],
+)
+def test_mkfs_makes_what_is_asked(fe: FrontEnd, wanted: str, format: str, start: bytes) -> None:
+    """The size, the format and the file system are those asked; every contract's way to ask is understood."""
+    ended = fe.image("mkfs", f"<SIZE>5</SIZE>{wanted}")
+    raw = fe.root / "raw"
+    fe.qemu_img("convert", "-f", format, "-O", "raw", ended.stdout.strip(), raw)
+    at = {b"SWAPSPACE2": 4086, b"\x53\xef": 1080}.get(start, 0)
+    content = raw.read_bytes()
+    assert (len(content), content[at : at + len(start)]) == (5 * MIB, start)
+    assert len(fe.stored()) == 1
+
+
+def test_mkfs_of_a_disk_to_be_saved(fe: FrontEnd) -> None:
+    """For save_as a SOURCE is named and nothing is made."""
+    ended = fe.image("mkfs", "<SIZE>5</SIZE><FORMAT>save_as</FORMAT>")
+    assert Path(ended.stdout.strip()).parent == fe.datastore(1)
+    assert fe.stored() == set()
+
+
+@pytest.mark.parametrize(("asked", "why"), [("<SIZE>0</SIZE>", "'0'"), ("<SIZE>1</SIZE><FORMAT>vmdk</FORMAT>", "vmdk"), ("<SIZE>1</SIZE><FS>../x</FS>", "../x"), ("<SIZE>1</SIZE><FS>none</FS>", "mkfs.none")])
+def test_mkfs_refuses(fe: FrontEnd, asked: str, why: str) -> None:
+    """What cannot be made is refused with its reason, and leaves nothing."""
+    fe.image("mkfs", asked).refused(why)
+    assert fe.stored() == set()
+
+
+def test_rm_takes_all_of_one_image_only(fe: FrontEnd) -> None:
+    """An image goes with its snapshots and sum; the neighbour stays; a second time is success."""
+    for name in ("a", "a.md5sum", "ab"):
+        (fe.datastore(1) / name).write_text("x")
+    (fe.datastore(1) / "a.snap").mkdir()
+    for _ in range(2):
+        assert fe.image("rm", f"<SOURCE>{fe.datastore(1)}//a</SOURCE>").quiet
+        assert fe.stored() == {"ab"}
+
+
+@pytest.mark.parametrize("source", ["/etc/hostname", "", "{ds}", "{ds}/", "{ds}/..", "{ds}/../1/a", "{ds}/sub/a", "{ds}x/a"])
+def test_rm_stays_in_its_datastore(fe: FrontEnd, source: str) -> None:
+    """A SOURCE that is no file directly in BASE_PATH is refused."""
+    (fe.datastore(1) / "a").write_text("x")
+    fe.image("rm", f"<SOURCE>{source.format(ds=fe.datastore(1))}</SOURCE>").refused("not removed")
+    assert fe.stored() == {"a"}
