@@ -77,7 +77,7 @@ def draw(
         mine = [call for call in calls if call.operation == operation.n]
         for call in mine:
             host = call.facts.get("host", call.host)
-            width = _width(call.duration_ns)
+            width = max(_width(call.duration_ns), 6.4 * len(call.action) + 9)
             place = f" disk.{call.disk}" if call.disk >= 0 else ""
             title = f"call {call.n}: {call.family}/{call.action}{place} for {host}, {call.duration_ns / 1e6:.1f} ms, " + (
                 "succeeded" if call.success else "failed"

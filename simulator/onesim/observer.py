@@ -128,6 +128,11 @@ class Observer:
             first = next((n for n, (a, b) in enumerate(zip(block, wanted, strict=True)) if a != b), 0)
             offset += first
             expected, actual = wanted[first : first + 32].hex(), block[first : first + 32].hex()
+        elif problem:
+            # nothing to compare with: say which bytes ought to be there
+            lacking = min(versions, key=lambda one: one.id)
+            offset = lacking.writes[0].offset if lacking.writes else 0
+            expected = lacking.read(offset, 32).hex()
         if found is not None:
             self.content.narrow(key, found)
         digest = self.blobs.put("\n".join(seen.blocks).encode()).sha256 if seen.blocks else ""

@@ -84,7 +84,9 @@ class FrontEnd:
 
     def run(self, script: str, *arguments: str, stdin: bytes = b"") -> Ended:
         """Run a script of the tree by its path, as oned's drivers do."""
-        done = subprocess.run([self.root / "remotes" / script, *arguments], input=stdin, capture_output=True, env=dict(self.environment), timeout=60, check=False)
+        done = subprocess.run(
+            [self.root / "remotes" / script, *arguments], input=stdin, capture_output=True, env=dict(self.environment), timeout=60, check=False
+        )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def document(self, image: str, template: str = "") -> bytes:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,11 +76,18 @@ def test_cp_refuses_restricted_directories(fe: FrontEnd, where: str, template: s
         assert fe.stored() == set()
 
 
-@pytest.mark.parametrize(("options", "why"), [("-f qcow2 -F raw -b BASE", "backing file"), ("-f qcow2 -o data_file=OTHER x 1M", "another file"), ("-f vmdk x 1M", "vmdk")])
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ("-f qcow2 -F raw -b {base} {image}", "backing file"),
+        ("-f qcow2 -o data_file={base}2 {image} 1M", "another file"),
+        ("-f vmdk {image} 1M", "vmdk"),
+    ],
+)
 def test_cp_refuses_images_that_open_other_files(fe: FrontEnd, options: str, why: str) -> None:
     """An image that leads to other files of the front-end is not taken, and nothing of it stays."""
     base, image = fe.file("base", bytes(MIB)), fe.root / "user" / "x"
-    fe.qemu_img("create", "-q", *options.replace("BASE", str(base)).replace("OTHER", str(base) + "2").replace(" x", f" {image}").split(), *([image] if "-b" in options else []))
+    fe.qemu_img("create", "-q", *options.format(base=base, image=image).split())
     for action in ("cp", "stat"):
         fe.image(action, f"<PATH>{image}</PATH>").refused(why)
     assert fe.stored() == set()
@@ -137,7 +147,15 @@ def test_mkfs_of_a_disk_to_be_saved(fe: FrontEnd) -> None:
     assert fe.stored() == set()
 
 
-@pytest.mark.parametrize(("asked", "why"), [("<SIZE>0</SIZE>", "'0'"), ("<SIZE>1</SIZE><FORMAT>vmdk</FORMAT>", "vmdk"), ("<SIZE>1</SIZE><FS>../x</FS>", "../x"), ("<SIZE>1</SIZE><FS>none</FS>", "mkfs.none")])
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ("<SIZE>0</SIZE>", "'0'"),
+        ("<SIZE>1</SIZE><FORMAT>vmdk</FORMAT>", "vmdk"),
+        ("<SIZE>1</SIZE><FS>../x</FS>", "../x"),
+        ("<SIZE>1</SIZE><FS>none</FS>", "mkfs.none"),
+    ],
+)
 def test_mkfs_refuses(fe: FrontEnd, asked: str, why: str) -> None:
     """What cannot be made is refused with its reason, and leaves nothing."""
     fe.image("mkfs", asked).refused(why)
@@ -160,3 +178,29 @@ def test_rm_stays_in_its_datastore(fe: FrontEnd, source: str) -> None:
     (fe.datastore(1) / "a").write_text("x")
     fe.image("rm", f"<SOURCE>{source.format(ds=fe.datastore(1))}</SOURCE>").refused("not removed")
     assert fe.stored() == {"a"}
+
+
+def test_images_from_http(fe: FrontEnd) -> None:
+    """stat and cp take an http URL: the size is that which the image will have, and what the server lacks is one plain error."""
+    fe.qemu_img("create", "-q", "-f", "qcow2", fe.root / "user" / "a.qcow2", "9M")
+    fe.file("b.raw", b"x" * (2 * MIB + 1))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(fe.root / "user")))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        for name, size, format in (("a.qcow2", 9, "qcow2"), ("b.raw", 3, "raw")):
+            path = f"<PATH>http://127.0.0.1:{server.server_port}/{name}</PATH>"
+            assert fe.image("stat", path).stdout == f"{size}\n"
+            source, told = fe.image("cp", path).stdout.split()
+            assert (Path(source).read_bytes(), told) == ((fe.root / "user" / name).read_bytes(), format)
+        path = f"<PATH>http://127.0.0.1:{server.server_port}/none</PATH>"
+        fe.image("stat", path).refused("404")
+        fe.image("cp", path).refused("404")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(fe.stored()) == 2
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""

@@ -82,7 +82,10 @@ def bash(script: str, *, options: str = "", remotes: Path = REMOTES, **environme
 @pytest.mark.parametrize("options", ["", "set -u", "set -euo pipefail"])
 def test_the_runtime_suits_every_shell_mode(options: str) -> None:
     """Drivers source the runtime with and without strict mode; the functions do the same in each."""
-    done = bash('arg_host h:/a; arg_path h:/a//b:c; log "2 hi"; exec_and_log "true"; is_disk /0/7/disk.1; ! is_disk /0/7; fix_dir_slashes /a///b', options=options)
+    done = bash(
+        'arg_host h:/a; arg_path h:/a//b:c; log "2 hi"; exec_and_log "true"; is_disk /0/7/disk.1; ! is_disk /0/7; fix_dir_slashes /a///b',
+        options=options,
+    )
     assert (done.returncode, done.stdout) == (0, "h\n/a/b:c\n/a/b\n")
     assert done.stderr == 'INFO: clone: 2 hi\nINFO: clone: Executed "true".\n'
 
@@ -95,7 +98,7 @@ def test_the_runtime_suits_every_shell_mode(options: str) -> None:
         ('exec_and_log "exit 3"', 3, "Error executing exit 3: "),
         ('timeout_exec_and_log 0.1 "sleep 5" "Too slow"', 124, "Too slow"),
         ('ssh_exec_and_log h "exit 4" "Cannot there"', 4, "Cannot there"),
-        ('make_path /dev/null/x', 1, "Cannot make directory /dev/null/x"),
+        ("make_path /dev/null/x", 1, "Cannot make directory /dev/null/x"),
     ],
 )
 def test_the_runtime_ends_a_script_that_fails(options: str, call: str, status: int, told: str, tmp_path: Path) -> None:
@@ -107,7 +110,9 @@ def test_the_runtime_ends_a_script_that_fails(options: str, call: str, status: i
     assert [line for line in done.stderr.splitlines() if not re.match(r"(ERROR|INFO): ", line)] == [told]
 
 
-@pytest.mark.parametrize(("version", "separated"), [("5.12.13", True), ("6.0.2", True), ("6.0.3", False), ("6.0.20", False), ("7.4.0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("version", "separated"), [("5.12.13", True), ("6.0.2", True), ("6.0.3", False), ("6.0.20", False), ("7.4.0", False), ("", False)]
+)
 def test_error_texts_follow_the_version(version: str, separated: bool, tmp_path: Path) -> None:
     """Until 6.0.2 oned takes the error text from between separators, later it is a plain line."""
     shutil.copy(REMOTES / "scripts_common.sh", tmp_path)

@@ -34,8 +34,8 @@ def test_clone_of_raw_and_qcow2_disks(fe: FrontEnd) -> None:
     (fe.datastore(0) / ".monitor").write_text("ssh\n")
     vm = fe.datastore(0) / "7"
     for _ in range(2):
-        for source, disk in ((raw, 0), (qcow2, 1), (qcow2, 10)):
-            assert fe.run("tm/shared/clone", f"fe:{source}", f"h:{vm}/disk.{disk}", "7", "1").quiet
+        for source, number in ((raw, 0), (qcow2, 1), (qcow2, 10)):
+            assert fe.run("tm/shared/clone", f"fe:{source}", f"h:{vm}/disk.{number}", "7", "1").quiet
         assert {one.name for one in vm.iterdir()} == {"disk.0", "disk.1", "disk.10"}
         assert (vm / "disk.0").read_bytes() == before[0] + bytes(2 * MIB)
         for disk, size in (("disk.1", 1), ("disk.10", 9)):
@@ -64,7 +64,13 @@ def test_hosts_that_do_not_answer(fe: FrontEnd) -> None:
     fe.vm("<DISK_ID>0</DISK_ID><SIZE>1</SIZE>")
     disk = f"down:{fe.datastore(0)}/7/disk.0"
     script = fe.file("context.sh", b"A=1")
-    calls = {"clone": [f"fe:{source}", disk], "ln": [f"fe:{source}", disk], "mkimage": ["1", "raw", disk], "mkswap": ["1", disk], "context": [str(script), disk]}
+    calls = {
+        "clone": [f"fe:{source}", disk],
+        "ln": [f"fe:{source}", disk],
+        "mkimage": ["1", "raw", disk],
+        "mkswap": ["1", disk],
+        "context": [str(script), disk],
+    }
     calls |= {"mvds": [disk, str(source)], "delete": [disk]}
     for action, arguments in calls.items():
         fe.run(f"tm/shared/{action}", *arguments, "7", "0").refused("down", "No route to host")
@@ -186,7 +192,9 @@ def test_context(fe: FrontEnd) -> None:
     for files in ([f"{script}:'other-name'"], [str(odd), str(folder)]):
         assert here.run("tm/shared/context", str(script), *files, f"h:{disk}", "7", "0").quiet
     assert disk.read_bytes()[32808:32816] == b"CONTEXT "
-    listed = subprocess.run(["xorriso", "-indev", disk, "-find"], capture_output=True, text=True, check=True).stdout if shutil.which("xorriso") else ""
+    listed = (
+        subprocess.run(["xorriso", "-indev", disk, "-find"], capture_output=True, text=True, check=True).stdout if shutil.which("xorriso") else ""
+    )
     assert not listed or {"'./context.sh'", "'./we=ir\\d'", "'./folder/inside'"} <= set(listed.split())
     here.run("tm/shared/context", str(script), "/nowhere/x", f"h:{disk}", "7", "0").refused("/nowhere/x")
     assert [one.name for one in disk.parent.iterdir()] == ["disk.9"]
@@ -219,7 +227,14 @@ def test_monitor(fe: FrontEnd) -> None:
 def test_refusals_and_no_operations_read_their_input(fe: FrontEnd) -> None:
     """What is not supported says so in one line; the migration scripts do nothing; both read all of a large standard input."""
     large = b"x" * (1 << 20)
-    for script in ("datastore/fs/export", "datastore/fs/snap_delete", "tm/shared/snap_create_live", "tm/shared/cpds", "tm/shared/prebackup", "tm/shared/restore"):
+    for script in (
+        "datastore/fs/export",
+        "datastore/fs/snap_delete",
+        "tm/shared/snap_create_live",
+        "tm/shared/cpds",
+        "tm/shared/prebackup",
+        "tm/shared/restore",
+    ):
         fe.run(script, "a", "b", "7", "0", stdin=large).refused("does not support", script.rsplit("/", 1)[1])
     for script in ("tm/shared/premigrate", "tm/shared/postmigrate", "tm/shared/failmigrate"):
         assert fe.run(script, "h1", "h2", "/0/7", "7", "0", stdin=large).quiet

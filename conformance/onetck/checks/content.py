@@ -64,10 +64,10 @@ def content(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"after {operation}, {seen.label} holds what it must", seen.after_call, where)
             continue
         sentence = f"after {operation}, {seen.label} ({where}) {_WHAT.get(seen.problem, seen.problem)}"
-        if seen.problem == "bytes" and seen.offset >= 0:
-            sentence += f": at offset {seen.offset} {_bytes(seen.expected)} expected, {_bytes(seen.actual)} found"
-        elif seen.detail:
+        if seen.detail:
             sentence += f": {quoted(seen.detail)}"
+        if seen.offset >= 0:
+            sentence += f"; at offset {seen.offset} {_bytes(seen.expected)} expected, {_bytes(seen.actual)} found"
         yield Finding("fail", sentence, _culprit(case, seen), where)
 
 
