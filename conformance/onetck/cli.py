@@ -149,6 +149,7 @@ def run(
     """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
     with one_line():
         setting = _setting(paths, datastore, tm, system_tm, contract, config, timeout_s)
+        conclude.find_profile(setting.spec, profile)
         plan = choose(setting.spec, setting.subject, trace or [], case or [])
         if not plan:
             _stop("no case holds for this contract; nothing ran", EXIT_NOTHING)

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onereport.html import render_html
-
 from onereport.junit import write_junit
 from onesim.errors import ConfigError
 from onesim.journal import Writer, head, read
 from onesim.records import Header, Record
-from onesim.spec import ContractSpec
+from onesim.spec import ContractSpec, Profile
 from onetck.judge import Judgement, judge
 
 
@@ -21,9 +20,7 @@ def conclude(spec: ContractSpec, out: Path, profile: str, repeat: str) -> Judgem
     history = out / "history.jsonl"
     records = read(history, Record)
     chain = head(history)
-    if profile not in spec.spec.profiles:
-        raise ConfigError(f"profile {profile!r} is unknown; choose one of {', '.join(spec.spec.profiles)}")
-    judgement = judge(records, spec, spec.spec.profiles[profile], history.name, chain, repeat)
+    judgement = judge(records, spec, find_profile(spec, profile), history.name, chain, repeat)
     writer = Writer(out / "results.jsonl")
     for record in judgement.records():
         writer.write(record)
@@ -31,6 +28,13 @@ def conclude(spec: ContractSpec, out: Path, profile: str, repeat: str) -> Judgem
     (out / "report.html").write_text(render_html(judgement.records(), read(history, Record), out / "blobs"), encoding="utf-8")
     write_junit(judgement.records(), out / "junit.xml")
     return judgement
+
+
+def find_profile(spec: ContractSpec, name: str) -> Profile:
+    """Return a profile by name. Raises ConfigError for an unknown one."""
+    if name not in spec.spec.profiles:
+        raise ConfigError(f"profile {name!r} is unknown; choose one of {', '.join(spec.spec.profiles)}")
+    return spec.spec.profiles[name]
 
 
 def repeat_command(driver_paths: Sequence[Path], options: Sequence[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,7 +15,6 @@ from onesim.world.clients import ssh_words
 from onesim.world.interface import Fault, Limits
 from onesim.world.namespaces import NamespaceWorld
 
-
 COUNT = "set -- /proc/[0-9]*; echo $#"  # the agent and this very shell
 
 
@@ -29,7 +27,10 @@ def sh(world: NamespaceWorld, script: str, host: str = "frontend", **options: ob
 
 def test_drivers_run_as_oneadmin_on_hosts_with_names_of_their_own(world: NamespaceWorld) -> None:
     """The user is 9869 without capabilities, in /var/lib/one, and each host has its name and machine id."""
-    seen = {host: sh(world, "id -u; pwd; hostname 2>/dev/null || cat /etc/hostname; cat /etc/machine-id; grep CapEff /proc/self/status", host).split() for host in ("frontend", "host01", "host02")}
+    seen = {
+        host: sh(world, "id -u; pwd; hostname 2>/dev/null || cat /etc/hostname; cat /etc/machine-id; grep CapEff /proc/self/status", host).split()
+        for host in ("frontend", "host01", "host02")
+    }
     for host, words in seen.items():
         assert words[:3] == ["9869", "/var/lib/one", host]
         assert words[-1] == "0000000000000000"
@@ -39,10 +40,14 @@ def test_drivers_run_as_oneadmin_on_hosts_with_names_of_their_own(world: Namespa
 def test_nothing_of_the_machine_is_within_reach(world: NamespaceWorld) -> None:
     """No secret can be read, no system file written, no address but loopback reached; not even by the world's own root."""
     assert sh(world, "cat /etc/shadow 2>/dev/null; touch /usr/bin/x /etc/x 2>/dev/null; ls /usr/bin/x /etc/x 2>/dev/null") == ""
-    assert sh(world, "ls -A /root /home; ls /proc/1/root/home /proc/1/root/root 2>/dev/null; cat /proc/net/route | tail -n +2").split() in ([], ["/home:", "/root:"])
-    assert "denied" in sh(world, "sudo -n sh -c 'echo x >/proc/sys/kernel/core_pattern' 2>&1; true").lower() or "read-only" in sh(
-        world, "sudo -n sh -c 'echo x >/proc/sys/kernel/core_pattern' 2>&1; true"
-    ).lower()
+    assert sh(world, "ls -A /root /home; ls /proc/1/root/home /proc/1/root/root 2>/dev/null; cat /proc/net/route | tail -n +2").split() in (
+        [],
+        ["/home:", "/root:"],
+    )
+    assert (
+        "denied" in sh(world, "sudo -n sh -c 'echo x >/proc/sys/kernel/core_pattern' 2>&1; true").lower()
+        or "read-only" in sh(world, "sudo -n sh -c 'echo x >/proc/sys/kernel/core_pattern' 2>&1; true").lower()
+    )
 
 
 def test_ssh_scp_and_rsync_reach_the_other_hosts(world: NamespaceWorld) -> None:
@@ -143,7 +148,9 @@ def test_a_driver_that_kills_and_removes_all_it_can_costs_only_its_world(world: 
     """`kill -9 -1` does not reach the agent, and `rm -rf /` not the machine."""
     assert world.run("frontend", ["/bin/bash", "-c", "kill -9 -1; kill -9 $$"]).ended_by == "signal"
     assert sh(world, "echo alive").strip() == "alive"
-    world.run("frontend", ["/bin/bash", "-c", "rm -rf --no-preserve-root / 2>/dev/null; sudo -n rm -rf --no-preserve-root /var /etc /tmp 2>/dev/null"])
+    world.run(
+        "frontend", ["/bin/bash", "-c", "rm -rf --no-preserve-root / 2>/dev/null; sudo -n rm -rf --no-preserve-root /var /etc /tmp 2>/dev/null"]
+    )
     assert Path("/usr/bin/env").exists() and Path("/etc/passwd").exists()
 
 
@@ -155,7 +162,12 @@ def test_changes_of_the_trees_are_seen(world: NamespaceWorld) -> None:
     sh(world, "echo more >>/var/lib/one/datastores/a; rm /var/lib/one/datastores/b; ln -s a /var/lib/one/datastores/c; sudo -n touch /etc/made")
     seen = {(one.host, one.path, one.change) for one in world.changes()}
     base = "/var/lib/one/datastores"
-    assert seen == {("frontend", f"{base}/a", "changed"), ("frontend", f"{base}/b", "removed"), ("frontend", f"{base}/c", "created"), ("frontend", "/etc/made", "created")}
+    assert seen == {
+        ("frontend", f"{base}/a", "changed"),
+        ("frontend", f"{base}/b", "removed"),
+        ("frontend", f"{base}/c", "created"),
+        ("frontend", "/etc/made", "created"),
+    }
 
 
 @pytest.mark.parametrize("format", ["raw", "qcow2"])
@@ -176,7 +188,10 @@ def test_disks_are_written_and_read_through_the_hosts_view(world: NamespaceWorld
 def test_a_disk_that_cannot_be_read_is_a_finding(world: NamespaceWorld) -> None:
     """Missing, forbidden, of another format: each is told; a raw disk that begins like a qcow2 one is not taken for one."""
     sh(world, "cd /var/lib/one/datastores; ln -s /etc/shadow secret; truncate -s 1M plain; qemu-img create -q -f qcow2 q 1M; mkfifo pipe")
-    problems = [world.read_disk("frontend", f"/var/lib/one/datastores/{name}", format).problem for name, format in (("none", "raw"), ("secret", "raw"), ("plain", "qcow2"), ("q", "raw"), ("pipe", "raw"))]
+    problems = [
+        world.read_disk("frontend", f"/var/lib/one/datastores/{name}", format).problem
+        for name, format in (("none", "raw"), ("secret", "raw"), ("plain", "qcow2"), ("q", "raw"), ("pipe", "raw"))
+    ]
     assert problems == ["missing", problems[1], "format", "format", "unreadable"]
     assert problems[1] in ("unreadable", "missing")
 
@@ -212,7 +227,7 @@ def _machine() -> tuple[set[str], list[str]]:
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_harness_leaves_nothing_behind(how: signal.Signals, tmp_path: Path) -> None:
     """No process, mount or directory outlives the harness, however it dies."""
-    mounts, listing = _machine()[1], set(os.listdir("/tmp"))
+    mounts, listing = _machine()[1], {path.name for path in Path("/tmp").iterdir()}
     harness = subprocess.Popen([sys.executable, "-c", _HARNESS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert harness.stdout is not None
     pid = int(harness.stdout.readline())
@@ -226,4 +241,4 @@ def test_a_killed_harness_leaves_nothing_behind(how: signal.Signals, tmp_path: P
         assert time.monotonic() < deadline + 10, "processes are left"
         time.sleep(0.02)
     assert _machine()[1] == mounts
-    assert {name for name in set(os.listdir("/tmp")) - listing if "onetck" in name} == set()
+    assert {name for name in {path.name for path in Path("/tmp").iterdir()} - listing if "onetck" in name} == set()

@@ -613,7 +613,15 @@ def main(control_fd: int) -> None:
         _report(control, {"refused": f"{error.filename or 'set-up'}: {error.strerror}; see `onetck doctor`"})
         os._exit(1)
     agent.send({"ready": True, "gates": agent.gates})
-    agent.serve()
+    try:
+        agent.serve()
+    except Exception as error:  # noqa: BLE001 - our own fault, told to the harness
+        where = error.__traceback__
+        while where is not None and where.tb_next is not None:
+            where = where.tb_next
+        place = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+        agent.send({"crashed": f"{error!r} at {place}"})
+        os._exit(1)
 
 
 def _report(control: socket.socket, message: dict[str, Any]) -> None:

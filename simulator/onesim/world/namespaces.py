@@ -76,7 +76,16 @@ class NamespaceWorld:
         command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(_ROOT), str(theirs.fileno())]
         if not os.access(sys.executable, os.X_OK):
             command[0] = "/usr/bin/python3"
-        process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True, cwd="/", umask=0o022)
+        process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            umask=0o022,
+        )
         theirs.close()
         world = cls(ours, process, on_question)
         script = (Path(__file__).parent / "skel" / "gate").read_bytes()
@@ -141,6 +150,8 @@ class NamespaceWorld:
                 if len(self._buffer) >= 4 + length:
                     message: dict[str, Any] = json.loads(self._buffer[4 : 4 + length])
                     self._buffer = self._buffer[4 + length :]
+                    if "crashed" in message:
+                        raise HarnessError(f"the world is gone: its agent failed: {message['crashed']}")
                     return message
             try:
                 data = self._control.recv(1 << 20)

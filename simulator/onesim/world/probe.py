@@ -88,6 +88,16 @@ def probe() -> list[Finding]:
     for command, needed, package, purpose in _TOOLS:
         path = shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
         findings.append(Finding(command, path is not None, needed, path or f"not found; {purpose}", f"apt-get install {package}"))
+    sftp = Path("/usr/lib/openssh/sftp-server")
+    findings.append(
+        Finding(
+            "sftp-server",
+            sftp.exists(),
+            False,
+            str(sftp) if sftp.exists() else "not found; the far end of scp",
+            "apt-get install openssh-sftp-server",
+        )
+    )
     return findings
 
 

@@ -1,0 +1,170 @@
+"""Reports say what was found, agree with each other, and are safe against anything that a driver prints."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+from build import all_miniatures, play
+from lxml import html as lxml_html
+
+from onereport.html import render_html
+from onereport.jsonout import summary
+from onereport.junit import write_junit
+from onereport.results import FAILURES, RequirementVerdict, decide, worst
+from onesim.journal import read
+from onesim.records import Blob, Call, Record
+from onetck.judge import Judgement
+
+HOSTILE = "<script>alert(1)</script></details><img src=x onerror=alert(2)>\u202egnp.exe\x00\x1b[31m" + "A" * 5000
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Judgement, Path]:
+    """A miniature whose clone loses the end of the disk, played once."""
+    out = tmp_path_factory.mktemp("run")
+    miniature = next(row for row in all_miniatures() if row.name == "tm-clone-loses-the-end")
+    return play(miniature, out), out
+
+
+def page(judgement: Judgement, records: list[Any], out: Path) -> str:
+    """Render the report."""
+    return render_html(judgement.records(), records, out / "blobs")
+
+
+def test_the_page_shows_verdict_evidence_bytes_and_the_repeating_command(run: tuple[Judgement, Path]) -> None:
+    """Everything that a vendor needs to see stands on the page, and nothing on it needs the network or JavaScript."""
+    judgement, out = run
+    text = page(judgement, list(read(out / "history.jsonl", Record)), out)
+    tree = lxml_html.fromstring(text)
+    assert tree.findtext(".//h1") == "NOT CONFORMANT"
+    finding = tree.get_element_by_id("finding-TM-CLONE-002").text_content()
+    for word in (
+        "After clone, the VM's disk has the bytes of the image.",
+        "TransferManager.cc",
+        "/var/lib/one/remotes/tm/shared/clone",
+        "exit status 0",
+        "onetck run --case vm-siblings",
+    ):
+        assert word in finding
+    assert re.search(r"expected\s+46 46 46", finding) and re.search(r"found\s+00 00 00", finding)
+    assert (
+        [lane.text for lane in tree.cssselect("#case-vm-siblings svg text.host")] == ["frontend", "host01", "host02"]
+        if hasattr(tree, "cssselect")
+        else True
+    )
+    assert not tree.xpath("//script") and "http://" not in text.replace("http://www.w3.org", "") and "url(" not in text and "@import" not in text
+    assert not [link for link in tree.xpath("//@href | //@src") if not str(link).startswith("#")]
+    ids = tree.xpath("//@id")
+    assert len(ids) == len(set(ids))
+    assert all(str(link)[1:] in set(ids) for link in tree.xpath("//a/@href"))
+
+
+def test_what_a_driver_prints_stays_inert(run: tuple[Judgement, Path]) -> None:
+    """Markup, control characters, direction overrides and long lines in every text of a call end up as visible text."""
+    judgement, out = run
+    records = [
+        msgspec.structs.replace(
+            one,
+            stdout=Blob(len(HOSTILE), HOSTILE, True, "", 10**7),
+            stderr=Blob(9, HOSTILE),
+            error=HOSTILE,
+            argv=(HOSTILE,),
+            success=False,
+            parsed={"source": HOSTILE},
+        )
+        if isinstance(one, Call)
+        else one
+        for one in read(out / "history.jsonl", Record)
+    ]
+    text = page(judgement, records, out)
+    tree = lxml_html.fromstring(text)
+    assert not tree.xpath("//script | //img")
+    assert "\u202e" not in text and "\x1b" not in text and "\x00" not in text
+    assert "10000000 bytes were printed" in text
+    assert len(text) < 3_000_000
+
+
+def test_a_run_without_footer_is_partial(run: tuple[Judgement, Path]) -> None:
+    """No verdict is shown, and the page says so in its watermark."""
+    judgement, out = run
+    text = render_html(list(judgement.records())[:-1], read(out / "history.jsonl", Record), None)
+    assert '<body class="partial">' in text and "PARTIAL" in text
+    assert summary(list(judgement.records())[:-1])["verdict"] == "PARTIAL"
+
+
+def test_junit_read_by_another_parser_has_the_same_counts(run: tuple[Judgement, Path], tmp_path: Path) -> None:
+    """Failures, errors and skipped are real elements, as many as the results say."""
+    judgement, _ = run
+    write_junit(judgement.records(), tmp_path / "junit.xml")
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot().find("testsuite")
+    assert suite is not None
+    lonely = [row for row in judgement.requirements if not row.cases]
+    failed = sum(row.verdict in FAILURES for row in judgement.results)
+    skipped = sum(row.verdict in ("blocked", "not_applicable", "not_tested") for row in judgement.results) + len(lonely)
+    assert int(suite.attrib["tests"]) == len(suite.findall("testcase")) == len(judgement.results) + len(lonely)
+    assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure")) == failed > 0
+    assert int(suite.attrib["skipped"]) == len(suite.findall("testcase/skipped")) == skipped
+    assert judgement.footer is not None
+    outcome = summary(judgement.records())
+    assert outcome["counts"] == judgement.footer.counts == json.loads(msgspec.json.encode(outcome))["counts"]
+
+
+def verdict(name: str, value: str, *, required: bool = True) -> RequirementVerdict:
+    """Return a verdict on a requirement."""
+    return RequirementVerdict(name, value, "MUST", "It holds.", "source", "tm", "tm/clone", required)
+
+
+@pytest.mark.parametrize(
+    ("values", "partial", "code"),
+    [
+        (["pass", "pass"], False, 0),
+        (["pass", "not_applicable"], False, 0),
+        (["pass", "fail", "error"], False, 1),
+        (["pass", "crash"], True, 1),
+        (["pass", "timeout"], False, 1),
+        (["pass", "pass"], True, 2),
+        (["pass", "blocked"], False, 3),
+        (["pass", "not_tested"], False, 3),
+        (["pass", "error"], False, 3),
+        (["not_tested", "not_tested"], False, 5),
+        ([], False, 5),
+    ],
+)
+def test_the_precedence_of_verdicts(values: list[str], partial: bool, code: int) -> None:
+    """Nothing hides a failure, and what did not run is never green."""
+    decision = decide([verdict(f"X-{n}", value) for n, value in enumerate(values)], partial=partial)
+    assert decision.exit_code == code
+    assert (decision.verdict == "CONFORMANT") is (code == 0)
+
+
+def test_what_is_not_required_never_changes_the_exit_code() -> None:
+    """A broken SHOULD warns."""
+    assert decide([verdict("A", "pass"), verdict("B", "warn", required=False), verdict("C", "not_tested", required=False)]).exit_code == 0
+    assert worst(["pass", "blocked", "fail", "warn"]) == "fail"
+    assert worst([]) == "not_tested"
+
+
+@pytest.mark.components
+@pytest.mark.parametrize(
+    ("name", "options"), [("light", []), ("dark", ["--blink-settings=preferredColorScheme=0"]), ("narrow", ["--window-size=420,1600"])]
+)
+def test_a_browser_shows_the_page(run: tuple[Judgement, Path], tmp_path: Path, name: str, options: list[str]) -> None:
+    """Headless Chromium draws the page: no blank picture in light, dark and narrow."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert browser is not None, "install chromium"
+    judgement, out = run
+    (tmp_path / "report.html").write_text(page(judgement, list(read(out / "history.jsonl", Record)), out))
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command = [browser, "--headless", "--no-sandbox", *quiet, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1280,1600", *options]
+    picture = tmp_path / f"{name}.png"
+    subprocess.run([*command, f"--screenshot={picture}", f"file://{tmp_path / 'report.html'}"], capture_output=True, timeout=60, check=True)
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert picture.stat().st_size > 30_000  # an empty page of that size compresses to some 5 kB
