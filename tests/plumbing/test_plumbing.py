@@ -67,7 +67,7 @@ def test_a_changed_removed_or_exchanged_record_is_found(tmp_path: Path, harm: st
     else:
         lines[0], lines[1] = lines[1], lines[0]
     path.write_text("".join(lines))
-    with pytest.raises(BrokenChain, match="history.jsonl:"):
+    with pytest.raises(BrokenChain, match=r"history\.jsonl:"):
         list(read(path, Record))
 
 
