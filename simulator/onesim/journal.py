@@ -6,6 +6,7 @@ the data. So a removed, changed or exchanged record is found.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -132,9 +133,22 @@ class BlobStore:
 
 
 _VOLATILE = re.compile(rb'"(at_ns|duration_ns|wall_s|started_s|answer_sha256|sha256|size|bytes_seen)":(?:"[^"]*"|-?[\d.e+-]+)')
+_ENCODED = re.compile(rb"[A-Za-z0-9+/]{80,}={0,2}")
 _NAMES = re.compile(rb"[0-9a-f]{32,64}|(?<=[._-])[A-Za-z0-9]{6,}(?=\b)")
 
 
+def _opened(found: re.Match[bytes]) -> bytes:
+    """Return the document behind base64, so that names in it are normalised too."""
+    text = found.group()
+    try:
+        return base64.b64decode(text[: len(text) // 4 * 4]).replace(b'"', b"'")
+    except ValueError:
+        return text
+
+
 def normalised(record: msgspec.Struct) -> bytes:
-    """Return the normalised form of a record: without times, digests and temporary names, so that equal runs compare equal."""
-    return _NAMES.sub(b"*", _VOLATILE.sub(rb'"\1":0', msgspec.json.encode(record)))
+    """Return the normalised form of a record: without times, digests and generated names (32 or more hexadecimal digits, or a suffix of six letters
+    or more as temporary names have), also within base64 documents, so that equal runs compare equal.
+    """
+    plain = _ENCODED.sub(_opened, _VOLATILE.sub(rb'"\1":0', msgspec.json.encode(record)))
+    return _NAMES.sub(b"*", plain)

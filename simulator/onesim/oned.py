@@ -238,7 +238,7 @@ class Oned:
         call = self._next_call
         self._next_call += 1
         subject = job.subject
-        if isinstance(subject, Vm):  # noqa: SIM108 - narrows the type
+        if isinstance(subject, Vm):
             asked = self._vm_call(call, job, planned, subject, action)
         else:
             asked = self._document_call(call, job, subject, action)

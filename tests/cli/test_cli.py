@@ -134,6 +134,43 @@ def test_a_mistake_is_one_line_with_the_remedy(tmp_path: Path, arguments: tuple[
         assert word.format(**places) in message
 
 
+def test_a_kernel_without_user_namespaces_gives_no_verdict(tmp_path: Path) -> None:
+    """Where namespaces are refused: exit 3 within seconds, the switch to turn in one line, and never a list of failures."""
+    inner = f"echo 0 >/proc/sys/user/max_user_namespaces && exec {sys.executable} -m onetck.cli run {REFERENCE} --out {tmp_path}/out"
+    run = subprocess.run(["unshare", "-U", "-r", "sh", "-c", inner], capture_output=True, text=True, timeout=60, check=False)
+    message = one_line(run)
+    assert run.returncode == 3
+    assert "user namespaces are refused" in message and "max_user_namespaces" in message
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+
+
+def test_a_missing_tool_gives_no_verdict(tmp_path: Path) -> None:
+    """Without qemu-img: exit 3, and the package to install."""
+    for name in ("bash", "setpriv"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    run = onetck("run", str(REFERENCE), "--out", str(tmp_path / "out"), PATH=str(tmp_path))
+    assert run.returncode == 3
+    assert "qemu-img" in one_line(run) and "apt-get install qemu-utils" in run.stderr
+
+
+def test_a_trace_that_calls_nothing_is_no_success(tmp_path: Path) -> None:
+    """Nothing ran: exit 5."""
+    (tmp_path / "nothing.jsonl").write_text('{"trace": 1, "name": "nothing", "title": "Nothing"}\n')
+    run = onetck("run", str(REFERENCE), "--trace", str(tmp_path / "nothing.jsonl"), "--out", str(tmp_path / "out"))
+    assert run.returncode == 5
+    assert "NOTHING RAN" in run.stdout
+
+
+def test_two_serial_runs_have_one_normalised_history(tmp_path: Path) -> None:
+    """Two runs of one driver differ in times and generated names alone."""
+    digests = set()
+    for name in ("one", "two"):
+        assert onetck("run", str(REFERENCE), "--case", "vm-example", "--case", "image-raw", "-j", "1", "--out", str(tmp_path / name)).returncode == 3
+        footer = json.loads((tmp_path / name / "history.jsonl").read_text().splitlines()[-1])["data"]
+        digests.add(footer["normal_sha256"])
+    assert len(digests) == 1
+
+
 def test_an_unreadable_driver_directory_is_the_users_error(tmp_path: Path) -> None:
     """A directory that cannot be read is named, with the remedy (as root everything can be read: then a link to nowhere is packed as it is)."""
     remotes = tmp_path / "remotes"

@@ -9,24 +9,22 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
-import io
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
 import struct
 import sys
-import tarfile
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from onesim.world import calls, clients, disk, nsview, tree
-from onesim.world import syscalls as sc
+from onesim.world import calls, clients, nsview, tree
 from onesim.world.calls import Call
+from onesim.world.starting import Starter
+from onesim.world.work import WORK, needs_root
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -39,7 +37,6 @@ _ENVIRONMENT = {
 _WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
 _WATCH_S = 0.1
 _GRACE_S = 0.25
-_HELPER_S = 60
 
 
 class Agent:
@@ -48,16 +45,11 @@ class Agent:
     def __init__(self, settings: dict[str, Any], control: socket.socket, listener: socket.socket | None) -> None:
         self.hosts: list[str] = settings["hosts"]
         self.shared: bool = settings["shared"]
-        self.wide: bool = settings["wide"]
         self.kept = listener is not None
-        self.oneadmin = nsview.ONEADMIN if self.wide else 0
         self.selector = selectors.DefaultSelector()
         self.running: dict[str, Call] = {}
         self.waiting: dict[int, Callable[[int], None]] = {}
         self.down: set[str] = set()
-        self.views: dict[str, tuple[int, int]] = {}
-        self.namespaces: dict[str, str] = {}
-        self.userns = -1
         self.broken = False
         self.before: tree.Picture = {}
         self.control: socket.socket | None = control
@@ -67,11 +59,7 @@ class Agent:
         self.next_question = 0
         self.gates = nsview.build_root(settings["gates"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
         self.doors = clients.Doors(self)
-        if not self.wide:
-            self._make_user_namespace()
-        for host in self.hosts:
-            nsview.build_host(host, self.hosts, self.oneadmin, self.shared)
-            self._make_view(host)
+        self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -81,47 +69,6 @@ class Agent:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         signal.set_wakeup_fd(writer)
         self.selector.register(reader, selectors.EVENT_READ, lambda: self._reap(reader))
-
-    # set-up
-
-    def _make_user_namespace(self) -> None:
-        """Where only one id is mapped, drivers run in a user namespace of their own, in which it is oneadmin and has no right over the world."""
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            sc.unshare(sc.CLONE_NEWUSER)
-            for name, text in (("setgroups", "deny"), ("uid_map", f"{nsview.ONEADMIN} 0 1"), ("gid_map", f"{nsview.ONEADMIN} 0 1")):
-                with open(f"/proc/self/{name}", "w") as file:
-                    file.write(text)
-            os.write(writer, b".")
-            signal.pause()
-        os.read(reader, 1)
-        self.userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
-        self._dismiss(pid, reader, writer)
-
-    def _make_view(self, host: str) -> None:
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                nsview.enter_host(host, self.shared)
-                os.write(writer, b".")
-                signal.pause()
-            except OSError as error:
-                os.write(writer, f"{error.strerror}: {error.filename}".encode())
-            os._exit(1)
-        answer = os.read(reader, 500)
-        if answer != b".":
-            raise nsview.Refused(f"host {host} cannot be made: {answer.decode()}; see `onetck doctor`")
-        self.views[host] = (os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY))
-        self.namespaces[os.readlink(f"/proc/{pid}/ns/mnt")] = host
-        self._dismiss(pid, reader, writer)
-
-    def _dismiss(self, pid: int, *fds: int) -> None:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        for fd in fds:
-            os.close(fd)
 
     # the loop
 
@@ -182,7 +129,11 @@ class Agent:
                 handler(message)
             return
         try:
-            result = getattr(self, f"do_{message['do']}")(message)
+            do = message["do"]
+            if do in WORK:
+                result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
+            else:
+                result = getattr(self, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}
         if result is not None:
@@ -208,65 +159,6 @@ class Agent:
             if handler is not None:
                 handler(os.waitstatus_to_exitcode(status))
 
-    # starting processes
-
-    def spawn(
-        self,
-        host: str,
-        argv: list[str],
-        fds: tuple[int, int, int],
-        environment: dict[str, str],
-        *,
-        root: bool,
-        limits: dict[str, float],
-        cwd: str,
-        failed: int,
-    ) -> int:
-        """Start a program on a host. In the child a failure to do so is written to `failed` as stage and errno. Returns the process id."""
-        mount_view, uts_view = self.views[host]
-        pid = os.fork()
-        if pid:
-            return pid
-        stage = b"view"
-        try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            os.setsid()
-            kept = os.dup(failed) if failed in (0, 1, 2) else failed
-            for target, fd in enumerate(fds):
-                os.dup2(fd, target)
-            sc.setns(mount_view)
-            sc.setns(uts_view)
-            self._take_rights(root, limits)
-            stage = b"cwd"
-            os.chdir(cwd)
-            stage = b"exec"
-            os.dup2(kept, 3, inheritable=False)
-            kept = 3
-            os.closerange(4, 256)
-            os.execve(argv[0], argv, environment)
-        except OSError as error:
-            os.write(kept, stage + b" %d" % (error.errno or 0))
-        os._exit(127)
-
-    def _take_rights(self, root: bool, limits: dict[str, float]) -> None:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if limits:
-            resource.setrlimit(resource.RLIMIT_NPROC, (int(limits["processes"]),) * 2)
-            resource.setrlimit(resource.RLIMIT_AS, (int(limits["memory_mb"]) * 4 << 20,) * 2)
-        if root:
-            return
-        if self.wide:
-            os.setgroups([6, nsview.ONEADMIN])
-            os.setresgid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
-            os.setresuid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
-        else:
-            sc.setns(self.userns)
-            os.setresgid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
-            os.setresuid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
-        sc.no_new_privileges()
-
     def do_run(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Start a call; the reply follows when it has ended."""
         call = Call(message["id"], message["call"] or f"#{message['id']}", message["host"], message["limits"], message["faults"])
@@ -275,7 +167,7 @@ class Agent:
         environment = {**_ENVIRONMENT, **message["env"], "ONETCK_CALL": call.id}
         stdin = self._input(base64.b64decode(message["stdin"]))
         out, err, failed = os.pipe(), os.pipe(), os.pipe()
-        pid = self.spawn(
+        pid = self.starter.spawn(
             call.host,
             message["argv"],
             (stdin, out[1], err[1]),
@@ -415,122 +307,7 @@ class Agent:
             }
         )
 
-    # files, disks, hosts: short work in a child inside the host's view
-
-    def within(self, host: str, work: Callable[[], dict[str, Any]], *, root: bool = False) -> dict[str, Any]:
-        """Do something in a host's view with the driver's rights (or as world-root) and return its result."""
-        reader, writer = os.pipe()
-        mount_view, uts_view = self.views[host]
-        pid = os.fork()
-        if pid == 0:
-            try:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.alarm(_HELPER_S)
-                sc.setns(mount_view)
-                sc.setns(uts_view)
-                self._take_rights(root, {})
-                os.chdir("/")
-                result = work()
-            except OSError as error:
-                result = {"error": f"{error.strerror}: {error.filename}"}
-            except (tarfile.TarError, ValueError) as error:
-                result = {"error": str(error)}
-            data = memoryview(json.dumps(result).encode())
-            while data:
-                data = data[os.write(writer, data) :]
-            os._exit(0)
-        os.close(writer)
-        with open(reader, "rb") as pipe:
-            text = pipe.read()
-        self._wait_for(pid)
-        answer: dict[str, Any] = json.loads(text) if text else {"error": "did not end in time"}
-        return answer
-
-    def _wait_for(self, pid: int) -> None:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
-
-    def do_put(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Write a file."""
-        path, data = message["path"], base64.b64decode(message["data"])
-
-        def work() -> dict[str, Any]:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, message["mode"])
-            with open(fd, "wb") as file:
-                file.write(data)
-            os.chmod(path, message["mode"])
-            return {}
-
-        return self.within(message["host"], work, root=not path.startswith(("/var/lib/one", "/var/tmp", "/tmp", "/etc/one")))
-
-    def do_mkdir(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Make a directory."""
-
-        def work() -> dict[str, Any]:
-            os.makedirs(message["path"], exist_ok=True)
-            return {}
-
-        return self.within(message["host"], work)
-
-    def do_unpack(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Unpack a tar with the modes that it says."""
-        data = base64.b64decode(message["data"])
-
-        def work() -> dict[str, Any]:
-            os.umask(0)
-            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-                for member in archive:
-                    if member.name.startswith("/") or ".." in member.name.split("/"):
-                        return {"error": f"{member.name}: outside the tree"}
-                    target = f"{message['path']}/{member.name}"
-                    os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
-                    if member.issym():
-                        os.symlink(member.linkname, target)
-                    elif member.isfile():
-                        content = archive.extractfile(member)
-                        assert content is not None
-                        with open(target, "wb") as file:
-                            file.write(content.read())
-                        os.chmod(target, member.mode)
-            return {}
-
-        return self.within(message["host"], work)
-
-    def do_exists(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Tell whether a path is there."""
-        return self.within(message["host"], lambda: {"value": os.path.lexists(message["path"])})
-
-    def do_capacity(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return total and free MiB."""
-
-        def work() -> dict[str, Any]:
-            seen = os.statvfs(message["path"])
-            return {"total": seen.f_blocks * seen.f_frsize >> 20, "free": seen.f_bavail * seen.f_frsize >> 20}
-
-        return self.within(message["host"], work)
-
-    def do_make_disk(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Make a disk."""
-        return self.within(message["host"], lambda: {"failed": disk.make(message["path"], message["format"], message["size"], message["patches"])})
-
-    def do_read_disk(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Read a disk's digests."""
-        return self.within(message["host"], lambda: disk.read(message["path"], message["format"]))
-
-    def do_peek(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return bytes of a disk."""
-
-        def work() -> dict[str, Any]:
-            data = disk.peek(message["path"], message["format"], message["offset"], message["length"])
-            return {"data": base64.b64encode(data).decode()}
-
-        return self.within(message["host"], work)
-
-    def do_write_disk(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Let the guest write."""
-        return self.within(message["host"], lambda: {"failed": disk.write(message["path"], message["format"], message["patches"])})
+    # the other requests
 
     def do_host(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a host down or up."""
@@ -554,7 +331,7 @@ class Agent:
         fds, self.fds = self.fds[:3], []
         failed = os.open("/dev/null", os.O_WRONLY)
         environment = {**_ENVIRONMENT, "TERM": message["term"], "PS1": f"oneadmin@{message['host']}:\\w$ "}
-        pid = self.spawn(
+        pid = self.starter.spawn(
             message["host"],
             ["/bin/bash", "--norc", "-i"],
             (fds[0], fds[1], fds[2]),
@@ -581,7 +358,7 @@ def _exec_failure(why: bytes, path: str, agent: Agent) -> str:
         return "world_lost"
     if int(number) == errno.EACCES:
         return "not_executable"
-    if int(number) == errno.ENOENT and not agent.within(agent.hosts[0], lambda: {"value": os.path.exists(path)})["value"]:
+    if int(number) == errno.ENOENT and not agent.starter.within(agent.hosts[0], lambda: {"value": os.path.exists(path)})["value"]:
         return "missing"
     return "bad_interpreter"
 

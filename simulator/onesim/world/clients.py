@@ -168,7 +168,7 @@ class Doors:
 
     def _host_of(self, pid: int) -> str:
         with contextlib.suppress(OSError):
-            return self.agent.namespaces.get(os.readlink(f"/proc/{pid}/ns/mnt"), "")
+            return self.agent.starter.namespaces.get(os.readlink(f"/proc/{pid}/ns/mnt"), "")
         return ""
 
     def _borrow(self, pid: int) -> tuple[int, int, int] | None:
@@ -204,7 +204,7 @@ class Doors:
             environment = {**environment, "ONETCK_CALL": call.id}
         failed_reader, failed = os.pipe()
         limits = call.limits if call is not None else {}
-        child = self.agent.spawn(host, argv, fds, environment, root=root, limits=limits, cwd="/" if root else "/var/lib/one", failed=failed)
+        child = self.agent.starter.spawn(host, argv, fds, environment, root=root, limits=limits, cwd="/" if root else "/var/lib/one", failed=failed)
         for fd in (*fds, failed, failed_reader):
             os.close(fd)
         if call is not None:
