@@ -1,0 +1,87 @@
+"""The simulated oned reaches no file, process, socket, clock or chance, and refuses what oned refuses."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import onesim
+from onesim.events import OperationAsked, QuestionAsked, Refused
+from onesim.layout import Subjected, make_cloud
+from onesim.oned import Oned
+from onesim.spec import for_contract
+
+CORE = ("oned", "operations", "cloud", "derived", "events", "questions", "parsers", "content", "model")
+FORBIDDEN = {"os", "subprocess", "socket", "time", "random", "datetime", "pathlib", "threading", "tempfile", "shutil", "signal", "uuid", "secrets"}
+
+
+@pytest.mark.parametrize("name", CORE)
+def test_the_core_imports_nothing_that_does_anything(name: str) -> None:
+    """No module of the core imports one through which the world could be reached."""
+    tree = ast.parse((Path(onesim.__file__).parent / f"{name}.py").read_text())
+    imported = {alias.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not imported & FORBIDDEN
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open"]
+
+
+def daemon() -> Oned:
+    """A fresh oned."""
+    return Oned(for_contract("7.4"), make_cloud(Subjected(b"", "fs", "shared", "shared"), True))
+
+
+@pytest.mark.parametrize(
+    ("op", "arguments", "reason"),
+    [
+        ("vm.stop", {"vm": "nobody"}, "no vm is called 'nobody'"),
+        ("vm.create", {"vm": "a", "disks": [{"image": "none"}]}, "no image is called 'none'"),
+        ("vm.create", {"vm": "a", "disks": [{"volatile": "fs"}]}, "size_mb"),
+        ("vm.create", {"vm": "a", "disks": "x"}, "disks"),
+        ("image.make", {"image": "a", "size_mb": -1}, "size_mb"),
+        ("image.register", {"image": "a"}, "path"),
+        ("image.delete", {"image": "a"}, "no image is called 'a'"),
+        ("vm.fly", {}, "unknown"),
+    ],
+)
+def test_an_operation_that_oned_refuses_is_refused_with_its_reason(op: str, arguments: dict[str, object], reason: str) -> None:
+    """The reason names the thing, and nothing has changed."""
+    oned = daemon()
+    (refused,) = oned.feed(OperationAsked(0, op, arguments))
+    assert isinstance(refused, Refused) and reason in refused.reason
+    assert not oned.cloud.vms and not oned.cloud.images
+
+
+def test_an_operation_in_the_wrong_state_names_state_and_operation() -> None:
+    """A VM that is PENDING cannot be stopped; one that has a call outstanding is busy."""
+    oned = daemon()
+    oned.feed(OperationAsked(0, "vm.create", {"vm": "a", "disks": [{"volatile": "fs", "size_mb": 1}]}))
+    (refused,) = oned.feed(OperationAsked(1, "vm.stop", {"vm": "a"}))
+    assert isinstance(refused, Refused) and "vm.stop" in refused.reason and "PENDING" in refused.reason
+    oned.feed(OperationAsked(2, "vm.deploy", {"vm": "a", "host": "host01"}))
+    (busy,) = oned.feed(OperationAsked(3, "vm.terminate", {"vm": "a"}))
+    assert isinstance(busy, Refused) and "busy" in busy.reason
+
+
+def test_questions_are_answered_from_the_present_state() -> None:
+    """show and list, XML and JSON, by id and by name; what is not there is an error as the command gives it."""
+    oned = daemon()
+    oned.feed(OperationAsked(0, "vm.create", {"vm": "a", "disks": [{"volatile": "fs", "size_mb": 1}]}))
+
+    def ask(*argv: str) -> tuple[str, int]:
+        (answer,) = oned.feed(QuestionAsked("command", argv))
+        return answer.stdout.decode(), answer.status  # type: ignore[union-attr]
+
+    assert "<LCM_STATE>0</LCM_STATE>" in ask("onevm", "show", "-x", "0")[0]
+    oned.feed(OperationAsked(1, "vm.deploy", {"vm": "a", "host": "host02"}))
+    shown, _ = ask("onevm", "show", "0", "--xml")
+    assert "<LCM_STATE>1</LCM_STATE>" in shown and "<HOSTNAME>host02</HOSTNAME>" in shown
+    assert '"DATASTORE"' in ask("onedatastore", "list", "--json")[0]
+    assert "<NAME>images</NAME>" in ask("onedatastore", "show", "-x", "images")[0]
+    assert "<NAME>host01</NAME>" in ask("onehost", "show", "-x", "0")[0]
+    assert ask("onevm", "show", "-x", "77") == ("", 255)
+    parameters = b"<param><value>s</value></param><param><value><int>0</int></value></param>"
+    body = b"<?xml version='1.0'?><methodCall><methodName>one.vm.info</methodName><params>" + parameters + b"</params></methodCall>"
+    (answer,) = oned.feed(QuestionAsked("xmlrpc", body=body))
+    assert b"&lt;VM&gt;" in answer.stdout  # type: ignore[union-attr]
