@@ -24,7 +24,7 @@ from onesim.journal import BrokenChain
 from onesim.layout import Subjected
 from onesim.spec import ContractSpec, for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, kept, session
+from onetck import conclude, execution, kept
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.plan import choose
@@ -150,22 +150,23 @@ def run(
     with one_line():
         setting = _setting(paths, datastore, tm, system_tm, contract, config, timeout_s)
         conclude.find_profile(setting.spec, profile)
+        played = tuple(word for path in trace or [] for word in ("--trace", str(path)))
         plan = choose(setting.spec, setting.subject, trace or [], case or [])
         if not plan:
             _stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
-        session.prepare_out(out)
-        session.require_world()
+        execution.prepare_out(out)
+        execution.require_world()
         if not as_json:
             _introduce(setting, len(plan))
         _terminate_as_interrupt()
         with terminal_progress(err_console, len(plan), quiet=as_json) as progress:
-            session.execute(setting.spec, setting.driver, setting.subject, plan, out, jobs=jobs, progress=progress, command=sys.argv)
-        judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, setting.options))
+            execution.execute(setting.spec, setting.driver, setting.subject, plan, out, jobs=jobs, progress=progress, command=sys.argv)
+        judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, (*setting.options, *played)))
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:
             render_text(judgement.records(), out_console)
-            out_console.print(f"Report: {out / 'report.html'}", markup=False)
+            out_console.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
         if keep:
             kept.keep_case(setting.spec, setting.subject, plan[-1], err_console)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
@@ -219,7 +220,7 @@ def call(
     """Run one action in a kept world and show its argv, stdin, output and what it changed. The calls that lead up to it are made first."""
     with one_line():
         setting = _setting(paths, datastore, tm, system_tm, contract, config, timeout_s)
-        session.require_world()
+        execution.require_world()
         seen = kept.call_action(setting.spec, setting.subject, action, world)
         if as_json:
             sys.stdout.write(msgspec.json.encode(seen).decode() + "\n")

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 from onesim.executor import CaseSummary
-from onetck.session import Progress
+from onetck.execution import Progress
 
 _MARK = {"completed": "ran", "stopped": "STOPPED", "error": "ERROR"}
 

@@ -22,9 +22,9 @@ from onesim.records import Record
 from onesim.spec import for_contract
 from onesim.world.interface import Limits
 from onetck.driver import find_driver
+from onetck.execution import Progress, execute
 from onetck.judge import Judgement, judge
 from onetck.plan import choose
-from onetck.session import Progress, execute
 
 HERE = Path(__file__).parent
 

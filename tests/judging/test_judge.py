@@ -1,0 +1,80 @@
+"""The judge tells the harness's fault from the driver's, and never lets a case that was stopped look green."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from onesim.records import Call, CaseBegin, CaseEnd, Footer, Header, Record
+from onesim.spec import Requirement, for_contract
+from onetck.checks import CHECKS
+from onetck.checks.base import Case, Finding
+from onetck.judge import Judgement, judge
+
+SPEC = for_contract("7.4")
+
+
+def history(outcome: str, *, footer: bool = True, status: int = 0) -> list[Record]:
+    """Return a history of one case with one call of tm/clone, of which tm/mv was expected too."""
+    call = Call(
+        "c", 0, 0, "tm", "shared", "clone", "/clone", "frontend", ("a", "b", "0", "1"), {}, status == 0, "exit", status,
+        facts={"expect": "success", "op": "vm.deploy", "vm_directory": "/var/lib/one//datastores/0/0", "system_base_path": "/var/lib/one//datastores/0"},
+    )  # fmt: skip
+    records: list[Record] = [
+        Header(1, "onetck", "7.4", "7.4.0", "/driver", "fs", "shared", "shared", 0, 0.0, "", ""),
+        CaseBegin("c", "A case", ("frontend",), True, ("tm/clone", "tm/mv")),
+        call,
+    ]
+    if outcome:
+        records.append(CaseEnd("c", outcome, "a reason", 1, 1))
+    if footer:
+        records.append(Footer(1, 1, 5, ""))
+    return records
+
+
+def judged(records: list[Record]) -> Judgement:
+    """Judge a history with the core profile."""
+    return judge(records, SPEC, SPEC.spec.profiles["core"], "history.jsonl", "", "repeat {case}")
+
+
+def verdicts(judgement: Judgement) -> dict[str, str]:
+    """Return verdicts by requirement."""
+    return {row.requirement: row.verdict for row in judgement.requirements}
+
+
+def test_a_stopped_case_blocks_what_it_did_not_reach() -> None:
+    """The failing call fails its requirement; what the plan expected afterwards is blocked, and names its cause."""
+    judgement = judged(history("stopped", status=1))
+    seen = verdicts(judgement)
+    assert (seen["TM-CLONE-001"], seen["TM-MV-001"], seen["DS-CP-001"]) == ("fail", "blocked", "not_tested")
+    blocked = next(row for row in judgement.results if row.requirement == "TM-MV-001")
+    assert blocked.blocked_by == "TM-CLONE-001" and blocked.repeat == "repeat c"
+    assert judgement.footer is not None and judgement.footer.exit_code == 1
+
+
+def test_a_fault_of_the_harness_accuses_nobody() -> None:
+    """A case that ended by the harness's own fault gives errors, no failure and no verdict."""
+    judgement = judged(history("error"))
+    assert verdicts(judgement)["TM-MV-001"] == "error"
+    assert "fail" not in verdicts(judgement).values()
+    assert judgement.footer is not None and judgement.footer.exit_code == 3
+
+
+@pytest.mark.parametrize("outcome", ["completed", ""])
+def test_a_history_without_footer_has_no_verdict(outcome: str) -> None:
+    """It is partial, also in the middle of a case."""
+    assert judged(history(outcome, footer=False)).footer is None
+
+
+def test_an_exception_in_a_check_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never a failure of the driver."""
+
+    def broken(case: Case, requirement: Requirement) -> Iterator[Finding]:
+        raise ZeroDivisionError
+        yield
+
+    monkeypatch.setitem(CHECKS, "succeeds", broken)
+    judgement = judged(history("completed"))
+    assert verdicts(judgement)["TM-CLONE-001"] == "error"
+    assert "fail" not in verdicts(judgement).values()
