@@ -156,11 +156,12 @@ def run(
             _stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
         execution.prepare_out(out)
         execution.require_world()
+        room = kept.make_room("default") if keep else None
         if not as_json:
             _introduce(setting, len(plan))
         _terminate_as_interrupt()
         with terminal_progress(err_console, len(plan), quiet=as_json) as progress:
-            execution.execute(setting.spec, setting.driver, setting.subject, plan, out, jobs=jobs, progress=progress, command=sys.argv)
+            execution.execute(setting.spec, setting.driver, setting.subject, plan, out, jobs=jobs, progress=progress, command=sys.argv, keep=room)
         judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, (*setting.options, *played)))
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
@@ -168,7 +169,7 @@ def run(
             render_text(judgement.records(), out_console)
             out_console.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
         if keep:
-            kept.keep_case(setting.spec, setting.subject, plan[-1], err_console)
+            err_console.print(f"The world of {plan[-1].trace.name} is kept: `onetck shell host01` enters it, `onetck down` removes it.", markup=False)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
 
 

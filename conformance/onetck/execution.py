@@ -47,9 +47,9 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(shared: bool, gates: Sequence[str], holder: list[CaseRun]) -> NamespaceWorld:
+def start_world(shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
     """Start a world whose questions are answered by the case in `holder`."""
-    return NamespaceWorld.start(shared=shared, gates=tuple(gates), on_question=lambda asked: holder[0].question(asked))
+    return NamespaceWorld.start(shared=shared, gates=tuple(gates), keep=keep, on_question=lambda asked: holder[0].question(asked))
 
 
 def execute(
@@ -62,8 +62,12 @@ def execute(
     jobs: int,
     progress: Progress,
     command: Sequence[str],
+    keep: Path | None = None,
 ) -> list[CaseSummary]:
-    """Execute the cases of a plan and write `history.jsonl`. An interrupted run leaves a history without the cases not run, and says so in its footer."""
+    """Execute the cases of a plan and write `history.jsonl`. The world of the last case stays at the socket `keep`, if that is given.
+
+    An interrupted run leaves a history without the cases not run, and says so in its footer.
+    """
     writer = Writer(out / "history.jsonl")
     blobs = BlobStore(out / "blobs")
     began = time.time()
@@ -76,10 +80,14 @@ def execute(
             return None
         progress.began(case.trace.name)
         holder: list[CaseRun] = []
-        with start_world(case.trace.header.shared, case.trace.header.gates, holder) as world:
+        staying = keep if case is plan[-1] else None
+        world = start_world(case.trace.header.shared, case.trace.header.gates, holder, staying)
+        try:
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call)
             holder.append(run)
             return run.run()
+        finally:
+            world.detach() if staying else world.close()
 
     interrupted = False
     with ThreadPoolExecutor(max_workers=jobs) as pool:

@@ -8,14 +8,13 @@ import os
 import shlex
 import tempfile
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 
 from lxml import etree
 from rich.console import Console
 
 from onesim.errors import ConfigError, HarnessError
-from onesim.events import CallAsked, CallFinished, OperationAsked, Output
+from onesim.events import Answer, CallAsked, CallFinished, OperationAsked, Output
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer
 from onesim.layout import Subjected, make_cloud
@@ -25,7 +24,7 @@ from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace, library
 from onesim.world.interface import Question
 from onesim.world.namespaces import HOSTS, NamespaceWorld
-from onetck.plan import PlannedCase, null_output
+from onetck.plan import null_output
 
 
 class _Reached(Exception):
@@ -111,13 +110,18 @@ def document(spec: ContractSpec, name: str, *, encoded: bool) -> str:
     return etree.tostring(root, encoding="unicode") + "\n"
 
 
-def _open(name: str, on_question: Callable[[Question], object]) -> NamespaceWorld:
+def make_room(name: str) -> Path:
+    """Return the socket at which a world of that name will be kept; one that is there is removed first."""
     path = _socket(name)
     with contextlib.suppress(HarnessError):
         if path.exists():
-            NamespaceWorld.attach(path, on_question).close()  # type: ignore[arg-type]
+            NamespaceWorld.attach(path, _unanswered).close()
     path.unlink(missing_ok=True)
-    return NamespaceWorld.start(keep=path, on_question=on_question)  # type: ignore[arg-type]
+    return path
+
+
+def _unanswered(question: Question) -> Answer:
+    return Answer(stderr=b"nobody drives this world, so oned answers nothing\n", status=255)
 
 
 def call_action(spec: ContractSpec, subject: Subjected, name: str, world_name: str) -> Call:
@@ -135,7 +139,7 @@ def call_action(spec: ContractSpec, subject: Subjected, name: str, world_name: s
             found.append(call)
             raise _Reached
 
-    world = _open(world_name, lambda asked: holder[0].question(asked))
+    world = NamespaceWorld.start(keep=make_room(world_name), on_question=lambda asked: holder[0].question(asked))
     with tempfile.TemporaryDirectory(prefix="onetck-") as scratch:
         writer = Writer(Path(scratch) / "history.jsonl")
         run = CaseRun(spec, subject, trace, world, writer, BlobStore(Path(scratch) / "blobs"), (), seen)
@@ -176,28 +180,12 @@ def show_call(call: Call, console: Console, world_name: str) -> None:
     line("world", f"kept: `onetck shell frontend --world {world_name}` enters it, `onetck down --world {world_name}` removes it")
 
 
-def keep_case(spec: ContractSpec, subject: Subjected, case: PlannedCase, console: Console) -> None:
-    """Play a case again in a kept world and leave it as it is at the end."""
-    holder: list[CaseRun] = []
-    world = _open("default", lambda asked: holder[0].question(asked))
-    with tempfile.TemporaryDirectory(prefix="onetck-") as scratch:
-        writer = Writer(Path(scratch) / "history.jsonl")
-        holder.append(CaseRun(spec, subject, case.trace, world, writer, BlobStore(Path(scratch) / "blobs"), case.expects))
-        summary = holder[0].run()
-        writer.close()
-    world.detach()
-    console.print(f"The world of {summary.case} is kept: `onetck shell host01` enters it, `onetck down` removes it.", markup=False)
-
-
 def _attach(name: str) -> NamespaceWorld:
     path = _socket(name)
     if not path.exists():
         raise ConfigError(f"no world {name!r} is kept; make one with `onetck call` or `onetck run --keep`")
 
-    def unanswered(question: Question) -> object:
-        raise HarnessError("a kept world that nobody drives answers no questions")
-
-    return NamespaceWorld.attach(path, unanswered)  # type: ignore[arg-type]
+    return NamespaceWorld.attach(path, _unanswered)
 
 
 def shell(name: str, host: str) -> int:

@@ -244,6 +244,26 @@ def test_one_action_in_a_kept_world(tmp_path: Path) -> None:
     assert onetck("down", XDG_RUNTIME_DIR=str(tmp_path)).returncode == 4
 
 
+def test_a_run_can_leave_its_world(tmp_path: Path) -> None:
+    """With --keep the very world of the last case stays, is entered, and goes with `down`; no process of it is left then."""
+    run = onetck("run", str(REFERENCE), "--case", "vm-linked-delete", "--keep", "--out", str(tmp_path / "out"), XDG_RUNTIME_DIR=str(tmp_path))
+    assert "onetck shell host01" in run.stderr
+    command = [sys.executable, "-m", "onetck.cli", "shell", "frontend"]
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+    entered = subprocess.run(
+        command,
+        input="ls /var/tmp /var/lib/one/datastores/1; onevm show -x 0\n",
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=30,
+        check=False,
+    )
+    assert "data.raw" in entered.stdout
+    assert "nobody drives this world" in entered.stderr
+    assert onetck("down", XDG_RUNTIME_DIR=str(tmp_path)).returncode == 0
+
+
 @pytest.mark.parametrize("contract", ["5.12", "7.4"])
 def test_a_document_to_pipe_by_hand(contract: str) -> None:
     """`dump` prints a document of the contract; encoded, it is one line of base64."""

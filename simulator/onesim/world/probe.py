@@ -21,6 +21,7 @@ _TOOLS = (
     ("rsync", False, "rsync", "drivers that copy with rsync need it"),
     ("genisoimage", False, "genisoimage", "the reference driver makes context ISOs with it"),
     ("mkswap", False, "util-linux", "the reference driver makes swap disks with it"),
+    ("curl", False, "curl", "the reference driver fetches images from http with it"),
     ("jq", False, "jq", "many drivers read JSON with it"),
 )
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
