@@ -103,6 +103,7 @@ def _setting(
         driver.datastore_mad,
         driver.tm_mad,
         driver.system_tm_mad,
+        driver.helpers(),
         configuration.tm_conf(config),
         config.image_datastore,
         config.system_datastore,

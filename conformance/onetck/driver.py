@@ -42,6 +42,11 @@ class Driver:
             digest.update(f"{row.path}\0{row.mode:o}\0{row.sha256}\n".encode())
         return digest.hexdigest()
 
+    def helpers(self) -> bytes:
+        """Return `scripts_common.sh`: the driver's own, else that of the reference driver."""
+        own = self.files.get("scripts_common.sh")
+        return (own or data_dir("reference_driver") / "remotes" / "scripts_common.sh").read_bytes()
+
     def archive(self, version: str) -> bytes:
         """Return the remotes tree as a tar, with `VERSION` saying the contract's version."""
         buffer = io.BytesIO()

@@ -28,12 +28,13 @@ class ExtraFile:
 
 @dataclass(frozen=True)
 class Subjected:
-    """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it."""
+    """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`."""
 
     archive: bytes
     datastore_mad: str
     tm_mad: str
     system_tm_mad: str
+    helpers: bytes = b""
     tm_conf: Mapping[str, MadConf] = field(default_factory=dict)
     image_template: Mapping[str, str] = field(default_factory=dict)
     system_template: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +79,9 @@ def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
     world.unpack(FRONTEND, REMOTES, subject.archive)
     for host in HOSTS:
         world.unpack(host, NODE_REMOTES, subject.archive)
+    if subject.helpers:
+        # where the front-end's own packages keep it, and most drivers look for it
+        world.put(FRONTEND, "/usr/lib/one/sh/scripts_common.sh", subject.helpers)
     for datastore in cloud.datastores.values():
         for host in (FRONTEND, *HOSTS):
             world.mkdir(host, f"{DATASTORES}/{datastore.id}")

@@ -196,6 +196,14 @@ def test_a_disk_that_cannot_be_read_is_a_finding(world: NamespaceWorld) -> None:
     assert problems[1] in ("unreadable", "missing")
 
 
+def test_the_front_ends_own_library_can_be_laid(world: NamespaceWorld) -> None:
+    """/usr/lib/one is the world's own on every host: the harness writes there, a driver cannot, and the machine's /usr stays as it is."""
+    world.put("frontend", "/usr/lib/one/sh/scripts_common.sh", b"hello() { echo found; }\n")
+    assert sh(world, ". /usr/lib/one/sh/scripts_common.sh; hello").strip() == "found"
+    assert sh(world, "touch /usr/lib/one/x 2>/dev/null || echo refused").strip() == "refused"
+    assert not Path("/usr/lib/one/sh/scripts_common.sh").exists()
+
+
 def test_what_ssh_is_given_is_read_as_openssh_reads_it() -> None:
     """Options with and without arguments, joined or not, before and after the host; the rest is the command."""
     assert ssh_words(["-o", "BatchMode=yes", "-q", "me@host", "-n", "ls", "-l"]) == ("host", True, False, ["ls", "-l"])

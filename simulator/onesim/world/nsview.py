@@ -52,6 +52,7 @@ _ROOT_DIRECTORIES = (
     "/opt",
     "/run/onetck/usr",
     "/run/onetck/etc",
+    "/run/onetck/lib-one",
     "/var/cache",
     "/var/spool",
 )
@@ -134,7 +135,21 @@ def build_root(gates: list[str], gate_script: bytes, disk_mb: int) -> list[str]:
             "in a container grant CAP_SYS_ADMIN, or run with seccomp=unconfined as an ordinary user",
             error,
         ) from None
-    for name in ("skel/bin", "skel/sbin", "machine/usr", "machine/etc", "usr", "proc", "sys", "dev", "hosts", "shared", "scratch", "etc"):
+    for name in (
+        "skel/bin",
+        "skel/sbin",
+        "skel/lib/one",
+        "machine/usr",
+        "machine/etc",
+        "usr",
+        "proc",
+        "sys",
+        "dev",
+        "hosts",
+        "shared",
+        "scratch",
+        "etc",
+    ):
         os.makedirs(f"{WORLD}/{name}")
     os.chmod(f"{WORLD}/scratch", 0o1777)
     for source in ("usr", "etc"):
@@ -223,6 +238,7 @@ def enter_host(name: str, shared: bool) -> None:
     sc.mount("", "/", flags=sc.MS_REC | sc.MS_PRIVATE)
     sc.bind(root, root)
     sc.bind("/usr", f"{root}/usr")
+    sc.bind(f"{root}/run/onetck/lib-one", f"{root}/usr/lib/one")
     sc.bind("/machine/usr", f"{root}/run/onetck/usr", recursive=True)
     sc.bind("/machine/etc", f"{root}/run/onetck/etc", recursive=True)
     for name_ in ("proc", "sys", "dev"):
