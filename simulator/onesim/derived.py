@@ -87,7 +87,7 @@ FACTS: dict[str, Callable[[Subject], str]] = {
 IMAGE_FACTS: dict[str, Callable[[Image | Datastore], str]] = {"source_known": lambda subject: subject.source if isinstance(subject, Image) else ""}
 
 #: Facts that patterns of places may use; the record of every call carries those that apply to it.
-PLACE_FACTS = frozenset({"base_path", "source", "vm_directory", "other_vm_directory", "system_base_path"})
+PLACE_FACTS = frozenset({"base_path", "source", "vm_directory", "other_vm_directory", "system_base_path", "location"})
 
 
 def vm_facts(subject: Subject) -> dict[str, str]:
@@ -100,6 +100,7 @@ def vm_facts(subject: Subject) -> dict[str, str]:
         "vm_directory": cloud.directory(record, vm),
         "system_base_path": cloud.datastores[record.datastore].base_path,
         "system_datastore": str(record.datastore),
+        "location": cloud.location,
         "vm": cloud.label("vm", vm.id),
         "shared": "YES" if cloud.conf(record.tm_mad).shared else "NO",
     }
