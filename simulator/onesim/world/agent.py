@@ -36,7 +36,7 @@ _ENVIRONMENT = {
 }
 _WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
 _WATCH_S = 0.1
-_GRACE_S = 0.25
+_GRACE_S = 1.0
 
 
 class Agent:
