@@ -11,7 +11,8 @@ from onereport.junit import write_junit
 from onesim.errors import ConfigError
 from onesim.journal import Writer, head, read
 from onesim.records import Header, Record
-from onesim.spec import ContractSpec, Profile
+from onesim.rows import Profile
+from onesim.spec import ContractSpec
 from onetck.judge import Judgement, judge
 
 

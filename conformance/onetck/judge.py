@@ -21,7 +21,8 @@ from onesim.records import (
     Record,
     StateChange,
 )
-from onesim.spec import ContractSpec, Profile, Requirement
+from onesim.rows import Profile, Requirement
+from onesim.spec import ContractSpec
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
 

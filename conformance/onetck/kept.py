@@ -99,7 +99,7 @@ def document(spec: ContractSpec, name: str, *, encoded: bool) -> str:
     """Return a realistic document of an action: indented for people, or as it travels."""
     key = action_key(spec, name)
     if not spec.actions[key].passing:
-        raise ConfigError(f"{key} takes no document; its arguments are {' '.join(spec.actions[key].argv)}")
+        raise ConfigError(f"{key} takes no document; its arguments are {' '.join(spec.argv(spec.actions[key]))}")
     subject = Subjected(b"", "fs", "shared", "shared")
     trace = _leading(spec, subject, key)
     text = next(asked.document for _, asked in null_calls(spec, subject, trace.steps, True) if asked.action.key == key)

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from onesim.spec import Effect
+from onesim.rows import Effect
 
 BLOCK = 64 * 1024
 

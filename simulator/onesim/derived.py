@@ -5,23 +5,33 @@ They bind the arguments of calls (`spec/scripts.toml`) and name the places that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from onesim import documents
 from onesim.cloud import Cloud
+from onesim.contracts import at_least
 from onesim.errors import SpecError
-from onesim.model import Datastore, Disk, History, Image, Vm
+from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
+from onesim.spec import ContractSpec
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What a row of a script is expanded for: the VM, perhaps one of its disks, and the places named by the phase."""
+    """What a row of a script is expanded for: the VM, perhaps one of its disks or boot files, the places named by the phase.
 
+    `parameters` are what the operation has prepared, by name.
+    """
+
+    spec: ContractSpec
     cloud: Cloud
     vm: Vm
     disk: Disk | None = None
     here: str = ""
     there: str = ""
+    file: BootFile | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, place: str) -> tuple[str, History]:
         """Return host name and history record of a place."""
@@ -35,6 +45,18 @@ class Subject:
         if self.disk is None:
             raise SpecError("a row that is not for a disk binds a fact of a disk")
         return self.disk
+
+    def the_file(self) -> BootFile:
+        """Return the boot file. Raises SpecError where a row without one asks for it."""
+        if self.file is None:
+            raise SpecError("a row that is not for a boot file binds a fact of one")
+        return self.file
+
+    def parameter(self, name: str) -> str:
+        """Return what the operation has prepared under a name. Raises SpecError if it has not."""
+        if name not in self.parameters:
+            raise SpecError(f"a row binds {name}, which the operation has not prepared")
+        return self.parameters[name]
 
 
 def _directory(subject: Subject, place: str) -> str:
@@ -63,6 +85,34 @@ def _record_file(subject: Subject, name: str) -> str:
     return f"{subject.cloud.directory(record, subject.vm)}/{name}"
 
 
+def _path(place: str) -> str:
+    return place.partition(":")[2]
+
+
+def _vmm_document(subject: Subject) -> str:
+    record = subject.vm.history[-1]
+    datastore = subject.cloud.datastores[record.datastore]
+    version = subject.spec.version
+    plain = {
+        "HOST": record.hostname,
+        "MIGR_HOST": "",
+        "DEPLOY_ID": subject.vm.deploy_id,
+        "DISK_TARGET_PATH": _path(_disk(subject, subject.there or subject.here)),
+    }
+    children = [
+        *(documents.element(name, value) for name, value in plain.items()),
+        documents.vm_xml(subject.vm, subject.cloud, subject.spec),
+        documents.datastore_xml(datastore, version, subject.cloud),
+    ]
+    return base64.b64encode(f"<VMM_DRIVER_ACTION_DATA>{''.join(children)}</VMM_DRIVER_ACTION_DATA>".encode()).decode()
+
+
+def _backup_disks(subject: Subject) -> str:
+    # since 6.9.80 no colon follows the last disk; CDROMs are left out since 7.0.0
+    listed = subject.parameter("backup_disks")
+    return listed + ":" if listed and not at_least(subject.spec.version, "6.9.80") else listed
+
+
 FACTS: dict[str, Callable[[Subject], str]] = {
     "image_source": lambda s: s.the_disk().source,
     "image_source_at_frontend": _image_source_at_frontend,
@@ -81,6 +131,27 @@ FACTS: dict[str, Callable[[Subject], str]] = {
     "deployment_file": lambda s: _record_file(s, f"deployment.{s.vm.history[-1].seq}"),
     "checkpoint_file": lambda s: _record_file(s, "checkpoint"),
     "deploy_id": lambda s: s.vm.deploy_id,
+    "file_source_at_frontend": lambda s: f"{s.cloud.frontend}:{s.the_file().source}",
+    "file_there": lambda s: f"{_directory(s, s.there)}/{s.the_file().name}",
+    "file_datastore": lambda s: str(s.the_file().datastore),
+    "from_frontend": lambda s: s.here if s.here.endswith("frontend") else "",
+    "directory_path": lambda s: _path(_directory(s, s.there)),
+    "disk_path_here": lambda s: _path(_disk(s, s.here)),
+    "disk_path_there": lambda s: _path(_disk(s, s.there)),
+    "disk_id": lambda s: str(s.the_disk().id),
+    "disk_index": lambda s: str(ord(s.the_disk().target[-1]) - ord("a")),
+    "disk_target": lambda s: s.the_disk().target,
+    "context_target": lambda s: s.vm.context_target,
+    "context_path": lambda s: _path(f"{_directory(s, s.there)}/disk.{s.vm.context_disk}"),
+    "vmm_document": _vmm_document,
+    "saved_source": lambda s: s.parameter("saved_source"),
+    "snapshot_id": lambda s: s.parameter("snapshot_id"),
+    "new_size_mb": lambda s: s.parameter("new_size_mb"),
+    "backup_disks": _backup_disks,
+    "backup_job": lambda s: s.parameter("backup_job"),
+    "restored_image": lambda s: s.parameter("restored_image"),
+    "restored_increment": lambda s: s.parameter("restored_increment"),
+    "restored_disk": lambda s: s.parameter("restored_disk"),
 }
 
 #: Facts that rows for images and datastores may need.

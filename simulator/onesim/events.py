@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from onesim.spec import Action
+from onesim.rows import Action
 
 
 @dataclass(frozen=True)

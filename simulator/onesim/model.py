@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from onesim.snapshots import Snapshots
+
 FRONTEND = "frontend"
 
 
@@ -54,6 +56,8 @@ class Image:
     vms: list[int] = field(default_factory=list)
     clones: list[int] = field(default_factory=list)
     template: dict[str, str] = field(default_factory=dict)
+    snapshots: Snapshots = field(default_factory=Snapshots)
+    target_snapshot: int = -1
     error: str = ""
 
     @property
@@ -88,6 +92,7 @@ class Disk:
     disk_type: str = "FILE"
     allow_orphans: str = "NO"
     persistent_snapshots: str = "YES"
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
 
 @dataclass
@@ -104,6 +109,15 @@ class History:
 
 
 @dataclass
+class BootFile:
+    """A kernel or initrd: `name` is that of the file in the VM directory."""
+
+    name: str
+    source: str
+    datastore: int
+
+
+@dataclass
 class Vm:
     """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state)."""
 
@@ -115,6 +129,10 @@ class Vm:
     context: dict[str, str] | None = None
     context_disk: int = -1
     context_target: str = ""
+    files: list[BootFile] = field(default_factory=list)
+    tm_mad_system: str = ""
+    keep_last: int = 0
+    backups: list[int] = field(default_factory=list)
     deploy_id: str = ""
     stime_s: int = 0
     prev_state: str = "PENDING"

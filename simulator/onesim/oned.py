@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from onesim import documents, operations, parsers, questions
+from onesim.changes import IMAGE_SETTLES, MAKES, SETTLES, Prepared, image_snapshot
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, IMAGE_FACTS, Subject, vm_facts
 from onesim.errors import SpecError
@@ -26,9 +27,10 @@ from onesim.events import (
     Refused,
     TimerFired,
 )
-from onesim.model import Datastore, Disk, Image, Vm
+from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
 from onesim.operations import Refusal
-from onesim.spec import Action, ContractSpec, OperationRow, Phase, ScriptRow
+from onesim.rows import Action, OperationRow, Phase, ScriptRow
+from onesim.spec import ContractSpec
 
 Subjected = Vm | Image | Datastore
 
@@ -42,6 +44,7 @@ class _Planned:
     there: str = ""
     disk: Disk | None = None
     suffix: str = ""
+    file: BootFile | None = None
 
 
 @dataclass
@@ -52,6 +55,7 @@ class _Job:
     subject: Subjected
     phase: Phase
     operation: int
+    prepared: Prepared
     waiting: list[_Planned] = field(default_factory=list)
     error: str = ""
 
@@ -101,22 +105,44 @@ class Oned:
         id = operations.known(self.cloud, kind, event.arguments)
         subject = self._object(kind, id)
         state = "READY" if isinstance(subject, Datastore) else subject.state
-        if any(job.subject is subject for job, _, _ in self._calls.values()):
-            raise Refusal(f"{kind} {self.cloud.label(kind, id)!r} is {state} and busy")
         row = self._holding(rows, subject, state)
+        beside = row is not None and row.enter and self.spec.phases[kind, row.enter].beside
+        if not beside and any(job.subject is subject for job, _, _ in self._calls.values()):
+            raise Refusal(f"{kind} {self.cloud.label(kind, id)!r} is {state} and busy")
         if row is None:
             raise Refusal(f"operation {event.op} is not allowed for {kind} {self.cloud.label(kind, id)!r} in state {state}")
-        if row.record == "new" and isinstance(subject, Vm):
-            operations.new_record(self.cloud, subject, event.arguments)
-        elif row.record == "copy" and isinstance(subject, Vm):
-            subject.history.append(replace(subject.history[-1], seq=len(subject.history), stime_s=self.cloud.now_s))
+        prepared = self._prepare(row, subject, event)
+        if prepared.image is not None:
+            yield self._changed("image", prepared.image)
+        if prepared.disk is not None and prepared.disk.image >= 0 and row.makes == "disk":
+            yield self._changed("image", self.cloud.images[prepared.disk.image])
         if row.to:
             yield from self._rest(kind, subject, row.to, "")
-        else:
+        elif row.ends:
+            # the operator says that the phase which failed has been made good: it goes on as if it had succeeded
+            done = next(phase for (of, _), phase in self.spec.phases.items() if of == kind and phase.failure == state)
+            yield from self._go(kind, subject, done.success, event.n, done, prepared)
+        elif row.enter:
             enter = "MONITOR_SYSTEM" if isinstance(subject, Datastore) and subject.type == "SYSTEM_DS" else row.enter
             if isinstance(subject, Datastore) and subject.type == "SYSTEM_DS" and not self.cloud.conf(subject.tm_mad).shared:
                 return
-            yield from self._enter(kind, subject, enter, event.n)
+            yield from self._enter(kind, subject, enter, event.n, prepared)
+
+    def _prepare(self, row: OperationRow, subject: Subjected, event: OperationAsked) -> Prepared:
+        """Make what the row says before the first call. A refusal comes before anything has changed."""
+        prepared = Prepared()
+        if isinstance(subject, Image) and row.makes:
+            image_snapshot(subject, event.arguments, event.op.endswith("delete"))
+        elif isinstance(subject, Vm):
+            if row.makes:
+                prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)
+            if row.record == "new":
+                operations.new_record(self.cloud, subject, event.arguments)
+            elif row.record == "copy":
+                subject.history.append(replace(subject.history[-1], seq=len(subject.history), stime_s=self.cloud.now_s))
+            elif row.record == "back":
+                operations.step_back(subject, self.cloud.now_s)
+        return prepared
 
     def _object(self, kind: str, id: int) -> Subjected:
         match kind:
@@ -153,10 +179,12 @@ class Oned:
 
     # phases
 
-    def _enter(self, kind: str, subject: Subjected, name: str, operation: int) -> Iterator[Output]:
+    def _enter(self, kind: str, subject: Subjected, name: str, operation: int, prepared: Prepared | None = None) -> Iterator[Output]:
         phase = self.spec.phases[kind, name]
-        job = _Job(kind, subject, phase, operation, list(self._plan(subject, phase)))
-        if not isinstance(subject, Datastore):
+        job = _Job(kind, subject, phase, operation, prepared or Prepared())
+        for index, script in enumerate(phase.scripts):
+            job.waiting += self._plan(job, script, phase.places[index] if phase.places else phase.here)
+        if not isinstance(subject, Datastore) and not phase.beside:
             if isinstance(subject, Image) and subject.id < 0 and not phase.absent:
                 self._bear(subject)
             if subject.state != phase.shown:
@@ -165,26 +193,37 @@ class Oned:
                     yield self._changed(kind, subject)
         yield from self._next(job)
 
-    def _plan(self, subject: Subjected, phase: Phase) -> Iterator[_Planned]:
-        for index, script in enumerate(phase.scripts):
-            here = phase.places[index] if phase.places else phase.here
-            rows = self.spec.scripts[script]
-            if not isinstance(subject, Vm):
-                yield from (_Planned(row) for row in rows if not row.needs or IMAGE_FACTS[row.needs](subject))
+    def _plan(self, job: _Job, script: str, here: str) -> Iterator[_Planned]:
+        subject, there = job.subject, job.phase.there
+        rows = self.spec.scripts.get(script, [])
+        if not isinstance(subject, Vm):
+            yield from (_Planned(row) for row in rows if not row.needs or IMAGE_FACTS[row.needs](subject))
+            return
+        disks = {row.kind: row for row in rows if row.each == "disk"}
+        carried = ""
+        for disk in subject.disks if disks else ():
+            own = f".{disk.tm_mad_system}" if disk.tm_mad_system else ""
+            carried = own or carried
+            row = disks.get(disk.kind)
+            if row is not None and self._needed(job, row, here):
+                yield _Planned(row, here, there, disk, {"none": "", "own": own, "carried": carried}[row.suffix])
+        for row in rows:
+            if row.each == "disk" or not self._needed(job, row, here):
                 continue
-            by_kind = {row.kind: row for row in rows if row.each == "disk"}
-            carried = ""
-            for disk in subject.disks if by_kind else ():
-                row = by_kind[disk.kind]
-                own = f".{disk.tm_mad_system}" if disk.tm_mad_system else ""
-                carried = own or carried
-                suffix = {"none": "", "own": own, "carried": carried}[row.suffix]
-                yield _Planned(row, here, phase.there, disk, suffix)
-            for row in rows:
-                if row.needs and not FACTS[row.needs](Subject(self.cloud, subject, None, here, phase.there)):
-                    continue
-                if row.each in ("vm", "directory") or (row.each == "context" and subject.context is not None):
-                    yield _Planned(row, here, phase.there)
+            if row.each == "file":
+                yield from (_Planned(row, here, there, file=file) for file in subject.files)
+            elif row.each == "subject":
+                disk = job.prepared.the_disk()
+                if disk.kind == row.kind:
+                    yield _Planned(row, here, there, disk, f".{disk.tm_mad_system}" if disk.tm_mad_system and row.suffix == "own" else "")
+            elif row.each != "context" or subject.context is not None:
+                yield _Planned(row, here, there, job.prepared.disk if row.each == "vm" else None)
+
+    def _needed(self, job: _Job, row: ScriptRow, here: str) -> bool:
+        if not row.needs:
+            return True
+        assert isinstance(job.subject, Vm), "rows of other objects need facts of images"
+        return bool(FACTS[row.needs](Subject(self.spec, self.cloud, job.subject, None, here, job.phase.there)))
 
     def _next(self, job: _Job) -> Iterator[Output]:
         if job.waiting:
@@ -194,18 +233,38 @@ class Oned:
 
     def _end(self, job: _Job) -> Iterator[Output]:
         failed = bool(job.error) and job.phase.fails == "stop"
-        goal = job.phase.failure if failed else job.phase.success
-        subject = job.subject
-        if failed and job.phase.return_ and isinstance(subject, Vm):
+        subject, phase = job.subject, job.phase
+        if phase.beside:
+            return
+        if failed and phase.return_ and isinstance(subject, Vm):
             subject.history.pop()
-        if isinstance(subject, Image) and subject.cloning_id >= 0 and job.phase.scripts == ("image_clone",):
+        settled = list(self._settle(job, phase.drops if failed else phase.keeps))
+        if isinstance(subject, Image) and subject.cloning_id >= 0 and phase.scripts == ("image_clone",):
             yield from self._clone_ended(subject)
-        if (job.kind, goal) in self.spec.phases:
-            yield from self._enter(job.kind, subject, goal, job.operation)
-        else:
-            yield from self._rest(job.kind, subject, goal, job.error if failed else "", job.phase)
-        if job.phase.then == "monitor" and isinstance(subject, Image):
+        yield from self._go(
+            job.kind, subject, phase.failure if failed else phase.success, job.operation, phase, job.prepared, job.error if failed else ""
+        )
+        yield from settled
+        if phase.then == "monitor" and isinstance(subject, Image):
             yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
+        if phase.then == "trim" and not failed and isinstance(subject, Vm) and subject.keep_last and len(subject.backups) > subject.keep_last:
+            yield from self._enter("image", self.cloud.images[subject.backups.pop(0)], "REMOVE", job.operation)
+
+    def _settle(self, job: _Job, change: str) -> Iterator[Output]:
+        if change and isinstance(job.subject, Vm):
+            for image in SETTLES[change](self.cloud, job.subject, job.prepared):
+                yield self._changed("image", image)
+        elif change and isinstance(job.subject, Image):
+            IMAGE_SETTLES[change](job.subject)
+        if isinstance(job.subject, Image):
+            job.subject.target_snapshot = -1
+
+    def _go(self, kind: str, subject: Subjected, goal: str, operation: int, phase: Phase, prepared: Prepared, error: str = "") -> Iterator[Output]:
+        """Go on from the end of a phase: into the next one, or to rest."""
+        if (kind, goal) in self.spec.phases and not self.spec.spec.rests(kind, goal):
+            yield from self._enter(kind, subject, goal, operation, prepared)
+        else:
+            yield from self._rest(kind, subject, goal, error, phase)
 
     def _clone_ended(self, image: Image) -> Iterator[Output]:
         original = self.cloud.images.get(image.cloning_id)
@@ -237,7 +296,7 @@ class Oned:
         action = self.spec.actions[planned.row.action]
         call = self._next_call
         self._next_call += 1
-        subject = job.subject
+        subject = job.prepared.the_image() if planned.row.each == "saved" else job.subject
         if isinstance(subject, Vm):
             asked = self._vm_call(call, job, planned, subject, action)
         else:
@@ -246,13 +305,15 @@ class Oned:
         return asked
 
     def _vm_call(self, call: int, job: _Job, planned: _Planned, vm: Vm, action: Action) -> CallAsked:
-        subject = Subject(self.cloud, vm, planned.disk, planned.here, planned.there)
-        arguments = {name: str(vm.id) if name == "vm_id" else FACTS[planned.row.bind[name]](subject) for name in action.argv}
+        subject = Subject(self.spec, self.cloud, vm, planned.disk, planned.here, planned.there, planned.file, job.prepared.parameters)
+        names = self.spec.argv(action)
+        arguments = {name: str(vm.id) if name == "vm_id" else FACTS[planned.row.bind[name]](subject) for name in names}
         record = vm.history[-1]
         disk = planned.disk
-        mad = {"disk": disk.tm_mad if disk else record.tm_mad, "system": record.tm_mad, "hypervisor": record.vm_mad}[action.mad]
+        document = self._stdin_document(self.spec.stdin(action), vm, job)
+        mad = self._mad(action, planned, record, job)
         # a transfer script has no quoting: every argument is split at blanks
-        argv = tuple(word for name in action.argv for word in arguments[name].split())
+        argv = tuple(word for name in names for word in arguments[name].split())
         return CallAsked(
             call,
             job.operation,
@@ -261,8 +322,8 @@ class Oned:
             planned.suffix,
             argv,
             arguments,
-            "",
-            "",
+            document,
+            self.spec.stdin(action) if document else "nothing",
             vm_facts(subject),
             vm=vm.id,
             disk=disk.id if disk else -1,
@@ -270,17 +331,37 @@ class Oned:
             datastore=record.datastore,
         )
 
+    def _mad(self, action: Action, planned: _Planned, record: History, job: _Job) -> str:
+        if planned.file is not None:
+            return self.cloud.datastores[planned.file.datastore].tm_mad
+        if action.mad == "backup":
+            id = job.prepared.backup
+            return self.cloud.datastores[id].ds_mad if id >= 0 else ""
+        disk = planned.disk.tm_mad if planned.disk else record.tm_mad
+        return {"disk": disk, "system": record.tm_mad, "hypervisor": record.vm_mad}[action.mad]
+
+    def _stdin_document(self, carriage: str, vm: Vm, job: _Job) -> str:
+        root = self.spec.spec.carriages[carriage].root
+        if not root:
+            return ""
+        backup = self.cloud.datastores.get(job.prepared.backup)
+        datastore = documents.datastore_xml(backup, self.spec.version, self.cloud) if backup is not None else ""
+        if root == "DATASTORE":
+            return datastore
+        xml = documents.vm_xml(vm, self.cloud, self.spec, records="last")
+        return xml if root == "VM" else documents.action_data([datastore, xml])
+
     def _document_call(self, call: int, job: _Job, subject: Image | Datastore, action: Action) -> CallAsked:
         datastore = subject if isinstance(subject, Datastore) else self.cloud.datastores[subject.datastore]
         image = subject if isinstance(subject, Image) else None
         shown = replace(image, state=image.prev_state) if image is not None and job.phase.shows == "before" else image
-        document = documents.action_data([self._child(name, shown, datastore) for name in action.children])
+        document = documents.action_data([self._child(child.name, shown, datastore) for child in self.spec.children(action)])
         if action.id == "request":
             id, self.cloud.next_request = self.cloud.next_request, self.cloud.next_request + 1
         else:
             id = image.id if image and action.id == "image" else datastore.id
         names = self.spec.argv(action)
-        arguments = {"id": str(id)} | ({"dump": document} if "dump" in names else {})
+        arguments = {name: {"dump": document, "dash": "-", "id": str(id)}[name] for name in names}
         facts = {"base_path": datastore.base_path, "host": self.cloud.frontend, "datastore": datastore.name}
         if image is not None:
             facts |= {
@@ -301,7 +382,7 @@ class Oned:
             tuple(arguments[name] for name in names),
             arguments,
             document,
-            self.spec.passing.stdin,
+            self.spec.stdin(action),
             {name: value for name, value in facts.items() if value},
             image=image.id if image else -1,
             datastore=datastore.id,
@@ -316,6 +397,8 @@ class Oned:
             return documents.element(name, self.cloud.location)
         if name == "MONITOR_VM_DISKS":
             return documents.element(name, "1")
+        if name in ("MARKETPLACE", "SOURCE_BRIDGE_LIST"):
+            return ""  # no image of this cloud comes from a marketplace, and no datastore has a bridge
         if image is None:
             raise SpecError(f"spec/actions: child {name} is asked for a call that has no image")
         return documents.image_path_xml(image.path) if name == "IMAGE_PATH" else documents.image_xml(image, datastore, version, self.spec)
@@ -327,11 +410,13 @@ class Oned:
         outcome = self._outcome(asked, event)
         yield outcome
         if outcome.success:
-            self._store(asked, job.subject, outcome.parsed)
+            self._store(asked, job, outcome.parsed)
         elif planned.row.fails == "stop":
             job.error = job.error or outcome.error or outcome.parse_error or "-"
             if job.phase.fails == "stop":
                 job.waiting.clear()
+            if asked.action.key in job.phase.rollback_after:
+                job.waiting += self._plan(job, job.phase.rollback, job.phase.here)
         yield from self._next(job)
 
     def _outcome(self, asked: CallAsked, event: CallFinished) -> Outcome:
@@ -346,11 +431,16 @@ class Oned:
                     parsed, complaint = {}, f"{name.upper()} cannot be stored: {unwritable}"
         return Outcome(event.call, event.ok and not complaint, parsed, complaint, error)
 
-    def _store(self, asked: CallAsked, subject: Subjected, parsed: dict[str, str]) -> None:
+    def _store(self, asked: CallAsked, job: _Job, parsed: dict[str, str]) -> None:
         """Keep what was read: fields of a parser are named as those of the object."""
-        if isinstance(subject, Image) and asked.action.key == "ds/stat":
+        subject = job.subject
+        if isinstance(subject, Vm) and asked.action.key == "ds/mkfs":
+            job.prepared.the_image().source = job.prepared.parameters["saved_source"] = parsed["source"]
+        elif isinstance(subject, Vm) and asked.action.key == "ds/backup":
+            job.prepared.parameters |= parsed
+        elif isinstance(subject, Image) and asked.action.key == "ds/stat":
             subject.size_mb = int(parsed["size_mb"])
-        elif isinstance(subject, Image):
+        elif isinstance(subject, Image) and not job.phase.beside:
             subject.source = parsed.get("source", subject.source)
             subject.format = parsed.get("format", subject.format)
         elif isinstance(subject, Datastore):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from onesim.cloud import Cloud
-from onesim.model import Disk, History, Image, Vm
-from onesim.spec import ContractSpec, Kind
+from onesim.model import BootFile, Disk, History, Image, Vm
+from onesim.rows import Kind
+from onesim.spec import ContractSpec
 
 Arguments = Mapping[str, object]
 
@@ -56,7 +58,7 @@ def new_label(cloud: Cloud, kind: str, arguments: Arguments) -> str:
     return label
 
 
-IMAGE_TYPES = ("OS", "CDROM", "DATABLOCK")
+IMAGE_TYPES = ("OS", "CDROM", "DATABLOCK", "KERNEL", "RAMDISK")
 
 
 def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
@@ -109,11 +111,12 @@ def drop_image(cloud: Cloud, image: Image) -> None:
     cloud.labels.pop(("image", image.name), None)
 
 
-def _disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
+def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
+    """Return a new disk of a VM as a trace describes it; its image becomes USED or USED_PERS. The caller appends it."""
     if not isinstance(row, dict):
         raise Refusal('every disk is an object such as {"image": "os"} or {"volatile": "fs", "size_mb": 2}')
     id = len(vm.disks)
-    system = cloud.system_datastore()
+    system = cloud.datastores[vm.history[-1].datastore] if vm.history else cloud.system_datastore()
     if "image" in row:
         image = cloud.images[known(cloud, "image", row)]
         if image.state not in ("READY", "USED") or (image.persistent and image.state != "READY"):
@@ -141,6 +144,8 @@ def _disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
             conf.disk_type,
             conf.allow_orphans,
         )
+        if kind == "persistent":
+            disk.snapshots = image.snapshots
         image.vms.append(vm.id)
         image.state = "USED_PERS" if kind == "persistent" else "USED"
         return disk
@@ -168,6 +173,12 @@ def _target(prefix: str, id: int) -> str:
     return f"{prefix}{chr(ord('a') + id)}"
 
 
+def free_target(vm: Vm, target: str) -> str:
+    """Return the first device name of the target's bus that no disk of the VM has."""
+    taken = {disk.target for disk in vm.disks} | {vm.context_target}
+    return next(name for name in (_target(target[:-1], n) for n in range(26)) if name not in taken)
+
+
 def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     """Make a VM in PENDING with its disks; its images become USED or USED_PERS. Nothing changes when it is refused."""
     label = new_label(cloud, "vm", arguments)
@@ -181,11 +192,17 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     before = {image.id: (image.state, list(image.vms)) for image in cloud.images.values()}
     try:
         for row in rows:
-            vm.disks.append(_disk(cloud, spec, vm, row))
+            vm.disks.append(make_disk(cloud, spec, vm, row))
     except Refusal:
         for id, (state, vms) in before.items():
             cloud.images[id].state, cloud.images[id].vms = state, vms
         raise
+    for name, kind in (("kernel", "KERNEL"), ("initrd", "RAMDISK")):
+        if name in arguments:
+            file = cloud.images[known(cloud, "image", arguments, name)]
+            if file.type != kind:
+                raise Refusal(f"image {arguments[name]!r} is of type {file.type}, not {kind}")
+            vm.files.append(BootFile(name, file.source, file.datastore))
     if context is not None:
         vm.context, vm.context_disk = dict(context), len(vm.disks)
         vm.context_target = "hdb" if any(disk.target == "hda" for disk in vm.disks) else "hda"
@@ -208,6 +225,7 @@ def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
     if vm.history and vm.history[-1].datastore != datastore.id and not cloud.conf(datastore.tm_mad).ds_migrate:
         raise Refusal("the system datastore has DS_MIGRATE=NO")
     first = not vm.history
+    vm.tm_mad_system = vm.tm_mad_system or datastore.tm_mad
     vm.history.append(History(len(vm.history), host.id, host.name, datastore.id, datastore.tm_mad, stime_s=cloud.now_s))
     for disk in vm.disks:
         if first and disk.image >= 0 and disk.tm_mad.lower() != datastore.tm_mad.lower():
@@ -217,16 +235,24 @@ def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
             disk.datastore, disk.datastore_name, disk.tm_mad = datastore.id, datastore.name, datastore.tm_mad
 
 
+def step_back(vm: Vm, now_s: int) -> None:
+    """Append a history record like the last but one: the VM is where it was before the last move."""
+    vm.history.append(replace(vm.history[-2], seq=len(vm.history), stime_s=now_s))
+
+
 def release_images(cloud: Cloud, vm: Vm, how: str) -> list[Image]:
     """Give the VM's images back. After a forced end persistent ones are in ERROR. Returns the images whose state changed."""
-    changed = []
-    for disk in vm.disks:
-        image = cloud.images.get(disk.image)
-        if image is None:
-            continue
-        image.vms.remove(vm.id)
-        goal = "ERROR" if how == "forced" and disk.kind == "persistent" else "USED" if image.vms else "READY"
-        if image.state != goal:
-            image.state = goal
-            changed.append(image)
-    return changed
+    return [image for disk in vm.disks for image in release_disk(cloud, vm, disk, how)]
+
+
+def release_disk(cloud: Cloud, vm: Vm, disk: Disk, how: str) -> list[Image]:
+    """Give the image of one disk back; see `release_images`."""
+    image = cloud.images.get(disk.image)
+    if image is None:
+        return []
+    image.vms.remove(vm.id)
+    goal = "ERROR" if how == "forced" and disk.kind == "persistent" else "USED" if image.vms else "READY"
+    if image.state == goal:
+        return []
+    image.state = goal
+    return [image]

@@ -59,6 +59,33 @@ def _monitor(stdout: str) -> Parsed:
     return parsed, ""
 
 
+def _text(stdout: str) -> Parsed:
+    return {"text": first_line(stdout)}, ""
+
+
+def _whole(stdout: str) -> Parsed:
+    return {"text": stdout}, ""
+
+
+def _backup(stdout: str) -> Parsed:
+    tokens = [*first_line(stdout).split(), "", ""]
+    return {"backup_id": tokens[0], "size_mb": tokens[1]}, ""
+
+
+def _backup_format(stdout: str) -> Parsed:
+    tokens = first_line(stdout).split()
+    return {**_backup(stdout)[0], "format": tokens[2] if len(tokens) > 2 else "raw"}, ""
+
+
+def _increments(stdout: str) -> Parsed:
+    # no output reads as a dash: then there is no chain, and oned keeps what it has
+    size_mb, chain, *_ = [*first_line(stdout).split(), "", ""]
+    for pair in filter(None, chain.split(",")):
+        if not re.fullmatch(r"\d+:[^:]+", pair):
+            return {}, "Error flattening backup increments"
+    return {"size_mb": size_mb, "chain": chain}, ""
+
+
 def _ignored(stdout: str) -> Parsed:
     return {}, ""
 
@@ -71,6 +98,14 @@ PARSERS: dict[str, Callable[[str], Parsed]] = {
     "size": _size,
     "monitor": _monitor,
     "ignored": _ignored,
+    "text": _text,
+    "epoch": _text,
+    "import_info": _whole,
+    "disk_urls": _whole,
+    "vm_sizes": _whole,
+    "backup": _backup,
+    "backup_format": _backup_format,
+    "increments": _increments,
 }
 
 _SEPARATED = re.compile(r"^ERROR MESSAGE --8<------\n(.*?)\n?^ERROR MESSAGE ------>8--$", re.DOTALL | re.MULTILINE)

@@ -10,203 +10,44 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from onesim.contracts import in_range
 from onesim.data import data_dir
 from onesim.errors import ConfigError, SpecError
-
-Range = str | tuple[str, ...]
-
-
-class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A row of a table: unknown columns are refused."""
-
-
-class Contract(Row, frozen=True):
-    """A contract: `version` is the exact release, `generation` how driver action documents travel, `error` how error text is found."""
-
-    name: str
-    version: str
-    generation: Literal["argument", "hybrid", "stdin"]
-    error: Literal["separated", "whole", "plain"]
-    verified: tuple[str, ...]
-    default: bool = False
-
-
-class Passing(Row, frozen=True):
-    """How a generation passes the driver action document."""
-
-    generation: Literal["argument", "hybrid", "stdin"]
-    argv: tuple[str, ...]
-    stdin: Literal["nothing", "dump"]
-
-
-class Output(Row, frozen=True):
-    """The parser of an action's stdout, for a range of versions."""
-
-    parser: str
-    since: Range = ()
-    until: Range = ()
-
-
-class Action(Row, frozen=True):
-    """An action that oned calls. Columns are explained at the top of `spec/actions/*.toml`."""
-
-    family: Literal["ds", "tm", "vmm"]
-    name: str
-    mad: Literal["datastore", "disk", "system", "hypervisor"]
-    output: tuple[Output, ...]
-    effect: str
-    touches: tuple[str, ...]
-    meaning: str
-    source: str
-    argv: tuple[str, ...] = ()
-    passing: bool = False
-    id: Literal["", "image", "request", "datastore"] = ""
-    children: tuple[str, ...] = ()
-    since: Range = ()
-    until: Range = ()
-
-    @property
-    def key(self) -> str:
-        """Family and name, as scripts and requirements refer to it."""
-        return f"{self.family}/{self.name}"
-
-
-class State(Row, frozen=True):
-    """A state by name and number; `rest` = it waits for an operation."""
-
-    name: str
-    state: int
-    lcm: int = -1
-    rest: bool = False
-
-
-class Kind(Row, frozen=True):
-    """A disk kind and the DISK attributes that mark it."""
-
-    name: str
-    type: str
-    image: bool
-    clone: str = ""
-    save: str = ""
-    readonly: str = ""
-
-
-class ScriptRow(Row, frozen=True):
-    """A call of a script. Columns are explained at the top of `spec/scripts.toml`."""
-
-    script: str
-    each: Literal["disk", "directory", "context", "vm", "image", "datastore"]
-    action: str
-    kind: str = ""
-    suffix: Literal["none", "own", "carried"] = "none"
-    needs: str = ""
-    fails: Literal["stop", "ignore"] = "stop"
-    bind: dict[str, str] = {}
-    since: Range = ()
-    until: Range = ()
-
-
-Place = Literal["", "host", "frontend", "previous_host", "previous_frontend"]
-
-
-class OperationRow(Row, frozen=True):
-    """What a user may ask of an object. Columns are explained at the top of `spec/lifecycle/vm.toml`."""
-
-    name: str
-    from_: tuple[str, ...] = msgspec.field(name="from")
-    previous: tuple[str, ...] = ()
-    enter: str = ""
-    to: str = ""
-    record: Literal["", "new", "copy"] = ""
-    since: Range = ()
-    until: Range = ()
-
-
-class Phase(Row, frozen=True):
-    """A stretch of a lifecycle in which scripts run. Columns are explained at the top of `spec/lifecycle/vm.toml`."""
-
-    name: str
-    scripts: tuple[str, ...]
-    success: str
-    failure: str
-    state: str = ""
-    here: Place = ""
-    there: Place = ""
-    places: tuple[Place, ...] = ()
-    fails: Literal["stop", "ignore"] = "stop"
-    release: Literal["", "normal", "forced"] = ""
-    return_: Literal["", "previous"] = msgspec.field(name="return", default="")
-    then: Literal["", "monitor"] = ""
-    shows: Literal["", "before"] = ""
-    absent: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The state that the object shows while the phase runs."""
-        return self.state or self.name
-
-
-class Lifecycle(Row, frozen=True):
-    """The operations and phases of one kind of object."""
-
-    object: Literal["vm", "image", "datastore"]
-    operation: tuple[OperationRow, ...]
-    phase: tuple[Phase, ...]
-
-
-class Effect(Row, frozen=True):
-    """What an action does to content. Columns are explained at the top of `spec/content.toml`."""
-
-    name: str
-    target: Literal["none", "image", "disk"]
-    from_: Literal["none", "path", "original", "image", "disk"] = msgspec.field(name="from")
-    success: Literal["same", "from", "zero", "any", "gone", "alias"] = "same"
-    failure: Literal["same", "from", "any", "widen"] = "same"
-
-
-class PlaceRow(Row, frozen=True):
-    """A place that actions may touch: patterns over the facts of a call."""
-
-    name: str
-    pattern: tuple[str, ...]
-    meaning: str
-    only: Literal["", "created"] = ""
-
-
-class Requirement(Row, frozen=True):
-    """A numbered requirement. `check` names the check that observes it; a MUST without one says in `untestable` why.
-
-    `when` narrows what the check looks at: for each key (a field of the call or observation, or a fact) the values that count.
-    """
-
-    id: str
-    level: Literal["MUST", "SHOULD", "MAY"]
-    action: str
-    sentence: str
-    source: str
-    check: str = ""
-    untestable: str = ""
-    when: dict[str, tuple[str, ...]] = {}
-    since: Range = ()
-    until: Range = ()
-
-
-class Profile(Row, frozen=True):
-    """A frozen list of the requirements that a driver in this role keeps."""
-
-    name: str
-    title: str
-    requirements: tuple[str, ...]
+from onesim.rows import (
+    Action,
+    Argument,
+    Carriage,
+    Chapter,
+    Child,
+    Contract,
+    Discrepancy,
+    Effect,
+    Form,
+    Kind,
+    Lifecycle,
+    OperationRow,
+    Output,
+    ParserRow,
+    Passing,
+    Phase,
+    PlaceRow,
+    Profile,
+    Range,
+    Requirement,
+    Row,
+    ScriptRow,
+    State,
+)
 
 
 class _Contracts(Row, frozen=True):
     contract: tuple[Contract, ...]
     passing: tuple[Passing, ...]
+    carriage: tuple[Carriage, ...]
 
 
 class _States(Row, frozen=True):
@@ -217,6 +58,18 @@ class _States(Row, frozen=True):
 
 class _Actions(Row, frozen=True):
     action: tuple[Action, ...]
+
+
+class _Arguments(Row, frozen=True):
+    argument: tuple[Argument, ...]
+
+
+class _Parsers(Row, frozen=True):
+    parser: tuple[ParserRow, ...]
+
+
+class _Discrepancies(Row, frozen=True):
+    discrepancy: tuple[Discrepancy, ...]
 
 
 class _Scripts(Row, frozen=True):
@@ -235,16 +88,12 @@ class _Places(Row, frozen=True):
     place: tuple[PlaceRow, ...]
 
 
-class _Requirements(Row, frozen=True):
-    requirement: tuple[Requirement, ...]
-
-
 class _Profiles(Row, frozen=True):
     profile: tuple[Profile, ...]
 
 
 _Table = TypeVar("_Table", bound=Row)
-_Ranged = TypeVar("_Ranged", Output, Action, ScriptRow, OperationRow, Requirement)
+_Ranged = TypeVar("_Ranged", Output, Form, Child, Action, ScriptRow, OperationRow, Phase, Requirement)
 
 
 def _read(path: Path, table: type[_Table]) -> _Table:
@@ -264,15 +113,19 @@ class Spec:
         contracts = _read(root / "contracts.toml", _Contracts)
         self.contracts = contracts.contract
         self.passings = contracts.passing
+        self.carriages = {row.name: row for row in contracts.carriage}
         states = _read(root / "states.toml", _States)
         self.states: dict[str, tuple[State, ...]] = {"vm": states.vm, "image": states.image, "datastore": states.datastore}
         self.actions = tuple(row for path in self._files("actions") for row in _read(path, _Actions).action)
+        self.arguments = {row.name: row for row in _read(root / "arguments.toml", _Arguments).argument}
+        self.parsers = {row.name: row for row in _read(root / "parsers.toml", _Parsers).parser}
         self.kinds = {row.name: row for row in _read(root / "kinds.toml", _Kinds).kind}
         self.scripts = _read(root / "scripts.toml", _Scripts).row
         self.lifecycles: dict[str, Lifecycle] = {table.object: table for table in (_read(path, Lifecycle) for path in self._files("lifecycle"))}
         self.effects = {row.name: row for row in _read(root / "content.toml", _Effects).effect}
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
-        self.requirements = tuple(row for path in self._files("requirements") for row in _read(path, _Requirements).requirement)
+        self.chapters: dict[str, Chapter] = {path.stem: _read(path, Chapter) for path in self._files("requirements")}
+        self.requirements = tuple(row for chapter in self.chapters.values() for row in chapter.requirement)
         self.profiles = {row.name: row for path in self._files("profiles") for row in _read(path, _Profiles).profile}
 
     def _files(self, folder: str) -> list[Path]:
@@ -302,6 +155,10 @@ class Spec:
                 return row
         raise SpecError(f"{self.root / 'states.toml'}: no {kind} state {name!r}")
 
+    def rests(self, kind: str, name: str) -> bool:
+        """Tell whether a state waits for an operation."""
+        return any(row.rest for row in self.states[kind] if row.name == name)
+
 
 class ContractSpec:
     """The tables as they hold for one contract: every ranged cell decided."""
@@ -316,10 +173,16 @@ class ContractSpec:
             self.scripts.setdefault(row.script, []).append(row)
         self.passing = next(row for row in spec.passings if row.generation == contract.generation)
         self.requirements = {row.id: row for row in self._holding(spec.requirements)}
-        self.phases: dict[tuple[str, str], Phase] = {(kind, row.name): row for kind, table in spec.lifecycles.items() for row in table.phase}
+        self.phases: dict[tuple[str, str], Phase] = {
+            (kind, row.name): row for kind, table in spec.lifecycles.items() for row in self._holding(table.phase)
+        }
 
     def _holding(self, rows: Iterable[_Ranged]) -> list[_Ranged]:
         return [row for row in rows if in_range(self.version, row.since, row.until)]
+
+    def holds(self, since: Range = (), until: Range = ()) -> bool:
+        """Tell whether what holds from `since` until `until` holds in this contract."""
+        return in_range(self.version, since, until)
 
     def parser(self, action: str) -> str:
         """Return the name of the output parser of an action."""
@@ -331,7 +194,18 @@ class ContractSpec:
 
     def argv(self, action: Action) -> Sequence[str]:
         """Return the names of the arguments of an action in order."""
-        return self.passing.argv if action.passing else action.argv
+        return self.passing.argv if action.passing else self._form(action).argv
+
+    def stdin(self, action: Action) -> str:
+        """Return the name of what travels on an action's stdin: a row of the carriages."""
+        return self.passing.stdin if action.passing else self._form(action).stdin
+
+    def children(self, action: Action) -> list[Child]:
+        """Return the children of an action's document in order, optional ones too."""
+        return self._holding(action.children)
+
+    def _form(self, action: Action) -> Form:
+        return self._holding(action.form)[0]
 
 
 @cache

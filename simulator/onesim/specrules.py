@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from string import Formatter
 
-from onesim import derived, parsers
+from onesim import changes, derived, parsers
 from onesim.contracts import in_range
 from onesim.errors import SpecError
-from onesim.spec import Action, Contract, Lifecycle, Spec
+from onesim.rows import Action, Contract, Lifecycle, OperationRow, Phase
+from onesim.spec import Spec
 
 
 def verify(spec: Spec) -> None:
     """Raise SpecError for the first contradiction found."""
     _contracts(spec)
-    for contract in spec.contracts:
+    for contract in {row.version: row for row in spec.contracts}.values():
         _actions(spec, contract)
         _scripts(spec, contract)
         for kind, lifecycle in spec.lifecycles.items():
@@ -42,6 +43,12 @@ def _contracts(spec: Spec) -> None:
     for contract in spec.contracts:
         if contract.generation not in generations:
             raise _refuse(spec, file, f"contract {contract.name}", f"no passing row for generation {contract.generation!r}")
+    for row in spec.passings:
+        if row.stdin not in spec.carriages:
+            raise _refuse(spec, file, f"passing {row.generation}", f"unknown carriage {row.stdin!r} on stdin")
+        for argument in row.argv:
+            if argument not in spec.arguments:
+                raise _refuse(spec, file, f"passing {row.generation}", f"argument {argument!r} has no row in arguments.toml")
 
 
 def _actions(spec: Spec, contract: Contract) -> None:
@@ -57,15 +64,27 @@ def _action(spec: Spec, contract: Contract, row: Action) -> None:
     outputs = [output for output in row.output if in_range(contract.version, output.since, output.until)]
     if len(outputs) != 1:
         raise _refuse(spec, "actions", name, f"{len(outputs)} outputs hold for contract {contract.name}; exactly one must")
-    if outputs[0].parser not in parsers.PARSERS:
+    if outputs[0].parser not in parsers.PARSERS or outputs[0].parser not in spec.parsers:
         raise _refuse(spec, "actions", name, f"unknown parser {outputs[0].parser!r}")
     if row.effect not in spec.effects:
         raise _refuse(spec, "actions", name, f"unknown effect {row.effect!r}")
     for place in row.touches:
         if place not in spec.places:
             raise _refuse(spec, "actions", name, f"touches the unknown place {place!r}")
-    if row.passing == bool(row.argv):
-        raise _refuse(spec, "actions", name, "has either argv of its own or passing = true")
+    if row.passing == bool(row.form):
+        raise _refuse(spec, "actions", name, "has either forms of its own or passing = true")
+    forms = [form for form in row.form if in_range(contract.version, form.since, form.until)]
+    if row.form and len(forms) != 1:
+        raise _refuse(spec, "actions", name, f"{len(forms)} forms hold for contract {contract.name}; exactly one must")
+    for form in forms:
+        for argument in form.argv:
+            if argument not in spec.arguments:
+                raise _refuse(spec, "actions", name, f"argument {argument!r} has no row in arguments.toml")
+        if form.stdin not in spec.carriages:
+            raise _refuse(spec, "actions", name, f"unknown carriage {form.stdin!r} on stdin; contracts.toml lists them")
+    for alias in row.unverified:
+        if alias not in {one.name for one in spec.contracts}:
+            raise _refuse(spec, "actions", name, f"is unverified in the unknown contract {alias!r}")
     if row.passing and not (row.id and row.children):
         raise _refuse(spec, "actions", name, "passes a document and so needs id and children")
 
@@ -77,17 +96,18 @@ def _scripts(spec: Spec, contract: Contract) -> None:
         if not in_range(contract.version, row.since, row.until):
             continue
         name = f"row {row.script}/{row.each}/{row.kind or '-'}"
-        if (row.each == "disk") != bool(row.kind):
-            raise _refuse(spec, "scripts.toml", name, "kind is given exactly for each = disk")
+        if (row.each in ("disk", "subject")) != bool(row.kind):
+            raise _refuse(spec, "scripts.toml", name, "kind is given exactly for each = disk and each = subject")
         if row.kind and row.kind not in spec.kinds:
             raise _refuse(spec, "scripts.toml", name, f"unknown disk kind {row.kind!r}")
-        if (row.script, row.each, row.kind) in seen and row.each == "disk":
+        if (row.script, row.each, row.kind) in seen and row.kind:
             raise _refuse(spec, "scripts.toml", name, f"two rows hold for contract {contract.name}")
         seen.add((row.script, row.each, row.kind))
         action = actions.get(row.action)
         if action is None:
             raise _refuse(spec, "scripts.toml", name, f"unknown action {row.action!r}")
-        needed = set() if action.passing else set(action.argv) - {"vm_id"}
+        argv = next((form.argv for form in action.form if in_range(contract.version, form.since, form.until)), ())
+        needed = set() if action.passing else set(argv) - {"vm_id"}
         if needed != set(row.bind):
             wrong = ", ".join(sorted(needed ^ set(row.bind)))
             raise _refuse(spec, "scripts.toml", name, f"binds other arguments than {row.action} has: {wrong}")
@@ -99,43 +119,62 @@ def _scripts(spec: Spec, contract: Contract) -> None:
 
 
 def _lifecycle(spec: Spec, contract: Contract, kind: str, table: Lifecycle) -> None:
-    file = f"lifecycle/{kind}.toml"
-    states = {row.name for row in spec.states[kind]}
+    held = [phase for phase in table.phase if in_range(contract.version, phase.since, phase.until)]
+    for name in _twice(row.name for row in held):
+        raise _refuse(spec, f"lifecycle/{kind}.toml", f"phase {name}", f"two rows hold for contract {contract.name}")
+    names = {row.name for row in held}
     resting = {row.name for row in spec.states[kind] if row.rest}
-    for name in _twice(row.name for row in table.phase):
-        raise _refuse(spec, file, f"phase {name}", "stands twice")
-    phases = {row.name for row in table.phase}
-    scripts = {row.script for row in spec.scripts}
-    for phase in table.phase:
-        name = f"phase {phase.name}"
-        if phase.shown not in states:
-            raise _refuse(spec, file, name, f"unknown state {phase.shown!r}")
-        for script in phase.scripts:
-            if script not in scripts:
-                raise _refuse(spec, file, name, f"unknown script {script!r}")
-        for goal in (phase.success, phase.failure):
-            if goal not in phases and goal not in resting:
-                raise _refuse(spec, file, name, f"leads to {goal!r}, which is neither a phase nor a state of rest")
-        if phase.places and len(phase.places) != len(phase.scripts):
-            raise _refuse(spec, file, name, "places names one place for each script")
+    for phase in held:
+        _phase(spec, kind, phase, names | resting)
     taken: set[tuple[str, str, str]] = set()
-    for operation in table.operation:
-        name = f"operation {operation.name}"
-        if not in_range(contract.version, operation.since, operation.until):
-            continue
-        if bool(operation.enter) == bool(operation.to):
-            raise _refuse(spec, file, name, "has either enter or to")
-        if operation.enter and operation.enter not in phases:
-            raise _refuse(spec, file, name, f"enters the unknown phase {operation.enter!r}")
-        if operation.to and operation.to not in resting:
-            raise _refuse(spec, file, name, f"leads to {operation.to!r}, which is no state of rest")
-        for state in operation.from_:
-            if state not in resting:
-                raise _refuse(spec, file, name, f"is allowed from {state!r}, which is no state of rest")
-            for previous in operation.previous or ("*",):
-                if {(operation.name, state, previous), (operation.name, state, "*")} & taken:
-                    raise _refuse(spec, file, name, f"two rows hold from {state} in contract {contract.name}")
-                taken.add((operation.name, state, previous))
+    for row in table.operation:
+        if in_range(contract.version, row.since, row.until):
+            _operation(spec, contract, kind, row, {phase.name: phase for phase in held}, taken)
+
+
+def _phase(spec: Spec, kind: str, phase: Phase, goals: set[str]) -> None:
+    file, name = f"lifecycle/{kind}.toml", f"phase {phase.name}"
+    if not phase.beside and phase.shown not in {row.name for row in spec.states[kind]}:
+        raise _refuse(spec, file, name, f"unknown state {phase.shown!r}")
+    scripts = {row.script for row in spec.scripts}
+    for script in (*phase.scripts, *([phase.rollback] if phase.rollback else [])):
+        if script not in scripts:
+            raise _refuse(spec, file, name, f"unknown script {script!r}")
+    for goal in (phase.success, phase.failure):
+        if goal not in goals:
+            raise _refuse(spec, file, name, f"leads to {goal!r}, which is neither a phase nor a state of rest")
+    if phase.places and len(phase.places) != len(phase.scripts):
+        raise _refuse(spec, file, name, "places names one place for each script")
+    actions = {row.key for row in spec.actions}
+    for action in phase.rollback_after:
+        if action not in actions:
+            raise _refuse(spec, file, name, f"rolls back after the unknown action {action!r}")
+    for change in filter(None, (phase.keeps, phase.drops)):
+        if change not in (changes.SETTLES if kind == "vm" else changes.IMAGE_SETTLES):
+            raise _refuse(spec, file, name, f"keeps or drops {change!r}, which is no known change")
+
+
+def _operation(spec: Spec, contract: Contract, kind: str, row: OperationRow, phases: Mapping[str, Phase], taken: set[tuple[str, str, str]]) -> None:
+    file, name = f"lifecycle/{kind}.toml", f"operation {row.name}"
+    resting = {state.name for state in spec.states[kind] if state.rest}
+    if [bool(row.enter), bool(row.to), row.stays, row.ends].count(True) != 1:
+        raise _refuse(spec, file, name, "has exactly one of enter, to, stays and ends")
+    if row.enter and row.enter not in phases:
+        raise _refuse(spec, file, name, f"enters the unknown phase {row.enter!r}")
+    if row.to and row.to not in resting:
+        raise _refuse(spec, file, name, f"leads to {row.to!r}, which is no state of rest")
+    if kind == "vm" and row.makes and row.makes not in changes.MAKES:
+        raise _refuse(spec, file, name, f"makes {row.makes!r}, which is no known preparation")
+    beside = bool(row.enter) and phases[row.enter].beside
+    for state in row.from_:
+        if state not in resting and not (beside and state in phases):
+            raise _refuse(spec, file, name, f"is allowed from {state!r}, which is no state of rest")
+        if row.ends and not any(phase.failure == state for phase in phases.values()):
+            raise _refuse(spec, file, name, f"ends a phase from {state!r}, to which no phase leads")
+        for previous in row.previous or ("*",):
+            if {(row.name, state, previous), (row.name, state, "*")} & taken:
+                raise _refuse(spec, file, name, f"two rows hold from {state} in contract {contract.name}")
+            taken.add((row.name, state, previous))
 
 
 def _places(spec: Spec) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from onesim.records import Call, CaseBegin, CaseEnd, Footer, Header, Record
-from onesim.spec import Requirement, for_contract
+from onesim.rows import Requirement
+from onesim.spec import for_contract
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
 from onetck.judge import Judgement, judge

@@ -12,12 +12,13 @@ import pytest
 
 from onesim.events import CallAsked, CallFinished, OperationAsked, Output, Refused
 from onesim.layout import Subjected, make_cloud
+from onesim.model import Datastore
 from onesim.oned import Oned
 from onesim.spec import for_contract
 
-RECORDINGS = [json.loads(line) for line in (Path(__file__).parent / "data" / "oned-7.4.0.jsonl").read_text().splitlines()[1:]]
+RECORDINGS = [json.loads(line) for line in (Path(__file__).parent / "data" / "oned-recorded.jsonl").read_text().splitlines()[1:]]
 SUBJECT = Subjected(b"", "fs", "shared", "shared")
-DATASTORES = {"0": "system", "1": "images", "100": "system2"}
+DATASTORES = {"0": "system", "1": "images", "100": "system2", "101": "backups"}
 DISKS: dict[str, dict[str, Any]] = {
     "volatile": {"volatile": "fs", "size_mb": 100, "format": "raw"},
     "volatile-qcow2": {"volatile": "fs", "size_mb": 100, "format": "qcow2", "fs": "ext4"},
@@ -27,6 +28,7 @@ DISKS: dict[str, dict[str, Any]] = {
 ROADS: dict[str, list[tuple[str, dict[str, Any], tuple[str, int] | None]]] = {
     "PENDING": [],
     "HOLD": [("hold", {}, None)],
+    "UNKNOWN": [("deploy", {"host": "host01"}, None), ("lost", {}, None)],
     "RUNNING": [("deploy", {"host": "host01"}, None)],
     "STOPPED": [("deploy", {"host": "host01"}, None), ("stop", {}, None)],
     "SUSPENDED": [("deploy", {"host": "host01"}, None), ("suspend", {}, None)],
@@ -34,6 +36,9 @@ ROADS: dict[str, list[tuple[str, dict[str, Any], tuple[str, int] | None]]] = {
     "UNDEPLOYED": [("deploy", {"host": "host01"}, None), ("undeploy", {}, None)],
     "PROLOG_FAILURE": [("deploy", {"host": "host01"}, ("tm", 1))],
     "BOOT_FAILURE": [("deploy", {"host": "host01"}, ("vmm/deploy", 1))],
+    "BOOT_MIGRATE_FAILURE": [("deploy", {"host": "host01"}, None), ("migrate", {"host": "host02"}, ("vmm/restore", 1))],
+    "BOOT_STOPPED_FAILURE": [("deploy", {"host": "host01"}, None), ("stop", {}, None), ("deploy", {"host": "host02"}, ("vmm/restore", 1))],
+    "BOOT_UNDEPLOY_FAILURE": [("deploy", {"host": "host01"}, None), ("undeploy", {}, None), ("deploy", {"host": "host02"}, ("vmm/deploy", 1))],
     "EPILOG_FAILURE": [("deploy", {"host": "host01"}, None), ("terminate", {}, ("tm", 1))],
     "EPILOG_STOP_FAILURE": [("deploy", {"host": "host01"}, None), ("stop", {}, ("tm/mv", 1))],
     "EPILOG_UNDEPLOY_FAILURE": [("deploy", {"host": "host01"}, None), ("undeploy", {}, ("tm/mv", 1))],
@@ -48,9 +53,11 @@ ROADS: dict[str, list[tuple[str, dict[str, Any], tuple[str, int] | None]]] = {
 class Player:
     """Feeds an oned and fails the call that it is told to."""
 
-    def __init__(self) -> None:
-        self.spec = for_contract("7.4")
+    def __init__(self, version: str) -> None:
+        self.spec = for_contract(".".join(version.split(".")[:2]))
         self.oned = Oned(self.spec, make_cloud(SUBJECT, True))
+        self.oned.cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", "store", "-", "/backups")
+        self.oned.cloud.labels["datastore", "backups"] = 101
 
     def play(self, op: str, arguments: dict[str, Any], fault: tuple[str, int] | None = None) -> list[CallAsked]:
         """Ask an operation and answer all calls. Returns the calls."""
@@ -66,54 +73,62 @@ class Player:
                 counts[key] += 1
                 counts[key.partition("/")[0]] += 1
                 failing = fault is not None and counts[fault[0]] == fault[1] and (key == fault[0] or key.startswith(f"{fault[0]}/"))
-                printed = (
-                    f"/src/{output.image} raw" if key == "ds/cp" else f"/src/{output.image}" if key == "ds/mkfs" else "10" if key == "ds/stat" else ""
+                printed = {"ds/cp": f"/src/{output.image} raw", "ds/mkfs": f"/src/{output.image}", "ds/stat": "10", "ds/backup": "b1 100 raw"}.get(
+                    key, ""
                 )
                 waiting.extend(self.oned.feed(CallFinished(output.call, not failing, printed, "it failed")))
         return asked
 
     def vm_in(self, state: str, kinds: list[str]) -> None:
         """Make a VM with these disks in a state."""
-        disks = []
-        for n, kind in enumerate(kinds):
-            if kind in ("nonpersistent", "persistent", "cdrom"):
-                arguments: dict[str, Any] = {"image": f"image{n}", "persistent": kind == "persistent"}
-                if kind == "persistent":
-                    self.play("image.make", {**arguments, "size_mb": 128, "format": "raw"})
-                else:
-                    self.play("image.register", {**arguments, "path": "/x", "type": "CDROM" if kind == "cdrom" else "OS"})
-                disks.append({"image": f"image{n}"})
-            elif kind != "context":
-                disks.append(DISKS[kind])
+        disks = [self.disk(n, kind) for n, kind in enumerate(kinds) if kind != "context"]
         context = {"FOO": "BAR"} if "context" in kinds else None
         self.play("vm.create", {"vm": "vm", "disks": disks, **({"context": context} if context else {})})
         for name, arguments, fault in ROADS[state]:
             self.play(f"vm.{name}", {"vm": "vm", **arguments}, fault)
 
+    def disk(self, n: int, kind: str) -> dict[str, Any]:
+        """Make the image of a disk if it needs one. Returns the disk for an operation."""
+        if kind not in ("nonpersistent", "persistent", "cdrom"):
+            return DISKS[kind]
+        arguments: dict[str, Any] = {"image": f"image{n}", "persistent": kind == "persistent"}
+        if kind == "persistent":
+            self.play("image.make", {**arguments, "size_mb": 128, "format": "raw"})
+        else:
+            self.play("image.register", {**arguments, "path": "/x", "type": "CDROM" if kind == "cdrom" else "OS"})
+        return {"image": f"image{n}"}
+
 
 def named(asked: CallAsked, sources: dict[str, int]) -> list[str]:
-    """Return a call with ids, paths and datastores named as in the recordings."""
+    """Return a call with ids, paths, documents and datastores named as in the recordings."""
     words = [asked.action.key]
     for word in asked.argv:
         word = re.sub(r"/src/\d+", lambda found: f"SRC{sources.setdefault(found[0], len(sources))}", word)
         word = re.sub(r"/var/lib/one//datastores/(0|100)/0\b", lambda found: f"{'SYSTEM' if found[1] == '0' else 'SYSTEM2'}/VM", word)
+        word = "DOCUMENT" if len(word) > 400 or word.startswith("<") else word
         words.append(word.replace("/var/lib/one/vms/0/", "VMS/VM/").replace("one-0", "DEPLOY_ID"))
-    ids = {"vm_id": "VM", "ds_id": DATASTORES[asked.arguments["ds_id"]]} if "ds_id" in asked.arguments else {"vm_id": "VM"}
-    order = list(asked.action.argv)
-    extra = len(words) - 1 - len(order)
-    for name, value in ids.items():
-        words[order.index(name) + 1 + extra] = value
-    return words
+    ids = {"vm_id": "VM", "ds_id": DATASTORES.get(asked.arguments.get("ds_id", ""), ""), "image_id": "IMAGE", "id": "IMAGE"}
+    names = [name for name in asked.arguments for _ in asked.arguments[name].split()]
+    return [words[0], *(ids.get(name, word) for name, word in zip(names, words[1:], strict=True))]
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda row: f"{row['operation']}-{row['fault']}"[:90])
+def name_of(row: dict[str, Any]) -> str:
+    """Return a short name of a recording."""
+    return f"{row['version']}-{row['operation']}-{row.get('fault')}"[:100]
+
+
+@pytest.mark.parametrize("recording", RECORDINGS, ids=name_of)
 def test_calls_and_final_state_equal_the_recorded_ones(recording: dict[str, Any]) -> None:
     """One operation from one state, in success or with one failing call, gives the recorded calls in the recorded order, and the recorded final state."""
-    player = Player()
-    player.vm_in(recording["from"], recording["disks"])
+    player = Player(recording["version"])
+    player.vm_in(recording["from"], recording.get("disks", []))
     assert player.oned.cloud.vms[0].state == recording["from"]
-    op, arguments = recording["do"]
-    calls = player.play(op, {"vm": "vm", **arguments}, tuple(recording["fault"]) if recording["fault"] else None)
+    for op, arguments in recording.get("before", []):
+        player.play(op, {"vm": "vm", **arguments})
+    op, arguments = recording["do"][0], dict(recording["do"][1])
+    if "attach" in arguments:
+        arguments = {"disk": {**player.disk(9, arguments.pop("attach")), **arguments}}
+    calls = player.play(op, {"vm": "vm", **arguments}, tuple(recording["fault"]) if recording.get("fault") else None)
     sources: dict[str, int] = {}
     assert [named(call, sources) for call in calls] == recording["calls"]
     assert player.oned.cloud.vms[0].state == recording["final"]

@@ -20,18 +20,24 @@ CONTRADICTIONS = [
     ("contracts.toml", 'name = "5.12"', 'name = "7.4"', ("contract 7.4", "twice")),
     ("contracts.toml", "default = true", "default = false", ("exactly one", "default")),
     ("contracts.toml", 'version = "7.4.0"', 'version = "seven"', ("seven", "6.4.2")),
-    ("contracts.toml", '[[passing]]\ngeneration = "stdin"', '[[passing]]\ngeneration = "hybrid"', ("7.4", "passing")),
+    ("contracts.toml", '{ generation = "stdin", argv', '{ generation = "hybrid", argv', ("6.8", "passing")),
+    ("contracts.toml", 'argv = ["dash", "id"], stdin = "dump"', 'argv = ["dash", "id"], stdin = "bump"', ("passing hybrid", "bump")),
+    ("contracts.toml", 'argv = ["dump", "id"]', 'argv = ["lump", "id"]', ("passing argument", "lump", "arguments.toml")),
+    ("actions/transfer.toml", '["here", "there", "directory_path", "vm_id", "ds_id"], stdin = "vm_base64"', '["here", "there", "directory_path", "vm_id", "ds_id"], stdin = "wm"', ("tm/premigrate", "wm", "carriage")),
+    ("actions/transfer.toml", '{ argv = ["size_mb", "format",', '{ argv = ["size_mb", "formal",', ("tm/mkimage", "formal", "arguments.toml")),
+    ("actions/transfer.toml", 'since = "5.9.80", argv', 'since = "6.9.80", argv', ("tm/premigrate", "0 forms", "5.12")),
     ("actions/transfer.toml", 'name = "ln"', 'name = "clone"', ("tm/clone", "two rows")),
     ("actions/transfer.toml", 'effect = "copy"', 'effect = "magic"', ("tm/clone", "magic")),
     ("actions/transfer.toml", 'touches = ["vm_directory", "monitor_mark"]', 'touches = ["the_moon"]', ("tm/clone", "the_moon")),
     ("actions/datastore.toml", 'parser = "size"', 'parser = "guess"', ("ds/stat", "guess")),
     ("actions/datastore.toml", '{ until = "5.13.80", parser = "source" },\n  { since = "5.13.80", parser = "source_format" },', '{ since = "5.13.80", parser = "source_format" },', ("ds/cp", "0 outputs", "5.12")),
-    ("actions/datastore.toml", 'passing = true\nid = "request"', 'argv = ["x"]\nid = "request"', ("scripts.toml", "image_stat", "binds other arguments", "x")),
+    ("actions/datastore.toml", 'passing = true\nid = "request"', 'form = [{ argv = ["disk"] }]\nid = "request"', ("scripts.toml", "image_stat", "binds other arguments", "disk")),
     ("actions/hypervisor.toml", 'name = "deploy"', 'nam = "deploy"', ("hypervisor.toml", "nam")),
     ("scripts.toml", 'action = "tm/mkswap"', 'action = "tm/mkswamp"', ("prolog/disk/swap", "tm/mkswamp")),
     ("scripts.toml", 'destination = "disk_there", ds_id = "disk_datastore" }', 'destination = "disk_there" }', ("prolog/disk/nonpersistent", "ds_id")),
     ("scripts.toml", 'target = "disk_here"', 'target = "disk_anywhere"', ("disk_anywhere",)),
     ("scripts.toml", 'kind = "cdrom"', 'kind = "floppy"', ("floppy",)),
+    ("scripts.toml", 'each = "subject", kind = "nonpersistent"', 'each = "subject"', ("attach/subject", "kind")),
     ("scripts.toml", 'kind = "cdrom", action = "tm/ln"', 'kind = "swap", action = "tm/ln"', ("prolog/disk/swap", "two rows")),
     ("scripts.toml", 'needs = "deploy_id"', 'needs = "luck"', ("cancel", "luck")),
     ("lifecycle/vm.toml", 'success = "BOOT", failure', 'success = "BOOTS", failure', ("vm.toml", "phase PROLOG", "BOOTS")),
@@ -40,6 +46,12 @@ CONTRADICTIONS = [
     ("lifecycle/vm.toml", 'enter = "SAVE_STOP"', 'enter = "SAVE_STOPS"', ("operation stop", "SAVE_STOPS")),
     ("lifecycle/vm.toml", 'name = "suspend", from = ["RUNNING"]', 'name = "stop", from = ["RUNNING"]', ("operation stop", "two rows", "RUNNING")),
     ("lifecycle/vm.toml", 'name = "hold", from = ["PENDING"]', 'name = "hold", from = ["PROLOG"]', ("operation hold", "PROLOG")),
+    ("lifecycle/vm.toml", 'makes = "saved"', 'makes = "lost"', ("disk_saveas", "lost")),
+    ("lifecycle/vm.toml", 'keeps = "snapshot"', 'keeps = "snaps"', ("DISK_SNAPSHOT", "snaps")),
+    ("lifecycle/vm.toml", 'rollback = "detach"', 'rollback = "undo"', ("HOTPLUG", "undo")),
+    ("lifecycle/vm.toml", 'rollback_after = ["vmm/attach_disk"]', 'rollback_after = ["vmm/attach"]', ("HOTPLUG", "vmm/attach")),
+    ("lifecycle/vm.toml", 'return = "previous", until = "7.3.80"', 'return = "previous"', ("phase MIGRATE", "two rows", "7.4")),
+    ("lifecycle/vm.toml", 'enter = "REBOOT"', 'enter = "REBOOT", stays = true', ("operation reboot", "exactly one")),
     ("lifecycle/image.toml", 'success = "GONE", failure = "ERROR", then', 'success = "AWAY", failure = "ERROR", then', ("image.toml", "AWAY")),
     ("lifecycle/vm.toml", 'here = "host", there = "frontend"', 'here = "mars", there = "frontend"', ("vm.toml", "mars")),
     ("places.toml", "{source}.*", "{sauce}.*", ("place image", "sauce")),
@@ -103,7 +115,7 @@ def test_a_change_brought_to_several_lines_holds_from_each_threshold() -> None:
 
 def test_an_unknown_contract_is_the_users_error() -> None:
     """The message names the contracts that there are."""
-    with pytest.raises(ConfigError, match=r"9\.9.*5\.12, 7\.4"):
+    with pytest.raises(ConfigError, match=r"9\.9.*5\.12, 6\.0.*7\.4"):
         for_contract("9.9")
     assert for_contract("").contract.name == "7.4"
     assert for_contract("5.12.13").contract.name == "5.12"

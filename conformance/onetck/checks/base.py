@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from onesim.records import Call, CaseBegin, CaseEnd, FaultInjected, GuestWrite, Observation, Operation, Question, StateChange
-from onesim.spec import ContractSpec, Requirement
+from onesim.rows import Requirement
+from onesim.spec import ContractSpec
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from onesim.records import Call
-from onesim.spec import Requirement
+from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
 
 _ENDED_BADLY = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from onesim.records import Observation
-from onesim.spec import Requirement
+from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted
 
 _WHAT = {

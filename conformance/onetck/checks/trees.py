@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from string import Formatter
 
 from onesim.records import Call, TreeChange
-from onesim.spec import Requirement
+from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
 
 _DATASTORES = "/var/lib/one/datastores"

@@ -1,0 +1,265 @@
+"""What an operation prepares before its first call, and what becomes of it: the words of the columns makes, keeps and drops of `spec/lifecycle`.
+
+A preparation that oned refuses raises Refusal and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from onesim import operations, snapshots
+from onesim.cloud import Cloud
+from onesim.model import Disk, Image, Vm
+from onesim.operations import Arguments, Refusal, flag, known, new_label, number, text
+from onesim.spec import ContractSpec
+
+
+@dataclass
+class Prepared:
+    """What an operation has prepared: a disk, an image, parameters that calls are bound to; `backup` is the id of the backup datastore."""
+
+    disk: Disk | None = None
+    image: Image | None = None
+    backup: int = -1
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    def the_disk(self) -> Disk:
+        """Return the disk that the operation is about."""
+        assert self.disk is not None, "the row that keeps or drops a disk follows one that makes it"
+        return self.disk
+
+    def the_image(self) -> Image:
+        """Return the image that the operation is about."""
+        assert self.image is not None, "the row that keeps or drops an image follows one that makes it"
+        return self.image
+
+
+def _attached(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    row = arguments.get("disk")
+    disk = operations.make_disk(cloud, spec, vm, row)
+    disk.id = max([one.id for one in vm.disks] + [vm.context_disk], default=-1) + 1
+    disk.target = operations.free_target(vm, disk.target)
+    # after the first deployment a disk gets the mode of the VM, even where both drivers are the same
+    disk.tm_mad_system = vm.tm_mad_system
+    vm.disks.append(disk)
+    return Prepared(disk)
+
+
+def _subject(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    id = number(arguments, "disk")
+    found = next((disk for disk in vm.disks if disk.id == id), None)
+    if found is None:
+        raise Refusal(f"the VM has no disk {id}; its disks are {', '.join(str(disk.id) for disk in vm.disks) or 'none'}")
+    return Prepared(found)
+
+
+def _of_an_image(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _subject(cloud, spec, vm, arguments)
+    if prepared.the_disk().image < 0:
+        raise Refusal(f"disk {prepared.the_disk().id} is volatile; this is for disks of an image")
+    return prepared
+
+
+def _saved(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _of_an_image(cloud, spec, vm, arguments)
+    disk = prepared.the_disk()
+    wanted = arguments.get("snapshot", -1)
+    if wanted != -1 and wanted not in disk.snapshots.known:
+        raise Refusal(f"disk {disk.id} has no snapshot {wanted}")
+    original = cloud.images[disk.image]
+    label = new_label(cloud, "image", arguments)
+    image = Image(-1, label, original.type, disk.datastore, format="save_as", size_mb=disk.size_mb, state="LOCKED", regtime_s=cloud.now_s)
+    image.template = dict(original.template)
+    operations.add_image(cloud, image)
+    prepared.image = image
+    prepared.parameters["snapshot_id"] = str(wanted)
+    return prepared
+
+
+def _size(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _subject(cloud, spec, vm, arguments)
+    size = number(arguments, "size_mb")
+    if size < prepared.the_disk().size_mb:
+        raise Refusal(f"disk {prepared.the_disk().id} has {prepared.the_disk().size_mb} MiB; a disk only grows")
+    prepared.parameters["new_size_mb"] = str(size)
+    return prepared
+
+
+def _snapshot(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _of_an_image(cloud, spec, vm, arguments)
+    disk = prepared.the_disk()
+    disk.snapshots.orphans = snapshots.orphans_of(disk.allow_orphans, disk.format)
+    prepared.parameters |= {"snapshot_id": str(disk.snapshots.next), "name": text(arguments, "name", "")}
+    return prepared
+
+
+def _named(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _of_an_image(cloud, spec, vm, arguments)
+    id = number(arguments, "snapshot")
+    if id not in prepared.the_disk().snapshots.known:
+        raise Refusal(f"disk {prepared.the_disk().id} has no snapshot {id}")
+    prepared.parameters["snapshot_id"] = str(id)
+    return prepared
+
+
+def _dropped(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _named(cloud, spec, vm, arguments)
+    disk = prepared.the_disk()
+    why = snapshots.refusal(disk.snapshots, int(prepared.parameters["snapshot_id"]), disk.kind == "persistent")
+    if why:
+        raise Refusal(why)
+    return prepared
+
+
+def _backup(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    id = known(cloud, "datastore", arguments)
+    if cloud.datastores[id].type != "BACKUP_DS":
+        raise Refusal(f"datastore {arguments['datastore']!r} is no backup datastore")
+    volatile = flag(arguments, "volatile")
+    # VirtualMachineDisks::backup_disk_ids: swap and context never, volatile ones where the user asks, CDROMs up to 6.10
+    kinds = {"nonpersistent", "persistent", *(["volatile"] if volatile else []), *([] if spec.holds(since="7.0.0") else ["cdrom"])}
+    disks = ":".join(str(disk.id) for disk in vm.disks if disk.kind in kinds)
+    job = arguments.get("job")
+    parameters = {"backup_disks": disks, "backup_job": "-" if job is None else str(job), "label": new_label(cloud, "image", arguments)}
+    return Prepared(backup=id, parameters=parameters)
+
+
+def _restored(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    id = known(cloud, "image", arguments)
+    if cloud.images[id].type != "BACKUP":
+        raise Refusal(f"image {arguments['image']!r} is no backup")
+    increment, disk = (str(arguments.get(name, -1)) for name in ("increment", "disk"))
+    return Prepared(parameters={"restored_image": str(id), "restored_increment": increment, "restored_disk": disk})
+
+
+#: Preparations for a VM by the word of the column makes.
+MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
+    "disk": _attached,
+    "subject": _subject,
+    "saved": _saved,
+    "size": _size,
+    "snapshot": _snapshot,
+    "snapshot_named": _named,
+    "snapshot_dropped": _dropped,
+    "backup": _backup,
+    "restored": _restored,
+}
+
+
+def image_snapshot(image: Image, arguments: Arguments, removing: bool) -> None:
+    """Mark the snapshot that an operation on an image names. Raises Refusal if there is none, or it may not be deleted."""
+    id = number(arguments, "snapshot")
+    if id not in image.snapshots.known:
+        raise Refusal(f"image {image.name!r} has no snapshot {id}")
+    why = snapshots.image_refusal(image.snapshots, id) if removing else ""
+    if why:
+        raise Refusal(why)
+    image.target_snapshot = id
+
+
+def _no_disk(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    disk = prepared.the_disk()
+    vm.disks.remove(disk)
+    return operations.release_disk(cloud, vm, disk, "normal")
+
+
+def _kept_size(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    prepared.the_disk().size_mb = int(prepared.parameters["new_size_mb"])
+    return []
+
+
+def _kept_snapshot(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    disk = prepared.the_disk()
+    snapshots.create(disk.snapshots, disk.size_mb, cloud.now_s, prepared.parameters["name"])
+    return []
+
+
+def _reverted(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    disk, id = prepared.the_disk(), int(prepared.parameters["snapshot_id"])
+    snapshots.revert(disk.snapshots, id)
+    disk.size_mb = disk.snapshots.known[id].size_mb
+    return []
+
+
+def _no_snapshot(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    snapshots.delete(prepared.the_disk().snapshots, int(prepared.parameters["snapshot_id"]))
+    return []
+
+
+def _kept_image(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    image = prepared.the_image()
+    image.format, image.prev_state, image.state = prepared.the_disk().format, image.state, "READY"
+    return [image]
+
+
+def _failed_image(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    image = prepared.the_image()
+    image.prev_state, image.state = image.state, "ERROR"
+    return [image]
+
+
+def _kept_backup(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    parameters = prepared.parameters
+    image = Image(
+        -1,
+        parameters["label"],
+        "BACKUP",
+        prepared.backup,
+        source=parameters["backup_id"],
+        format=parameters.get("format", "raw"),
+        size_mb=int(parameters["size_mb"]) if parameters["size_mb"].isdigit() else 0,
+        state="READY",
+        regtime_s=cloud.now_s,
+        vms=[vm.id],
+    )
+    operations.add_image(cloud, image)
+    vm.backups.append(image.id)
+    return [image]
+
+
+def _restored_disks(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    for disk in vm.disks:
+        disk.snapshots = snapshots.Snapshots(disk.snapshots.orphans)
+    return []
+
+
+def _fresh(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    vm.deploy_id = ""
+    return []
+
+
+#: What becomes of it, by the word of the columns keeps and drops. Each returns the images whose state changed.
+SETTLES: dict[str, Callable[[Cloud, Vm, Prepared], list[Image]]] = {
+    "disk": _no_disk,
+    "no_disk": _no_disk,
+    "size": _kept_size,
+    "snapshot": _kept_snapshot,
+    "reverted": _reverted,
+    "no_snapshot": _no_snapshot,
+    "saved": _kept_image,
+    "not_saved": _failed_image,
+    "backup": _kept_backup,
+    "restored": _restored_disks,
+    "fresh": _fresh,
+}
+
+
+def _snapshot_gone(image: Image) -> None:
+    snapshots.delete(image.snapshots, image.target_snapshot)
+
+
+def _snapshot_active(image: Image) -> None:
+    snapshots.revert(image.snapshots, image.target_snapshot)
+
+
+def _snapshots_gone(image: Image) -> None:
+    image.snapshots = snapshots.Snapshots(image.snapshots.orphans, next=image.snapshots.next)
+
+
+#: The same for an image and its snapshots.
+IMAGE_SETTLES: dict[str, Callable[[Image], None]] = {
+    "image_snapshot_gone": _snapshot_gone,
+    "image_snapshot_active": _snapshot_active,
+    "image_snapshots_gone": _snapshots_gone,
+}

@@ -1,0 +1,294 @@
+"""The rows of the tables in `spec/`, typed. What each column means stands at the top of the table's file; an unknown column is refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+#: A release (dotted numbers), or one threshold for each release line that got the change.
+Range = str | tuple[str, ...]
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A row of a table: unknown columns are refused."""
+
+
+class Contract(Row, frozen=True):
+    """A contract: `version` is the exact release, `generation` how driver action documents travel, `error` how error text is found.
+
+    `option` is the option of the datastore MAD that the contract supposes; empty for none.
+    """
+
+    name: str
+    version: str
+    generation: Literal["argument", "hybrid", "stdin"]
+    error: Literal["separated", "whole", "plain"]
+    verified: tuple[str, ...]
+    option: str = ""
+    default: bool = False
+
+
+class Passing(Row, frozen=True):
+    """How a generation passes the driver action document."""
+
+    generation: Literal["argument", "hybrid", "stdin"]
+    argv: tuple[str, ...]
+    stdin: str
+
+
+class Carriage(Row, frozen=True):
+    """What can travel on stdin: a document by its root, and how it is encoded."""
+
+    name: str
+    encoding: Literal["none", "base64", "plain"]
+    root: str
+    meaning: str
+
+
+class Argument(Row, frozen=True):
+    """A positional argument: grammar (see `schemas/grammars`), meaning, an example."""
+
+    name: str
+    grammar: str
+    meaning: str
+    example: str
+
+
+class Output(Row, frozen=True):
+    """The parser of an action's stdout, for a range of versions."""
+
+    parser: str
+    since: Range = ()
+    until: Range = ()
+
+
+class Form(Row, frozen=True):
+    """The command line of an action and what is on its stdin, for a range of versions."""
+
+    argv: tuple[str, ...] = ()
+    stdin: str = "nothing"
+    since: Range = ()
+    until: Range = ()
+
+
+class Child(Row, frozen=True):
+    """A child of the driver action document. `when` says when an optional one is there; always there if empty."""
+
+    name: str
+    when: str = ""
+    since: Range = ()
+    until: Range = ()
+
+
+class Action(Row, frozen=True):
+    """An action that oned, a probe or another script calls. Columns are explained at the top of `spec/actions/datastore.toml`."""
+
+    family: Literal["ds", "tm", "vmm"]
+    name: str
+    mad: Literal["datastore", "backup", "disk", "system", "file", "hypervisor", "mark", "own"]
+    output: tuple[Output, ...]
+    effect: str
+    touches: tuple[str, ...]
+    meaning: str
+    source: str
+    by: tuple[str, ...] = ()
+    on: Literal["front-end", "node"] = "front-end"
+    triggers: tuple[str, ...] = ()
+    form: tuple[Form, ...] = ()
+    passing: bool = False
+    id: Literal["", "image", "new_image", "request", "datastore", "app"] = ""
+    children: tuple[Child, ...] = ()
+    ds_id: Literal["", "disk", "system", "both"] = ""
+    suffix: Literal["never", "disk"] = "never"
+    failure: str = ""
+    again: str = ""
+    note: str = ""
+    parsed_at: str = ""
+    since: Range = ()
+    until: Range = ()
+    unverified: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Family and name, as scripts and requirements refer to it."""
+        return f"{self.family}/{self.name}"
+
+
+class ParserRow(Row, frozen=True):
+    """How oned reads an action's stdout: the parser's name, what it takes, what garbage does."""
+
+    name: str
+    takes: str
+    garbage: str
+    source: str
+
+
+class State(Row, frozen=True):
+    """A state by name and number; `rest` = it waits for an operation."""
+
+    name: str
+    state: int
+    lcm: int = -1
+    rest: bool = False
+
+
+class Kind(Row, frozen=True):
+    """A disk kind and the DISK attributes that mark it."""
+
+    name: str
+    type: str
+    image: bool
+    clone: str = ""
+    save: str = ""
+    readonly: str = ""
+    meaning: str = ""
+    since: Range = ()
+
+
+class ScriptRow(Row, frozen=True):
+    """A call of a script. Columns are explained at the top of `spec/scripts.toml`."""
+
+    script: str
+    each: Literal["disk", "subject", "saved", "file", "directory", "context", "vm", "image", "datastore"]
+    action: str
+    kind: str = ""
+    suffix: Literal["none", "own", "carried"] = "none"
+    needs: str = ""
+    fails: Literal["stop", "ignore"] = "stop"
+    bind: dict[str, str] = {}
+    since: Range = ()
+    until: Range = ()
+
+
+Place = Literal["", "host", "frontend", "previous_host", "previous_frontend"]
+
+
+class OperationRow(Row, frozen=True):
+    """What a user may ask of an object. Columns are explained at the top of `spec/lifecycle/vm.toml`."""
+
+    name: str
+    from_: tuple[str, ...] = msgspec.field(name="from")
+    previous: tuple[str, ...] = ()
+    enter: str = ""
+    to: str = ""
+    ends: bool = False
+    stays: bool = False
+    makes: str = ""
+    by: Literal["", "scheduler", "oned", "monitor"] = ""
+    record: Literal["", "new", "copy", "back"] = ""
+    unverified: tuple[str, ...] = ()
+    since: Range = ()
+    until: Range = ()
+
+
+class Phase(Row, frozen=True):
+    """A stretch of a lifecycle in which scripts run. Columns are explained at the top of `spec/lifecycle/vm.toml`."""
+
+    name: str
+    scripts: tuple[str, ...]
+    success: str
+    failure: str
+    state: str = ""
+    here: Place = ""
+    there: Place = ""
+    places: tuple[Place, ...] = ()
+    fails: Literal["stop", "ignore"] = "stop"
+    rollback: str = ""
+    rollback_after: tuple[str, ...] = ()
+    release: Literal["", "normal", "forced"] = ""
+    return_: Literal["", "previous"] = msgspec.field(name="return", default="")
+    then: Literal["", "monitor", "trim"] = ""
+    shows: Literal["", "before"] = ""
+    keeps: str = ""
+    drops: str = ""
+    absent: bool = False
+    beside: bool = False
+    since: Range = ()
+    until: Range = ()
+
+    @property
+    def shown(self) -> str:
+        """The state that the object shows while the phase runs."""
+        return self.state or self.name
+
+
+class Lifecycle(Row, frozen=True):
+    """The operations and phases of one kind of object."""
+
+    object: Literal["vm", "image", "datastore"]
+    operation: tuple[OperationRow, ...]
+    phase: tuple[Phase, ...]
+
+
+class Effect(Row, frozen=True):
+    """What an action does to content. Columns are explained at the top of `spec/content.toml`."""
+
+    name: str
+    target: Literal["none", "image", "disk"]
+    from_: Literal["none", "path", "original", "image", "disk"] = msgspec.field(name="from")
+    success: Literal["same", "from", "zero", "any", "gone", "alias"] = "same"
+    failure: Literal["same", "from", "any", "widen"] = "same"
+    meaning: str = ""
+
+
+class PlaceRow(Row, frozen=True):
+    """A place that actions may touch: patterns over the facts of a call."""
+
+    name: str
+    pattern: tuple[str, ...]
+    meaning: str
+    only: Literal["", "created"] = ""
+
+
+class Requirement(Row, frozen=True):
+    """A numbered requirement. `check` names the check that observes it; a MUST without one says in `untestable` why.
+
+    `when` narrows what the check looks at: for each key (a field of the call or observation, or a fact) the values that count. `applies` says in
+    words for which drivers the sentence holds; empty = for all that have the action.
+    """
+
+    id: str
+    level: Literal["MUST", "SHOULD", "MAY"]
+    action: str
+    sentence: str
+    source: str
+    check: str = ""
+    untestable: str = ""
+    applies: str = ""
+    when: dict[str, tuple[str, ...]] = {}
+    since: Range = ()
+    until: Range = ()
+
+
+class Chapter(Row, frozen=True):
+    """A file of requirements: one action or topic. `retired` are ids that are never used again."""
+
+    title: str
+    preface: str
+    requirement: tuple[Requirement, ...]
+    retired: tuple[str, ...] = ()
+
+
+class Discrepancy(Row, frozen=True):
+    """Where a guide promises what oned does not do. Columns are explained at the top of `spec/discrepancies.toml`."""
+
+    id: str
+    topic: str
+    actions: tuple[str, ...]
+    guides: tuple[str, ...]
+    promised: str
+    holds: str
+    promised_source: str
+    holds_source: str
+    advice: str
+    requirements: tuple[str, ...] = ()
+    recorded: tuple[str, ...] = ()
+
+
+class Profile(Row, frozen=True):
+    """A frozen list of the requirements that a driver in this role keeps."""
+
+    name: str
+    title: str
+    requirements: tuple[str, ...]
