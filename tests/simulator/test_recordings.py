@@ -17,7 +17,6 @@ from onesim.oned import Oned
 from onesim.spec import for_contract
 
 RECORDINGS = [json.loads(line) for line in (Path(__file__).parent / "data" / "oned-recorded.jsonl").read_text().splitlines()[1:]]
-SUBJECT = Subjected(b"", "fs", "shared", "shared")
 DATASTORES = {"0": "system", "1": "images", "100": "system2", "101": "backups"}
 DISKS: dict[str, dict[str, Any]] = {
     "volatile": {"volatile": "fs", "size_mb": 100, "format": "raw"},
@@ -53,9 +52,9 @@ ROADS: dict[str, list[tuple[str, dict[str, Any], tuple[str, int] | None]]] = {
 class Player:
     """Feeds an oned and fails the call that it is told to."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, mixed: bool = False) -> None:
         self.spec = for_contract(".".join(version.split(".")[:2]))
-        self.oned = Oned(self.spec, make_cloud(SUBJECT, True))
+        self.oned = Oned(self.spec, make_cloud(Subjected(b"", "fs", "shared", "ssh" if mixed else "shared"), True))
         self.oned.cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", "store", "-", "/backups")
         self.oned.cloud.labels["datastore", "backups"] = 101
 
@@ -69,7 +68,7 @@ class Player:
             assert not isinstance(output, Refused), output
             if isinstance(output, CallAsked):
                 asked.append(output)
-                key = output.action.key
+                key = script(output)
                 counts[key] += 1
                 counts[key.partition("/")[0]] += 1
                 failing = fault is not None and counts[fault[0]] == fault[1] and (key == fault[0] or key.startswith(f"{fault[0]}/"))
@@ -99,9 +98,14 @@ class Player:
         return {"image": f"image{n}"}
 
 
+def script(asked: CallAsked) -> str:
+    """Return the script that ran: only the recording image driver has scripts with the suffix .ssh; what else is asked with a suffix falls back."""
+    return asked.action.key + (asked.suffix if (asked.mad, asked.suffix) == ("shared", ".ssh") else "")
+
+
 def named(asked: CallAsked, sources: dict[str, int]) -> list[str]:
     """Return a call with ids, paths, documents and datastores named as in the recordings."""
-    words = [asked.action.key]
+    words = [script(asked)]
     for word in asked.argv:
         word = re.sub(r"/src/\d+", lambda found: f"SRC{sources.setdefault(found[0], len(sources))}", word)
         word = re.sub(r"/var/lib/one//datastores/(0|100)/0\b", lambda found: f"{'SYSTEM' if found[1] == '0' else 'SYSTEM2'}/VM", word)
@@ -120,7 +124,7 @@ def name_of(row: dict[str, Any]) -> str:
 @pytest.mark.parametrize("recording", RECORDINGS, ids=name_of)
 def test_calls_and_final_state_equal_the_recorded_ones(recording: dict[str, Any]) -> None:
     """One operation from one state, in success or with one failing call, gives the recorded calls in the recorded order, and the recorded final state."""
-    player = Player(recording["version"])
+    player = Player(recording["version"], recording.get("mixed", False))
     player.vm_in(recording["from"], recording.get("disks", []))
     assert player.oned.cloud.vms[0].state == recording["from"]
     for op, arguments in recording.get("before", []):
