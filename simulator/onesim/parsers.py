@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 Parsed = tuple[dict[str, str], str]
 
@@ -41,22 +42,22 @@ def _source_maybe_format(stdout: str) -> Parsed:
 
 def _size(stdout: str) -> Parsed:
     text = first_line(stdout)
-    number = re.match(r"\s*\+?\d+", text)
+    number = re.match(r"\s*[+-]?\d+", text)
     if number is None:
         return {}, f"Cannot parse image SIZE: {text}"
     return {"size_mb": number.group().strip().lstrip("+")}, ""
 
 
-_ATTRIBUTE = re.compile(r"([A-Za-z_][\w]*)\s*=\s*(\"(?:[^\"\\]|\\.)*\"|[^\s,\]\[=\"]+)")
-
-
+@lru_cache(maxsize=256)
 def _monitor(stdout: str) -> Parsed:
-    found = {name.upper(): value.strip('"') for name, value in _ATTRIBUTE.findall(stdout)}
-    parsed = {}
-    for name in ("TOTAL_MB", "FREE_MB", "USED_MB"):
-        number = re.match(r"\d+(\.\d+)?", found.get(name, ""))
-        parsed[name.lower()] = number.group() if number else "0"
-    return parsed, ""
+    from onesim import grammars
+    from onesim.grammar_values import Monitor
+
+    found = grammars.parse("monitor", stdout)
+    if not isinstance(found, Monitor):
+        return {}, "Error parsing datastore information; oned drops it all"
+    # whole MiB as oned shows them; what is not there counts as 0
+    return {name: f"{getattr(found, name):.0f}" for name in ("total_mb", "free_mb", "used_mb")}, ""
 
 
 def _text(stdout: str) -> Parsed:
@@ -120,7 +121,7 @@ def error_separated(stderr: str) -> str:
 
 def error_plain(stderr: str) -> str:
     """Error text since 7.0.0: the lines that are no log lines, joined without a separator."""
-    return "".join(line for line in stderr.splitlines() if not _LOGGED.match(line))
+    return "".join(line for line in map(str.strip, stderr.splitlines()) if not _LOGGED.match(line))
 
 
 def error_whole(stderr: str) -> str:
