@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from onereport.results import SCHEMA, Evidence, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, decide, worst
@@ -11,6 +11,7 @@ from onesim.records import (
     Call,
     CaseBegin,
     CaseEnd,
+    Datagram,
     FaultInjected,
     Footer,
     GuestWrite,
@@ -35,6 +36,7 @@ _ROW_LISTS = {
     GuestWrite: "writes",
     FaultInjected: "faults",
     Question: "questions",
+    Datagram: "datagrams",
 }
 
 
@@ -72,8 +74,11 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
     yield from open_cases.values()
 
 
-def judge_case(case: Case, requirements: Sequence[Requirement], repeat: str) -> list[Result]:
-    """Return the results of one case: one for every requirement that the case reached, or would have reached had it not been stopped."""
+def judge_case(case: Case, requirements: Sequence[Requirement], required: Collection[str], repeat: str) -> list[Result]:
+    """Return the results of one case: one for every requirement that the case reached, or would have reached had it not been stopped.
+
+    Only what is `required` can be blocked: of the others nobody knows whether the case would have reached their special condition.
+    """
     results: list[Result] = []
     found: dict[str, list[Finding]] = {}
     for requirement in requirements:
@@ -91,7 +96,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], repeat: str) -> 
         if bad:
             verdict = "warn" if requirement.level != "MUST" else worst(one.verdict for one in bad)
             results.append(_result(requirement, case, verdict, bad, repeat))
-        elif not complete and _expected(requirement, case):
+        elif not complete and requirement.id in required and _expected(requirement, case):
             # what did run was right, but the case did not get to its end: that is not a pass
             why = case.end.reason if case.end else "the run was interrupted"
             verdict = "error" if case.end and case.end.outcome == "error" else "blocked"
@@ -142,7 +147,7 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
     requirements = list(spec.requirements.values())
     results: list[Result] = []
     for case in cases_of(records, spec, history):
-        results.extend(judge_case(case, requirements, repeat.format(case=case.name)))
+        results.extend(judge_case(case, requirements, frozenset(profile.requirements), repeat.format(case=case.name)))
     header = history.header
     assert header is not None, "a history begins with its header"
     verdicts = [_verdict(row, results, row.id in profile.requirements) for row in requirements]

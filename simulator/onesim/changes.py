@@ -117,8 +117,8 @@ def _backup(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> P
     if cloud.datastores[id].type != "BACKUP_DS":
         raise Refusal(f"datastore {arguments['datastore']!r} is no backup datastore")
     volatile = flag(arguments, "volatile")
-    # VirtualMachineDisks::backup_disk_ids: swap and context never, volatile ones where the user asks, CDROMs up to 6.10
-    kinds = {"nonpersistent", "persistent", *(["volatile"] if volatile else []), *([] if spec.holds(since="7.0.0") else ["cdrom"])}
+    # VirtualMachineDisks::backup_disk_ids: swap and context never, volatile ones where the user asks, CDROMs up to 6.10.0
+    kinds = {"nonpersistent", "persistent", *(["volatile"] if volatile else []), *([] if spec.holds(since="6.10.1") else ["cdrom"])}
     disks = ":".join(str(disk.id) for disk in vm.disks if disk.kind in kinds)
     job = arguments.get("job")
     parameters = {"backup_disks": disks, "backup_job": "-" if job is None else str(job), "label": new_label(cloud, "image", arguments)}

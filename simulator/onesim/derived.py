@@ -14,6 +14,7 @@ from onesim.cloud import Cloud
 from onesim.contracts import at_least
 from onesim.errors import SpecError
 from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
+from onesim.snapshots import orphans_of
 from onesim.spec import ContractSpec
 
 
@@ -108,7 +109,7 @@ def _vmm_document(subject: Subject) -> str:
 
 
 def _backup_disks(subject: Subject) -> str:
-    # since 6.9.80 no colon follows the last disk; CDROMs are left out since 7.0.0
+    # since 6.9.80 no colon follows the last disk; CDROMs are left out since 6.10.1
     listed = subject.parameter("backup_disks")
     return listed + ":" if listed and not at_least(subject.spec.version, "6.9.80") else listed
 
@@ -173,19 +174,26 @@ def vm_facts(subject: Subject) -> dict[str, str]:
         "system_datastore": str(record.datastore),
         "location": cloud.location,
         "vm": cloud.label("vm", vm.id),
+        "system_tm": record.tm_mad,
+        "lcm_state": str(subject.spec.spec.number("vm", vm.state).lcm),
         "shared": "YES" if cloud.conf(record.tm_mad).shared else "NO",
     }
     if subject.here and subject.there:
         other_host, other = subject.at(subject.here)
         facts["other_host"] = other_host
         facts["other_vm_directory"] = cloud.directory(other, vm)
+        facts["other_datastore"] = "yes" if other.datastore != record.datastore else "no"
     disk = subject.disk
     if disk is not None:
         facts |= {"kind": disk.kind, "format": disk.format, "size_mb": str(disk.size_mb), "disk": str(disk.id)}
         facts |= {"ln_target": disk.ln_target, "clone_target": disk.clone_target, "fs": disk.fs}
+        facts["mixed"] = "yes" if disk.tm_mad_system and disk.tm_mad_system != disk.tm_mad else "no"
+        facts["orphans"] = orphans_of(disk.allow_orphans, disk.format)
+        facts["driver"] = cloud.conf(disk.tm_mad).driver
         if disk.image >= 0:
             facts |= {
                 "source": disk.source,
+                "colon": "yes" if ":" in disk.source else "no",
                 "image": cloud.label("image", disk.image),
                 "base_path": cloud.datastores[disk.datastore].base_path,
                 "original_size_mb": str(disk.original_size_mb),

@@ -271,7 +271,9 @@ class CaseRun:
         return finished[1:]
 
     def _facts(self, asked: CallAsked) -> dict[str, str]:
-        return {**asked.facts, "expect": self.step.expect if self.step else "success", "op": self.step.op if self.step else ""}
+        step = self.step
+        told = {"expect": step.expect, "op": step.op, "about": step.about} if step else {"expect": "success"}
+        return {**asked.facts, **{name: value for name, value in told.items() if value}}
 
     def _capacity(self, asked: CallAsked) -> dict[str, str]:
         """Return the true capacity of a datastore that a monitor call is about, in MiB."""
@@ -342,6 +344,7 @@ class CaseRun:
             commands=tuple(Command(one.name, one.argv, one.host, one.at_ns, one.fault) for one in run.commands),
             tree=tree,
             leftovers=run.leftovers,
+            stdin_left=run.stdin_left,
             vm=asked.vm,
             disk=asked.disk,
             image=asked.image,

@@ -96,6 +96,16 @@ class Observer:
                 Observation(self.case, operation, f"{kind}_gone", label, host, path, "", (), problem="present" if left else "", at_ns=self._at())
             )
 
+    def _iso_files(self, vm: Vm, host: str, path: str, operation: int, call: int) -> None:
+        """Write down which files the context ISO holds, by their Rock Ridge names; nothing where this machine has no isoinfo."""
+        run = self.world.run(host, ["isoinfo", "-R", "-f", "-i", path])
+        if run.status == 0:
+            names = _iso_names(run.stdout.decode("utf-8", "replace"))
+            label = f"{vm.name}/disk.{vm.context_disk}"
+            self.writer.write(
+                Observation(self.case, operation, "context_files", label, host, path, "iso", names, after_call=call, vm=vm.id, at_ns=self._at())
+            )
+
     def _at(self) -> int:
         return time.monotonic_ns() - self._started_ns
 
@@ -181,6 +191,8 @@ class Observer:
                 problem, detail = seen.problem, seen.detail
             else:
                 problem, detail = _iso_problem(self.world, host, path, seen.virtual_size, sorted(vm.context or {}))
+            if not problem and "FILES" in (vm.context or {}):
+                self._iso_files(vm, host, path, operation, call)
         self.writer.write(
             Observation(
                 self.case,
@@ -203,6 +215,11 @@ class Observer:
                 at_ns=self._at(),
             )
         )
+
+
+def _iso_names(listing: str) -> tuple[str, ...]:
+    """Return the names of the files of an ISO from the lines of `isoinfo -R -f`."""
+    return tuple(sorted(line.rsplit("/", 1)[-1] for line in listing.splitlines() if line.startswith("/")))
 
 
 def _iso_problem(world: World, host: str, path: str, size: int, names: list[str]) -> tuple[str, str]:

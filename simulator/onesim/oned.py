@@ -324,7 +324,7 @@ class Oned:
             arguments,
             document,
             self.spec.stdin(action) if document else "nothing",
-            vm_facts(subject),
+            {**vm_facts(subject), "suffixed": "yes" if planned.suffix else "no"},
             vm=vm.id,
             disk=disk.id if disk else -1,
             image=disk.image if disk else -1,
@@ -372,6 +372,10 @@ class Oned:
                 "path": image.path,
                 "fs": image.fs,
             }
+        facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in self.spec.spec.encrypted)
+        if datastore.type == "SYSTEM_DS":
+            facts |= {"system_base_path": datastore.base_path, "vms_with_disks": self._vms_in(datastore)}
+            facts["monitor_vm_disks"] = "1" if "MONITOR_VM_DISKS" in (child.name for child in self.spec.children(action)) else ""
         mad = datastore.ds_mad if action.mad == "datastore" else datastore.tm_mad
         return CallAsked(
             call,
@@ -387,6 +391,11 @@ class Oned:
             image=image.id if image else -1,
             datastore=datastore.id,
         )
+
+    def _vms_in(self, datastore: Datastore) -> str:
+        """Return the VMs with disks in a system datastore, each with the ids of its disks: `3:0,1 4:0`."""
+        there = [vm for vm in self.cloud.vms.values() if vm.history and vm.history[-1].datastore == datastore.id and vm.disks and vm.state != "DONE"]
+        return " ".join(f"{vm.id}:{','.join(str(disk.id) for disk in vm.disks)}" for vm in there)
 
     def _child(self, name: str, image: Image | None, datastore: Datastore) -> str:
         version = self.spec.version

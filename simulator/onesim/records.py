@@ -121,7 +121,8 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
 
     `action` is the name asked for (with its suffix), `script` the file that ran. `arguments` are the argv by the names of the action table; `facts`
     what the simulator knew when it called (base_path, source, format, size_mb, host, vm_dir, ...). `ended_by` is exit, signal, timeout, output,
-    processes, memory, missing, not_executable, bad_interpreter or world_lost. `parsed` is what the contract's parser read; `error` the text that oned would show.
+    processes, memory, missing, not_executable, bad_interpreter or world_lost. `parsed` is what the contract's parser read; `error` the text that oned
+    would show; `stdin_left` are bytes of stdin that nobody read.
     """
 
     case: str
@@ -150,6 +151,7 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
     commands: tuple[Command, ...] = ()
     tree: tuple[TreeChange, ...] = ()
     leftovers: tuple[str, ...] = ()
+    stdin_left: int = 0
     vm: int = -1
     disk: int = -1
     image: int = -1

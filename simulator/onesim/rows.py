@@ -292,3 +292,20 @@ class Profile(Row, frozen=True):
     name: str
     title: str
     requirements: tuple[str, ...]
+
+
+class VerdictRow(Row, frozen=True):
+    """What a verdict means, whose fault it is, and what to do."""
+
+    name: str
+    blame: Literal["driver", "harness", "input", "machine", "nobody"]
+    meaning: str
+    remedy: str
+
+
+class ExitRow(Row, frozen=True):
+    """What an exit code means, and what to do."""
+
+    code: int
+    meaning: str
+    remedy: str

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import tomli
 
 from onesim.contracts import in_range
 from onesim.data import data_dir
@@ -26,6 +27,7 @@ from onesim.rows import (
     Contract,
     Discrepancy,
     Effect,
+    ExitRow,
     Form,
     Kind,
     Lifecycle,
@@ -41,6 +43,7 @@ from onesim.rows import (
     Row,
     ScriptRow,
     State,
+    VerdictRow,
 )
 
 
@@ -48,6 +51,7 @@ class _Contracts(Row, frozen=True):
     contract: tuple[Contract, ...]
     passing: tuple[Passing, ...]
     carriage: tuple[Carriage, ...]
+    encrypted: tuple[str, ...]
 
 
 class _States(Row, frozen=True):
@@ -70,6 +74,11 @@ class _Parsers(Row, frozen=True):
 
 class _Discrepancies(Row, frozen=True):
     discrepancy: tuple[Discrepancy, ...]
+
+
+class _Verdicts(Row, frozen=True):
+    verdict: tuple[VerdictRow, ...]
+    exit: tuple[ExitRow, ...]
 
 
 class _Scripts(Row, frozen=True):
@@ -98,8 +107,8 @@ _Ranged = TypeVar("_Ranged", Output, Form, Child, Action, ScriptRow, OperationRo
 
 def _read(path: Path, table: type[_Table]) -> _Table:
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=table)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.convert(tomli.loads(path.read_text(encoding="utf-8")), table)
+    except (msgspec.ValidationError, tomli.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: {error}") from None
     except OSError as error:
         raise SpecError(f"{path}: {error.strerror}; the installation lacks this table") from None
@@ -113,6 +122,7 @@ class Spec:
         contracts = _read(root / "contracts.toml", _Contracts)
         self.contracts = contracts.contract
         self.passings = contracts.passing
+        self.encrypted = frozenset(contracts.encrypted)
         self.carriages = {row.name: row for row in contracts.carriage}
         states = _read(root / "states.toml", _States)
         self.states: dict[str, tuple[State, ...]] = {"vm": states.vm, "image": states.image, "datastore": states.datastore}
@@ -126,6 +136,10 @@ class Spec:
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
         self.chapters: dict[str, Chapter] = {path.stem: _read(path, Chapter) for path in self._files("requirements")}
         self.requirements = tuple(row for chapter in self.chapters.values() for row in chapter.requirement)
+        self.discrepancies = _read(root / "discrepancies.toml", _Discrepancies).discrepancy
+        verdicts = _read(root / "verdicts.toml", _Verdicts)
+        self.verdicts = {row.name: row for row in verdicts.verdict}
+        self.exits = {row.code: row for row in verdicts.exit}
         self.profiles = {row.name: row for path in self._files("profiles") for row in _read(path, _Profiles).profile}
 
     def _files(self, folder: str) -> list[Path]:

@@ -195,9 +195,26 @@ def _requirements(spec: Spec) -> None:
             raise _refuse(spec, "requirements", f"requirement {row.id}", f"unknown action {row.action!r}")
         if row.level == "MUST" and bool(row.check) == bool(row.untestable):
             raise _refuse(spec, "requirements", f"requirement {row.id}", "a MUST names its check or says why it cannot be tested from outside")
+    retired = {id: chapter.title for chapter in spec.chapters.values() for id in chapter.retired}
+    for row in spec.requirements:
+        if row.id in retired:
+            raise _refuse(spec, "requirements", f"requirement {row.id}", f"is retired in the chapter {retired[row.id]!r}; ids are never used again")
+    _discrepancies(spec, set(ids), actions)
     for profile in spec.profiles.values():
         for name in profile.requirements:
             if name not in ids:
                 raise _refuse(spec, "profiles", f"profile {profile.name}", f"unknown requirement {name!r}")
         for name in _twice(profile.requirements):
             raise _refuse(spec, "profiles", f"profile {profile.name}", f"names {name} twice")
+
+
+def _discrepancies(spec: Spec, requirements: set[str], actions: set[str]) -> None:
+    for name in _twice(row.id for row in spec.discrepancies):
+        raise _refuse(spec, "discrepancies.toml", f"discrepancy {name}", "stands twice")
+    for row in spec.discrepancies:
+        for action in row.actions:
+            if action not in actions:
+                raise _refuse(spec, "discrepancies.toml", f"discrepancy {row.id}", f"unknown action {action!r}")
+        for requirement in row.requirements:
+            if requirement not in requirements:
+                raise _refuse(spec, "discrepancies.toml", f"discrepancy {row.id}", f"unknown requirement {requirement!r}")

@@ -43,13 +43,15 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Step:
     """One line after the header: the operation and its arguments; `line` counts from 1.
 
-    `expect` is success; failure (a call of this operation must fail); or any (the trace has made it fail, or may have).
+    `expect` is success; failure (a call of this operation must fail); or any (the trace has made it fail, or may have). `about` is a label that the
+    calls of the operation carry, for requirements that are about one special situation.
     """
 
     line: int
     op: str
     arguments: dict[str, Any]
     expect: str = "success"
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def read_trace(path: Path, spec: Spec) -> Trace:
         raise TraceError(f"{path}: {error.strerror}; give a trace file") from None
     except UnicodeDecodeError as error:
         raise TraceError(f"{path}: not UTF-8 at byte {error.start}; a trace is JSON lines") from None
+    return parse_trace(text, path, spec)
+
+
+def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
+    """Verify the text of a trace; `path` names it in messages. Raises TraceError naming file, line and remedy."""
     lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise TraceError(f'{path}: empty; the first line is a header such as {{"trace": 1, "name": "x", "title": "..."}}')
@@ -100,14 +107,17 @@ def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
     kind, _, name = op.partition(".")
     known = op in WORLD_OPERATIONS or (kind in spec.lifecycles and any(one.name == name for one in spec.lifecycles[kind].operation))
     if not known:
-        raise TraceError(f"{where}: operation {op!r} is unknown; see `onetck trace --operations`")
+        raise TraceError(f"{where}: operation {op!r} is unknown; see `onetck trace`")
     missing = [argument for argument in WORLD_OPERATIONS.get(op, ()) if argument not in row]
     if missing:
         raise TraceError(f"{where}: {op} needs {', '.join(missing)}")
     expect = row.pop("expect", "success")
     if expect not in ("success", "failure", "any"):
         raise TraceError(f'{where}: "expect" is success, failure or any, not {expect!r}')
-    return Step(number, op, row, expect)
+    about = row.pop("about", "")
+    if not isinstance(about, str):
+        raise TraceError(f'{where}: "about" is a word, not {about!r}')
+    return Step(number, op, row, expect, about)
 
 
 def library(spec: Spec, version: str) -> list[Trace]:

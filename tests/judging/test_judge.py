@@ -20,7 +20,7 @@ def history(outcome: str, *, footer: bool = True, status: int = 0) -> list[Recor
     """Return a history of one case with one call of tm/clone, of which tm/mv was expected too."""
     call = Call(
         "c", 0, 0, "tm", "shared", "clone", "/clone", "frontend", ("a", "b", "0", "1"), {}, status == 0, "exit", status,
-        facts={"expect": "success", "op": "vm.deploy", "vm_directory": "/var/lib/one//datastores/0/0", "system_base_path": "/var/lib/one//datastores/0"},
+        facts={"kind": "nonpersistent", "expect": "success", "op": "vm.deploy", "vm_directory": "/var/lib/one//datastores/0/0", "system_base_path": "/var/lib/one//datastores/0"},
     )  # fmt: skip
     records: list[Record] = [
         Header(1, "onetck", "7.4", "7.4.0", "/driver", "fs", "shared", "shared", 0, 0.0, "", ""),

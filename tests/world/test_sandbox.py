@@ -152,6 +152,13 @@ def test_a_process_left_behind_is_reported_and_ended(world: NamespaceWorld) -> N
     assert sh(world, COUNT).strip() == "2"
 
 
+def test_what_a_script_leaves_of_standard_input_is_counted(world: NamespaceWorld) -> None:
+    """Read to the end, read in part, not read at all; more than a pipe holds does not hang where nobody reads it."""
+    left = [world.run("frontend", ["/bin/bash", "-c", script], stdin=b"x" * 10).stdin_left for script in ("cat >/dev/null", "head -c 4", "true")]
+    assert left[0] == 0 and left[2] == 10
+    assert world.run("frontend", ["/bin/true"], stdin=b"x" * 1_000_000).ended_by == "exit"
+
+
 def test_a_driver_that_kills_and_removes_all_it_can_costs_only_its_world(world: NamespaceWorld) -> None:
     """`kill -9 -1` does not reach the agent, and `rm -rf /` not the machine."""
     assert world.run("frontend", ["/bin/bash", "-c", "kill -9 -1; kill -9 $$"]).ended_by == "signal"

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from onetck.checks import calls, content, outputs, trees
+from onetck.checks import calls, conduct, content, monitoring, outputs, products, remains, trees, wording
 from onetck.checks.base import Check
 
 #: All checks by the name that requirements use.
-CHECKS: dict[str, Check] = {**calls.CHECKS, **outputs.CHECKS, **content.CHECKS, **trees.CHECKS}
+CHECKS: dict[str, Check] = {
+    **calls.CHECKS,
+    **outputs.CHECKS,
+    **content.CHECKS,
+    **trees.CHECKS,
+    **remains.CHECKS,
+    **conduct.CHECKS,
+    **monitoring.CHECKS,
+    **wording.CHECKS,
+    **products.CHECKS,
+}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from onesim.records import Call, CaseBegin, CaseEnd, FaultInjected, GuestWrite, Observation, Operation, Question, StateChange
+from onesim.records import Call, CaseBegin, CaseEnd, Datagram, FaultInjected, GuestWrite, Observation, Operation, Question, StateChange
 from onesim.rows import Requirement
 from onesim.spec import ContractSpec
 
@@ -35,6 +35,7 @@ class Case:
     writes: list[GuestWrite] = field(default_factory=list)
     faults: list[FaultInjected] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
+    datagrams: list[Datagram] = field(default_factory=list)
     end: CaseEnd | None = None
 
     @cached_property
@@ -43,9 +44,9 @@ class Case:
         return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost")]
 
     def of(self, requirement: Requirement) -> Iterator[Call]:
-        """Yield the calls that a requirement is about, narrowed by its `when`."""
+        """Yield the calls that a requirement is about, narrowed by its `when`; `part` of it chooses what a check looks at, not which calls."""
         for call in self.scripts:
-            if about(requirement.action, call) and all(_field(call, name) in values for name, values in requirement.when.items()):
+            if about(requirement.action, call) and all(_field(call, name) in values for name, values in requirement.when.items() if name != "part"):
                 yield call
 
     @cached_property
@@ -68,7 +69,7 @@ def about(action: str, call: Call) -> bool:
 
 
 def _field(call: Call, name: str) -> str:
-    return call.facts.get(name, "")
+    return call.action.partition(".")[0] if name == "action" else call.facts.get(name, "")
 
 
 def words(call: Call) -> str:

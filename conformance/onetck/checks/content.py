@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onesim.records import Observation
+from onesim.records import Call, Observation
 from onesim.rows import Requirement
-from onetck.checks.base import Case, Check, Finding, quoted
+from onetck.checks.base import Case, Check, Finding, about, quoted
 
 _WHAT = {
     "missing": "is not there",
@@ -43,9 +43,17 @@ def _matches(case: Case, seen: Observation, requirement: Requirement) -> bool:
         elif name == "op":
             if case.operation_names.get(seen.operation, "") not in values:
                 return False
-        elif str(getattr(seen, name)) not in values:
+        elif hasattr(seen, name):
+            if str(getattr(seen, name)) not in values:
+                return False
+        elif not any(call.facts.get(name, "") in values for call in case.calls if call.operation == seen.operation):
             return False
     return True
+
+
+def _had(case: Case, seen: Observation, action: str) -> bool:
+    """Whether the action that a requirement is about has run before: what went wrong without it is not its doing."""
+    return any(about(action, call) and call.n <= seen.after_call for call in case.scripts)
 
 
 def _earlier_trouble(case: Case, seen: Observation) -> bool:
@@ -57,6 +65,8 @@ def content(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """What is observed is one of the versions that the content register admits."""
     for seen in case.observations:
         if seen.subject not in ("image", "disk") or not _matches(case, seen, requirement) or _earlier_trouble(case, seen):
+            continue
+        if not _had(case, seen, requirement.action):
             continue
         where = f"{seen.host}:{seen.path}"
         operation = case.operation_names.get(seen.operation, "")
@@ -112,4 +122,38 @@ def checkpoint_arrives(case: Case, requirement: Requirement) -> Iterator[Finding
             yield Finding("fail", f"the hypervisor finds that {call.error}", moved[-1])
 
 
-CHECKS: dict[str, Check] = {"content": content, "gone": gone, "checkpoint_arrives": checkpoint_arrives}
+def _wanted_names(files: str) -> list[str]:
+    """Return the names that the files of a context have in the ISO, from the words of the argument."""
+    words = (word.rpartition(":'") if word.endswith("'") else ("", "", word) for word in files.split())
+    return [name.rstrip("'").rsplit("/", 1)[-1] for _, _, name in words]
+
+
+def context_files(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Every file that context was given lies in the ISO under its name."""
+    for seen in case.observations:
+        if seen.subject != "context_files":
+            continue
+        calls = [call for call in case.scripts if call.action == "context" and call.vm == seen.vm and call.n <= max(seen.after_call, 0)]
+        if not calls:
+            continue
+        wanted = [name for name in _wanted_names(calls[-1].arguments.get("files", "")) if _concerns(requirement, name, calls[-1])]
+        missing = [name for name in wanted if name not in seen.admits]
+        where = f"{seen.host}:{seen.path}"
+        if missing:
+            yield Finding("fail", f"{where} lacks {missing[0]}; it holds {', '.join(seen.admits[:6]) or 'no file'}", calls[-1].n, where)
+        elif wanted:
+            yield Finding("pass", f"{where} holds {', '.join(wanted[:4])}", calls[-1].n, where)
+
+
+def _concerns(requirement: Requirement, name: str, call: Call) -> bool:
+    """Whether a name is one that the requirement is about: all of them, those given with a name of their own, or those that ISO 9660 would change."""
+    match requirement.when.get("names", ("all",))[0]:
+        case "given":
+            return f":'{name}'" in call.arguments["files"]
+        case "long":
+            return len(name) > 12 or name != name.lower()
+        case _:
+            return True
+
+
+CHECKS: dict[str, Check] = {"context_files": context_files, "content": content, "gone": gone, "checkpoint_arrives": checkpoint_arrives}

@@ -66,7 +66,7 @@ def unique_source(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """No two images of a case have one SOURCE."""
     seen: dict[str, int] = {}
     for call in _successful(case, requirement):
-        source = call.parsed.get("source", "")
+        source = call.parsed.get("source", call.parsed.get("backup_id", ""))
         if not source or source == "-":
             continue
         if source in seen:
@@ -130,7 +130,9 @@ def capacity_printed(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Three attributes, each a number."""
     for call in _successful(case, requirement):
         missing = [name for name in _CAPACITY if not re.search(rf"\b{name}\s*=\s*\"?\d", call.stdout.text)]
-        if missing:
+        if call.parse_error:
+            yield Finding("fail", f"{words(call)} printed {quoted(call.stdout.text)}: {call.parse_error}", call.n)
+        elif missing:
             yield Finding(
                 "fail", f"{words(call)} printed {quoted(call.stdout.text)}: {', '.join(missing)} is missing or no number, and counts as 0", call.n
             )

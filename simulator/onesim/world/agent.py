@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import selectors
@@ -16,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import time
 from collections.abc import Callable
 from functools import partial
@@ -36,6 +38,7 @@ _ENVIRONMENT = {
 }
 _WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
 _WATCH_S = 0.1
+_PIPE_BYTES = 65536  # what a pipe holds
 _GRACE_S = 1.0
 
 
@@ -177,8 +180,12 @@ class Agent:
             cwd="/var/lib/one",
             failed=failed[1],
         )
-        for fd in (stdin, out[1], err[1], failed[1]):
+        for fd in (out[1], err[1], failed[1]):
             os.close(fd)
+        if len(message["stdin"]) <= _PIPE_BYTES:
+            call.stdin = stdin  # kept, so that what the script leaves in it can be counted
+        else:
+            os.close(stdin)
         call.leader = pid
         call.sessions.add(pid)
         self.running[call.id] = call
@@ -196,7 +203,7 @@ class Agent:
     def _input(self, data: bytes) -> int:
         """Return a pipe that yields `data`; a child feeds it if it does not fit at once."""
         reader, writer = os.pipe()
-        if len(data) <= 65536:
+        if len(data) <= _PIPE_BYTES:
             os.write(writer, data) if data else None
         else:
             pid = os.fork()
@@ -230,6 +237,9 @@ class Agent:
     def _leader_ended(self, call: Call, status: int) -> None:
         call.status = status
         call.ended_ns = time.monotonic_ns()
+        if call.stdin >= 0:
+            call.stdin_left = struct.unpack("i", fcntl.ioctl(call.stdin, termios.FIONREAD, b"\0\0\0\0"))[0]
+            os.close(call.stdin)
         self._maybe_finish(call)
 
     def _maybe_finish(self, call: Call) -> None:
@@ -303,6 +313,7 @@ class Agent:
                 "commands": call.commands,
                 "datagrams": [base64.b64encode(one).decode() for one in call.datagrams],
                 "leftovers": call.leftovers,
+                "stdin_left": call.stdin_left,
                 "broken": self.broken,
             }
         )

@@ -31,6 +31,8 @@ class Call:
     counts: dict[str, int] = field(default_factory=dict)
     datagrams: list[bytes] = field(default_factory=list)
     leftovers: list[str] = field(default_factory=list)
+    stdin: int = -1
+    stdin_left: int = 0
     ended_by: str = ""
     status: int | None = None
     ended_ns: int = 0

@@ -79,6 +79,7 @@ class Run:
     """What was seen of one command. `ended_by` is exit, signal, timeout, output, processes, memory, missing, not_executable, bad_interpreter or world_lost.
 
     `*_seen` count the bytes printed, of which at most the limit is kept. `leftovers` are command lines still alive when the leader had ended.
+    `stdin_left` are bytes that nobody had read when the leader ended (0 where stdin is larger than a pipe).
     """
 
     ended_by: str
@@ -92,6 +93,7 @@ class Run:
     commands: tuple[GateCommand, ...] = ()
     datagrams: tuple[bytes, ...] = ()
     leftovers: tuple[str, ...] = ()
+    stdin_left: int = 0
 
 
 @dataclass(frozen=True)

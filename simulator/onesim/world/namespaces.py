@@ -237,6 +237,7 @@ class NamespaceWorld:
             tuple(GateCommand(row["name"], tuple(row["argv"]), row["host"], row["at_ns"], row["fault"]) for row in answer["commands"]),
             tuple(base64.b64decode(one) for one in answer["datagrams"]),
             tuple(answer["leftovers"]),
+            answer["stdin_left"],
         )
 
     def must_run(self, host: str, argv: Sequence[str]) -> None:

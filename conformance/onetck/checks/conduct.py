@@ -1,0 +1,84 @@
+"""Checks on how a driver works: whether its exit status is true, what it refuses, where it works, and in which state it leaves a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onesim.records import Call
+from onesim.rows import Requirement
+from onetck.checks.base import Case, Check, Finding, about, words
+
+
+def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call whose work was cut or made impossible does not exit with 0, unless what it had to make is there."""
+    commands = requirement.when.get("command", ())
+    spoiled = {row.call: row for row in case.faults if row.hit and (not commands or row.command in commands)}
+    for call in case.scripts:
+        fault = spoiled.get(call.n)
+        if fault is None or call.ended_by != "exit" or not about(requirement.action, call):
+            continue
+        if call.status != 0:
+            yield Finding("pass", f"{words(call)} failed after {fault.command} was made to {fault.act}", call.n)
+            continue
+        wrong = [seen for seen in case.observations if seen.operation == call.operation and seen.problem and seen.vm == call.vm]
+        if wrong:
+            yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong[0].label} is wrong", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} made good what {fault.command} could not do", call.n)
+
+
+def refuses(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call that the trace expects to fail does not exit with 0."""
+    doomed = {operation.n for operation in case.operations if operation.arguments.get("expect") == "failure"}
+    for call in case.of(requirement):
+        if call.operation not in doomed or call.ended_by != "exit":
+            continue
+        if call.status or call.parse_error:
+            yield Finding("pass", f"{words(call)} refused", call.n)
+        elif not any(one.operation == call.operation and one.n > call.n and one.action != "monitor" for one in case.scripts):
+            yield Finding("fail", f"{words(call)} exited with 0 for what it must refuse", call.n)
+
+
+def named_hosts(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Nothing ran, and nothing changed, on a host that neither the arguments nor the document name."""
+    for call in case.of(requirement):
+        known = {case.begin.hosts[0] if case.begin.hosts else "frontend", call.host, call.facts.get("host", ""), call.facts.get("other_host", "")}
+        known |= {word.partition(":")[0] for word in call.argv} | set(call.facts.get("bridge_list", "").split())
+        strange = [one.host for one in call.commands if one.host not in known] + [one.host for one in call.tree if one.host not in known]
+        if call.facts.get("shared") == "YES":
+            # what is shared shows on every host at once: only what ran there counts
+            strange = [one.host for one in call.commands if one.host not in known]
+        if strange:
+            yield Finding("fail", f"{words(call)} worked on {strange[0]}, which nothing names", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} worked on the hosts that it was given", call.n)
+
+
+_FREEZES = {"suspend": "resume", "domfsfreeze": "domfsthaw", "pause": "resume"}
+
+
+def guest_resumed(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Every virsh command that stops or freezes the guest is followed by the one that lets it go on."""
+    for call in case.of(requirement):
+        stopped: list[str] = []
+        for word in (one for command in call.commands if command.name == "virsh" for one in command.argv):
+            if word in _FREEZES:
+                stopped.append(_FREEZES[word])
+            elif word in stopped:
+                stopped.remove(word)
+        if stopped:
+            yield Finding("fail", f"{words(call)} ended without virsh {stopped[0]}: the guest stands still", call.n)
+        elif _virsh(call):
+            yield Finding("pass", f"{words(call)} let the guest go on", call.n)
+
+
+def _virsh(call: Call) -> bool:
+    return any(command.name == "virsh" for command in call.commands)
+
+
+CHECKS: dict[str, Check] = {
+    "tells_truth": tells_truth,
+    "refuses": refuses,
+    "named_hosts": named_hosts,
+    "guest_resumed": guest_resumed,
+}

@@ -1,0 +1,187 @@
+"""Checks on what datastore actions make, name and tell: images that go whole, names that no shell takes apart, documents that say what is true."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+
+from lxml import etree
+
+from onesim import grammars, validation
+from onesim.grammar_values import BackupUrl
+from onesim.records import Call
+from onesim.rows import Requirement
+from onetck.checks.base import Case, Check, Finding, quoted, words
+from onetck.checks.remains import below, lying
+
+#: Seconds that a request to oned waits for the answer of an action. source: oned 7.4.0: include/SyncRequest.h, src/image/ImageManagerActions.cc:1597
+_WAITS_S = {"stat": 90, "restore": 180}
+_DATASTORES = "/var/lib/one/datastores"
+_PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
+_PLAIN_NAME = re.compile(r"[^/:,\s]+")
+
+
+def _done(case: Case, requirement: Requirement) -> Iterator[Call]:
+    return (call for call in case.of(requirement) if call.ended_by == "exit" and call.status == 0)
+
+
+def _part(requirement: Requirement) -> str:
+    return requirement.when.get("part", ("",))[0]
+
+
+def within_wait(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call ended within the time that the user's request waits for it."""
+    for call in case.of(requirement):
+        limit, took = _WAITS_S.get(call.action, 0), call.duration_ns / 1e9
+        if limit and took > limit:
+            yield Finding("fail", f"{words(call)} took {took:.0f} s; the request waits {limit} s", call.n)
+        elif limit and call.ended_by == "exit":
+            yield Finding("pass", f"{words(call)} took {took:.1f} s of {limit}", call.n)
+
+
+def changes_nothing(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call that only tells has changed nothing in the datastores."""
+    for call in _done(case, requirement):
+        changed = [one for one in call.tree if below(one.path, _DATASTORES)]
+        if changed:
+            yield Finding("fail", f"{words(call)} {changed[0].change} {changed[0].host}:{changed[0].path}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} changed nothing", call.n)
+
+
+def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """After rm nothing is left of what the driver's calls have made in the datastore for this image."""
+    for call in _done(case, requirement):
+        base = posixpath.normpath(call.facts.get("base_path", "/"))
+        made = {
+            (one.host, one.path)
+            for other in case.calls
+            if other.image == call.image
+            for one in other.tree
+            if one.change == "created" and one.kind != "d"
+        }
+        left = sorted(place for place in made & lying(case, call.n) if below(place[1], base))
+        if left:
+            yield Finding("fail", f"after {words(call)}, {left[0][0]}:{left[0][1]} is left", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} left nothing of the image", call.n)
+
+
+def source_plain(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A SOURCE has none of the signs that shells, XPath and transfer scripts take apart."""
+    for call in _done(case, requirement):
+        source = call.parsed.get("source", "")
+        if source and not _PLAIN_SOURCE.fullmatch(source):
+            yield Finding("fail", f"{words(call)} names the SOURCE {quoted(source)}", call.n)
+        elif source:
+            yield Finding("pass", f"the SOURCE of {words(call)} is plain", call.n)
+
+
+def name_plain(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The name of a backup has none of the signs that part a pseudo-URL and a chain."""
+    for call in _done(case, requirement):
+        name = call.parsed.get("backup_id", "")
+        if name and not _PLAIN_NAME.fullmatch(name):
+            yield Finding("fail", f"{words(call)} names the backup {quoted(name)}", call.n)
+        elif name:
+            yield Finding("pass", f"the name of the backup of {words(call)} is plain", call.n)
+
+
+def number_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Figures are whole numbers without a unit."""
+    for call in _done(case, requirement):
+        text = call.stdout.text.strip()
+        values = re.findall(r"_MB\s*=\s*\"?([^\s\"]+)", text) if call.action == "monitor" else [text]
+        odd = [value for value in values if not value.isdigit()]
+        if odd:
+            yield Finding("fail", f"{words(call)} printed {quoted(odd[0])}, which is more than a number", call.n)
+        elif values:
+            yield Finding("pass", f"{words(call)} printed whole numbers alone", call.n)
+
+
+def export_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """IMPORT_INFO names a place that is there, figures that are right, and a disposal that spares the image."""
+    for call in _done(case, requirement):
+        root = validation.parse(call.stdout.text.encode())
+        if not isinstance(root, etree._Element):
+            continue  # another requirement is about its grammar
+        told = {str(child.tag): (child.text or "").strip() for child in root}
+        wrong = _wrong_export(call, told, _part(requirement))
+        yield Finding("fail", f"{words(call)}: {wrong}", call.n) if wrong else Finding("pass", f"{words(call)} tells what is true", call.n)
+
+
+def _wrong_export(call: Call, told: dict[str, str], part: str) -> str:
+    place, source = told.get("IMPORT_SOURCE", ""), call.facts.get("source", "")
+    copies = {one.path for one in call.tree if one.change == "created"}
+    normal = posixpath.normpath(place) if place.startswith("/") else place
+    disposes = told.get("DISPOSE") == "YES"
+    match part:
+        case "place":
+            local = normal.startswith("/") and normal != posixpath.normpath(source) and normal not in copies
+            return "IMPORT_SOURCE is empty" if not place else f"nothing is at IMPORT_SOURCE {place}" if local else ""
+        case "figures":
+            if told.get("SIZE", "") != call.facts.get("size_mb", told.get("SIZE", "")):
+                return f"SIZE is {told.get('SIZE')}, the image has {call.facts['size_mb']} MiB"
+            if told.get("FORMAT", "") != call.facts.get("format", told.get("FORMAT", "")):
+                return f"FORMAT is {told.get('FORMAT')}, the image is {call.facts['format']}"
+            return "" if re.fullmatch(r"[0-9a-f]{32}", told.get("MD5", "")) else f"MD5 is {quoted(told.get('MD5', ''))}"
+        case "disposal":
+            return f"DISPOSE is YES, but {place} is no copy made for the export" if disposes and normal not in copies else ""
+        case _:
+            command = told.get("DISPOSE_CMD", "")
+            if disposes and not command:
+                return "DISPOSE is YES, and there is no DISPOSE_CMD"
+            return f"DISPOSE_CMD {quoted(command)} names the image itself" if disposes and source and source in command.split() else ""
+
+
+def listing_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The answer of ls names the disks of the backup, each with its increments in order."""
+    for call in _done(case, requirement):
+        try:
+            listed = json.loads(call.stdout.text)
+        except ValueError:
+            continue  # another requirement is about its grammar
+        wrong = _wrong_listing(call, listed, case.spec.version, _part(requirement)) if isinstance(listed, dict) else ""
+        yield Finding("fail", f"{words(call)}: {wrong}", call.n) if wrong else Finding("pass", f"{words(call)} lists what is there", call.n)
+
+
+def _wrong_listing(call: Call, listed: dict[str, object], version: str, part: str) -> str:
+    if part == "disks":
+        known = set(call.facts.get("backup_disks", "").split(":")) - {""}
+        named = {disk for disk in listed if disk != "tpm"}
+        return f"the disks {', '.join(sorted(named ^ known))} are listed or left out wrongly" if known and named != known else ""
+    for disk, url in listed.items():
+        parsed = grammars.parse("backup_url", str(url), version)
+        if isinstance(parsed, BackupUrl):
+            ids = [link.increment for link in parsed.chain]
+            if ids != sorted(ids) or ids[:1] != [0]:
+                return f"the chain of disk {disk} is {', '.join(map(str, ids))}"
+    return ""
+
+
+def chain_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The chain that is left is the last KEEP_LAST increments, by the ids that oned knows."""
+    for call in _done(case, requirement):
+        known, keep = call.facts.get("increments", "").split(), int(call.facts.get("keep_last", "0"))
+        told = [pair.partition(":")[0] for pair in call.parsed.get("chain", "").split(",") if pair]
+        if not known or not keep or not told:
+            continue
+        if told != known[-keep:]:
+            yield Finding("fail", f"{words(call)} left the increments {', '.join(told)}, not {', '.join(known[-keep:])}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} left the increments {', '.join(told)}", call.n)
+
+
+CHECKS: dict[str, Check] = {
+    "within_wait": within_wait,
+    "changes_nothing": changes_nothing,
+    "image_taken_away": image_taken_away,
+    "source_plain": source_plain,
+    "name_plain": name_plain,
+    "number_alone": number_alone,
+    "export_true": export_true,
+    "listing_true": listing_true,
+    "chain_true": chain_true,
+}

@@ -1,0 +1,163 @@
+"""Checks on what calls leave: what lies where after a call, told from the differences of the trees since the case began."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+
+from onesim.records import Call, TreeChange
+from onesim.rows import Requirement
+from onetck.checks.base import Case, Check, Finding, words
+
+_DATASTORES = "/var/lib/one/datastores"
+
+
+def below(path: str, directory: str) -> bool:
+    """Tell whether a path is a directory or lies below it."""
+    return bool(directory) and (path == directory or path.startswith(directory + "/"))
+
+
+def _fact(call: Call, name: str) -> str:
+    value = call.facts.get(name, "")
+    return posixpath.normpath(value) if value else ""
+
+
+def lying(case: Case, last: int) -> set[tuple[str, str]]:
+    """Return host and path of everything that the case's calls have created, up to and with call `last`, and that is still there."""
+    there: set[tuple[str, str]] = set()
+    for call in case.calls:
+        if call.n > last:
+            break
+        for one in call.tree:
+            if one.change == "created":
+                there.add((one.host, one.path))
+            elif one.change == "removed":
+                there = {(host, path) for host, path in there if not (host == one.host and below(path, one.path))}
+    return there
+
+
+def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
+    """Return the places that a call which takes away is to leave empty: a host (empty for any) and a pattern of paths."""
+    directory, other = _fact(call, "vm_directory"), _fact(call, "other_vm_directory")
+    action = call.action.partition(".")[0]
+    if action.startswith("postbackup"):
+        return [("", re.compile(re.escape(directory) + r"/backup(/.*)?$"))]
+    if action in ("mv", "postmigrate"):
+        same = directory == other and (call.facts.get("shared") == "YES" or call.facts.get("host") == call.facts.get("other_host"))
+        return [] if same or not other else [(call.facts.get("other_host", ""), re.compile(re.escape(other) + r"(/.*)?$"))]
+    if action == "failmigrate":
+        return [(call.facts.get("host", ""), re.compile(re.escape(directory) + r"(/.*)?$"))]
+    if call.disk >= 0:
+        places = [("", re.compile(re.escape(directory) + rf"/disk\.{call.disk}($|[./].*)"))]
+        if call.facts.get("clone_target") == "SELF" and _fact(call, "source"):
+            places.append(("", re.compile(re.escape(_fact(call, "source")) + rf"[-.]{call.vm}[-.]{call.disk}($|[-./].*)")))
+        return places
+    return [("", re.compile(re.escape(directory) + r"(/.*)?$"))]
+
+
+def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """After a call that takes something away, nothing that the case has made there is left."""
+    for call in case.of(requirement):
+        if call.ended_by != "exit" or call.status != 0:
+            continue
+        places = _own(call)
+        left = [(host, path) for host, path in sorted(lying(case, call.n)) for at, own in places if (not at or host == at) and own.fullmatch(path)]
+        if left:
+            more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+            yield Finding("fail", f"after {words(call)}, {left[0][0]}:{left[0][1]}{more} is left", call.n)
+        elif places:
+            yield Finding("pass", f"{words(call)} left nothing of what it takes away", call.n)
+
+
+def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call that failed has left none of the files that it made."""
+    for call in case.of(requirement):
+        if call.ended_by != "exit" or call.status == 0:
+            continue
+        made = [one for one in call.tree if one.change == "created" and one.kind != "d" and below(one.path, _DATASTORES)]
+        if made:
+            yield Finding("fail", f"{words(call)} failed and left {made[0].host}:{made[0].path}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} failed and left nothing", call.n)
+
+
+def left_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call that has nothing to do has changed nothing of the VM."""
+    for call in case.of(requirement):
+        directories = {_fact(call, "vm_directory"), _fact(call, "other_vm_directory")} - {""}
+        if _moves(call) or not directories:
+            continue
+        changed = [one for one in call.tree if any(below(one.path, directory) for directory in directories) and one.fields != ("mtime",)]
+        if changed:
+            yield Finding("fail", f"{words(call)} {changed[0].change} {changed[0].host}:{changed[0].path}, where it had nothing to do", call.n)
+        elif call.ended_by == "exit":
+            yield Finding("pass", f"{words(call)} left the VM's files alone", call.n)
+
+
+def _moves(call: Call) -> bool:
+    """Whether a move has two places: then it has something to do."""
+    other = _fact(call, "other_vm_directory")
+    return call.action.partition(".")[0] == "mv" and bool(other) and other != _fact(call, "vm_directory")
+
+
+def declared_target(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The disk takes its space where CLONE_TARGET or LN_TARGET says."""
+    for call in case.of(requirement):
+        target = call.facts.get("ln_target" if call.action.startswith("ln") else "clone_target", "")
+        if not target or not call.success:
+            continue
+        in_system = [one for one in call.tree if _makes_space(one) and below(one.path, _fact(call, "vm_directory"))]
+        in_store = [one for one in call.tree if _makes_space(one) and below(one.path, _fact(call, "base_path"))]
+        wrong = {"SYSTEM": in_store, "SELF": in_system, "NONE": [*in_system, *in_store]}.get(target, [])
+        if wrong:
+            yield Finding("fail", f"{words(call)} made {wrong[0].host}:{wrong[0].path} although its target is {target}", call.n)
+        elif in_system or in_store or target == "NONE":
+            yield Finding("pass", f"{words(call)} took its space where {target} says", call.n)
+
+
+def _makes_space(change: TreeChange) -> bool:
+    # an overlay or a link is no copy: it holds some hundred KiB at most before the guest writes
+    return change.change == "created" and change.kind == "f" and change.size > 1024 * 1024
+
+
+def backup_folder(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The backup folder holds one file for each disk of the list, and for no other."""
+    for call in case.of(requirement):
+        if not call.success:
+            continue
+        folder = f"{_fact(call, 'vm_directory')}/backup"
+        listed = {number for number in call.arguments.get("disks", "").split(":") if number}
+        made = {found.group(1) for _, path in lying(case, call.n) if (found := re.fullmatch(re.escape(folder) + r"/disk\.(\d+)\.\w+", path))}
+        if listed - made:
+            yield Finding("fail", f"{words(call)} made no file for disk {', '.join(sorted(listed - made))} in {folder}", call.n)
+        elif made - listed:
+            yield Finding("fail", f"{words(call)} made a file for disk {', '.join(sorted(made - listed))}, which is not in the list", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} made a file for each disk of the list", call.n)
+
+
+def backup_document(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The backup folder holds vm.xml, as large as the VM on standard input is in base64."""
+    for call in case.of(requirement):
+        if not call.success or not call.stdin.size:
+            continue
+        path = f"{_fact(call, 'vm_directory')}/backup/vm.xml"
+        made = [one for one in call.tree if one.path == path and one.change == "created"]
+        letters = 4 * -(-call.stdin.size // 3)
+        if not made:
+            yield Finding("fail", f"{words(call)} wrote no {path}", call.n)
+        elif not letters <= made[0].size <= letters + letters // 40 + 2:
+            yield Finding("fail", f"{path} has {made[0].size} bytes; the VM has {letters} in base64, without line breaks", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} wrote {path}", call.n)
+
+
+CHECKS: dict[str, Check] = {
+    "taken_away": taken_away,
+    "no_remains": no_remains,
+    "left_alone": left_alone,
+    "declared_target": declared_target,
+    "backup_folder": backup_folder,
+    "backup_document": backup_document,
+}

@@ -1,0 +1,163 @@
+"""Checks of what calls leave and how drivers work: each finds the fault that it is for, and passes the same history without it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from onesim.records import (
+    Blob,
+    Call,
+    CaseBegin,
+    Command,
+    Datagram,
+    FaultInjected,
+    Observation,
+    Operation,
+    Question,
+    TreeChange,
+)
+from onesim.rows import Requirement
+from onesim.spec import for_contract
+from onetck.checks import CHECKS
+from onetck.checks.base import Case
+
+SPEC = for_contract("7.4")
+DS = "/var/lib/one/datastores"
+VM = f"{DS}/0/7"
+FACTS = {"vm_directory": VM, "system_base_path": f"{DS}/0", "host": "host01", "shared": "NO", "system_tm": "ssh", "vm": "vm"}
+
+
+def call(action: str, n: int = 0, *, family: str = "tm", status: int = 0, facts: dict[str, str] | None = None, **more: Any) -> Call:
+    """Return a call of an action by a VM's driver."""
+    argv = more.pop("argv", ("host01:" + VM, "7", "0"))
+    return Call(
+        "c", n, 0, family, "ssh", action, f"/{action}", "frontend", argv, more.pop("arguments", {}), status == 0, "exit", status,
+        facts={**FACTS, **(facts or {})}, vm=7, disk=more.pop("disk", 0), **more,
+    )  # fmt: skip
+
+
+def made(path: str, host: str = "host01", kind: str = "f", size: int = 2 << 20) -> TreeChange:
+    """Return the difference of a path that has appeared."""
+    return TreeChange(host, path, "created", kind, (), size)
+
+
+def removed(path: str, host: str = "host01") -> TreeChange:
+    """Return the difference of a path that has gone."""
+    return TreeChange(host, path, "removed", "f")
+
+
+def case(*calls: Call, **more: Any) -> Case:
+    """Return a case with these calls and other records."""
+    return Case("c", SPEC, CaseBegin("c", "A case", ("frontend", "host01", "host02")), calls=list(calls), **more)
+
+
+def verdicts(name: str, action: str, seen: Case, when: dict[str, tuple[str, ...]] | None = None) -> set[str]:
+    """Return the verdicts of a check."""
+    return {finding.verdict for finding in CHECKS[name](seen, Requirement("X-001", "MUST", action, "A sentence.", "nowhere", name, when=when or {}))}
+
+
+def datagram(text: str, words: str = "MONITOR_VM SUCCESS -1 0") -> Blob:
+    """Return a datagram as monitor sends it."""
+    return Blob(1, f"{words} {base64.b64encode(zlib.compress(text.encode())).decode()}")
+
+
+def sizes(vm: int, *disks: int) -> str:
+    """Return the sizes of a VM's disks as the monitor daemon reads them."""
+    inner = " ".join(f"DISK_SIZE=[ID={disk},SIZE=3]" for disk in disks)
+    return f'VM = [ ID = {vm}, MONITOR = "{base64.b64encode(inner.encode()).decode()}" ]'
+
+
+def exported(place: str, **told: str) -> Call:
+    """Return a call of export for an image of 10 MiB at /d/x."""
+    fields = {"IMPORT_SOURCE": place, "MD5": "0" * 32, "SIZE": "10", "FORMAT": "raw", "DISPOSE": "NO", **told}
+    text = f"<IMPORT_INFO>{''.join(f'<{name}>{value}</{name}>' for name, value in fields.items())}</IMPORT_INFO>"
+    return call("export", family="ds", facts={"source": "/d/x", "size_mb": "10", "format": "raw"}, stdout=Blob(1, text))
+
+
+def listed(known: str, disk: str, chain: str = "0:a") -> Call:
+    """Return a call of ls that lists one disk."""
+    url = f"restic://100/12/{chain}/var/lib/one/datastores/0/7/backup/disk.0.0"
+    return call("ls", family="ds", facts={"backup_disks": known}, stdout=Blob(1, json.dumps({disk: url})))
+
+
+DISK, BACKUP = f"{VM}/disk.0", f"{VM}/backup"
+CLONED = call("clone", tree=(made(DISK),))
+MONITOR = {"monitor_vm_disks": "1", "vms_with_disks": "7:0,1"}
+
+# check, action, a case that breaks it, the same without the fault
+CASES: list[tuple[str, str, Callable[[], Case], Callable[[], Case]]] = [
+    ("taken_away", "tm/delete", lambda: case(CLONED, call("delete", 1)), lambda: case(CLONED, call("delete", 1, tree=(removed(DISK),)))),
+    ("taken_away", "tm/postbackup", lambda: case(call("prebackup", tree=(made(f"{BACKUP}/disk.0.0"),)), call("postbackup", 1)), lambda: case(call("prebackup", tree=(made(f"{BACKUP}/disk.0.0"),)), call("postbackup", 1, tree=(removed(BACKUP),)))),
+    ("taken_away", "tm/mv", lambda: case(CLONED, call("mv", 1, disk=-1, facts={"host": "host02", "other_host": "host01", "other_vm_directory": VM})), lambda: case(CLONED, call("mv", 1, disk=-1, tree=(removed(VM),), facts={"host": "host02", "other_host": "host01", "other_vm_directory": VM}))),
+    ("no_remains", "tm/clone", lambda: case(call("clone", status=1, tree=(made(DISK),))), lambda: case(call("clone", status=1))),
+    ("left_alone", "tm/premigrate", lambda: case(call("premigrate", tree=(made(f"{VM}/x"),))), lambda: case(call("premigrate"))),
+    ("declared_target", "tm/clone", lambda: case(call("clone", tree=(made(DISK),), facts={"clone_target": "SELF", "base_path": f"{DS}/1"})), lambda: case(call("clone", tree=(made(f"{DS}/1/x-7-0"),), facts={"clone_target": "SELF", "base_path": f"{DS}/1"}))),
+    ("declared_target", "tm/ln", lambda: case(call("ln", tree=(made(DISK),), facts={"ln_target": "NONE", "base_path": f"{DS}/1"})), lambda: case(call("ln", tree=(made(DISK, kind="l"),), facts={"ln_target": "NONE", "base_path": f"{DS}/1"}))),
+    ("backup_folder", "tm/prebackup", lambda: case(call("prebackup", arguments={"disks": "0:2"}, tree=(made(f"{BACKUP}/disk.0.0"),))), lambda: case(call("prebackup", arguments={"disks": "0:2"}, tree=(made(f"{BACKUP}/disk.0.0"), made(f"{BACKUP}/disk.2.0"))))),
+    ("backup_folder", "tm/prebackup", lambda: case(call("prebackup", arguments={"disks": "0:"}, tree=(made(f"{BACKUP}/disk.0.0"), made(f"{BACKUP}/disk.1.0")))), lambda: case(call("prebackup", arguments={"disks": "0:"}, tree=(made(f"{BACKUP}/disk.0.0"),)))),
+    ("backup_document", "tm/prebackup", lambda: case(call("prebackup", stdin=Blob(300), tree=(made(f"{BACKUP}/vm.xml", size=300),))), lambda: case(call("prebackup", stdin=Blob(300), tree=(made(f"{BACKUP}/vm.xml", size=407),)))),
+    ("tells_truth", "tm/clone", lambda: case(CLONED, faults=[FaultInjected("c", 0, "cp", 1, "cut", True)], observations=[Observation("c", 0, "disk", "vm/disk.0", "host01", DISK, "raw", (), problem="bytes", vm=7)]), lambda: case(call("clone", status=1), faults=[FaultInjected("c", 0, "cp", 1, "cut", True)])),
+    ("refuses", "tm/mkimage", lambda: case(call("mkimage"), operations=[Operation("c", 0, "vm.deploy", {"expect": "failure"})]), lambda: case(call("mkimage", status=1), operations=[Operation("c", 0, "vm.deploy", {"expect": "failure"})])),
+    ("named_hosts", "tm/clone", lambda: case(call("clone", commands=(Command("cp", ("cp",), "host02"),))), lambda: case(call("clone", commands=(Command("cp", ("cp",), "host01"),)))),
+    ("guest_resumed", "tm/cpds", lambda: case(call("cpds", commands=(Command("virsh", ("virsh", "suspend", "one-7"), "host01"),))), lambda: case(call("cpds", commands=(Command("virsh", ("virsh", "suspend", "one-7"), "host01"), Command("virsh", ("virsh", "resume", "one-7"), "host01"))))),
+    ("monitor_mark", "tm/clone", lambda: case(CLONED), lambda: case(call("clone", tree=(made(f"{DS}/0/.monitor", size=4),)))),
+    ("monitor_mark", "tm/clone", lambda: case(call("clone", tree=(made(f"{DS}/0/.monitor", size=9),))), lambda: case(call("clone", tree=(made(f"{DS}/0/.monitor", size=3),)))),
+    ("monitor_mark", "tm/clone", lambda: case(call("clone", facts={"shared": "YES"}, tree=(made(f"{DS}/0/.monitor", size=4),))), lambda: case(call("clone", facts={"shared": "YES"}))),
+    ("vm_sizes_sent", "tm/monitor", lambda: case(call("monitor", facts=MONITOR)), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
+    ("vm_sizes_sent", "tm/monitor", lambda: case(call("monitor"), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))]), lambda: case(call("monitor"))),
+    ("vm_sizes_grammar", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram("VM = [ ID = 7"))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
+    ("vm_sizes_grammar/datagram", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1), "MONITOR_VM -1 0"))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
+    ("vm_sizes_true", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0)))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
+    ("vm_sizes_true", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(8, 0, 1)))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
+    ("questions_allowed", "tm/clone", lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "terminate", "7"), 0)]), lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "show", "7"), 0)])),
+    ("questions_allowed", "tm/clone", lambda: case(CLONED, questions=[Question("c", 0, "xmlrpc", ("one.vm.update",), 0)]), lambda: case(CLONED, questions=[Question("c", 0, "xmlrpc", ("one.vm.info",), 0)])),
+    ("questions_answered", "tm/clone", lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "show", "8"), 1)]), lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "show", "7"), 0)])),
+    ("context_files", "tm/context", lambda: case(call("context", arguments={"files": "/v/context.sh /a/init.sh:'start.sh'"}), observations=[Observation("c", 0, "context_files", "vm/disk.1", "host01", DISK, "iso", ("context.sh",), after_call=0, vm=7)]), lambda: case(call("context", arguments={"files": "/v/context.sh /a/init.sh:'start.sh'"}), observations=[Observation("c", 0, "context_files", "vm/disk.1", "host01", DISK, "iso", ("context.sh", "start.sh"), after_call=0, vm=7)])),
+    ("one_error_line", "tm/clone", lambda: case(call("clone", status=1, stderr=Blob(1, "no space\nleft\n"))), lambda: case(call("clone", status=1, stderr=Blob(1, "INFO: x\nno space left\n")))),
+    ("one_error_line/separators", "tm/clone", lambda: case(call("clone", status=1, stderr=Blob(1, "ERROR MESSAGE --8<------\nx\nERROR MESSAGE ------>8--\n"))), lambda: case(call("clone", status=1, stderr=Blob(1, "x\n")))),
+    ("log_lines", "tm/clone", lambda: case(call("clone", stderr=Blob(1, "hello\n"))), lambda: case(call("clone", stderr=Blob(1, "INFO: hello\n")))),
+    ("log_number", "tm/clone", lambda: case(call("clone", stderr=Blob(1, "DEBUG: 42 bytes\n"))), lambda: case(call("clone", stderr=Blob(1, "DEBUG: copied 42 bytes\n")))),
+    ("keeps_secrets", "ds/cp", lambda: case(call("cp", family="ds", facts={"secrets": "hunter22"}, commands=(Command("curl", ("curl", "-u", "x:hunter22"), "frontend"),))), lambda: case(call("cp", family="ds", facts={"secrets": "hunter22"}))),
+    ("output_grammar", "ds/cp", lambda: case(call("cp", family="ds", facts={"expect": "success"}, stdout=Blob(1, "Formatting...\n/x raw\n"))), lambda: case(call("cp", family="ds", facts={"expect": "success"}, stdout=Blob(1, "/x raw\n")))),
+    ("output_grammar", "ds/export", lambda: case(call("export", family="ds", facts={"expect": "success"}, stdout=Blob(1, '<IMPORT_INFO></IMPORT_INFO>"\n'))), lambda: case(call("export", family="ds", facts={"expect": "success"}, stdout=Blob(1, "<IMPORT_INFO></IMPORT_INFO>\n")))),
+    ("output_grammar", "ds/ls", lambda: case(call("ls", family="ds", facts={"expect": "success"}, stdout=Blob(1, "[]"))), lambda: case(call("ls", family="ds", facts={"expect": "success"}, stdout=Blob(1, '{"0": "restic://100/12/0:abc/var/lib/one/datastores/0/7/backup/disk.0.0"}')))),
+    ("prints_nothing", "tm/clone", lambda: case(call("clone", stdout=Blob(1, "done\n"))), lambda: case(call("clone"))),
+    ("stdin_read", "ds/cp", lambda: case(call("cp", family="ds", stdin=Blob(9), stdin_left=4)), lambda: case(call("cp", family="ds", stdin=Blob(9)))),
+    ("within_wait", "ds/stat", lambda: case(call("stat", family="ds", duration_ns=95 * 10**9)), lambda: case(call("stat", family="ds", duration_ns=10**9))),
+    ("changes_nothing", "ds/stat", lambda: case(call("stat", family="ds", tree=(made(f"{DS}/1/x"),))), lambda: case(call("stat", family="ds"))),
+    ("image_taken_away", "ds/rm", lambda: case(call("cp", family="ds", image=3, tree=(made(f"{DS}/1/x"), made(f"{DS}/1/x.md5"))), call("rm", 1, family="ds", image=3, facts={"base_path": f"{DS}/1"}, tree=(removed(f"{DS}/1/x"),))), lambda: case(call("cp", family="ds", image=3, tree=(made(f"{DS}/1/x"),)), call("rm", 1, family="ds", image=3, facts={"base_path": f"{DS}/1"}, tree=(removed(f"{DS}/1/x"),)))),
+    ("source_plain", "ds/cp", lambda: case(call("cp", family="ds", parsed={"source": "/d/a'b"})), lambda: case(call("cp", family="ds", parsed={"source": "rbd:pool/one-3"}))),
+    ("name_plain", "ds/backup", lambda: case(call("backup", family="ds", parsed={"backup_id": "a:b"})), lambda: case(call("backup", family="ds", parsed={"backup_id": "4f2a-9"}))),
+    ("number_alone", "ds/monitor", lambda: case(call("monitor", family="ds", stdout=Blob(1, "USED_MB=1M TOTAL_MB=2 FREE_MB=1"))), lambda: case(call("monitor", family="ds", stdout=Blob(1, "USED_MB=1 TOTAL_MB=2 FREE_MB=1")))),
+    ("number_alone", "ds/stat", lambda: case(call("stat", family="ds", stdout=Blob(1, "10 MB"))), lambda: case(call("stat", family="ds", stdout=Blob(1, "10\n")))),
+    ("export_true/place", "ds/export", lambda: case(exported("/elsewhere")), lambda: case(exported("/d/x"))),
+    ("export_true/figures", "ds/export", lambda: case(exported("/d/x", SIZE="11")), lambda: case(exported("/d/x"))),
+    ("export_true/disposal", "ds/export", lambda: case(exported("/d/x", DISPOSE="YES", DISPOSE_CMD="rm /d/x")), lambda: case(exported("/d/x"))),
+    ("export_true/command", "ds/export", lambda: case(exported("/d/x", DISPOSE="YES")), lambda: case(exported("/d/x"))),
+    ("listing_true/disks", "ds/ls", lambda: case(listed("0:2", "0")), lambda: case(listed("0", "0"))),
+    ("listing_true/chain", "ds/ls", lambda: case(listed("0", "0", "1:b,0:a")), lambda: case(listed("0", "0", "0:a,1:b"))),
+    ("chain_true", "ds/increment_flatten", lambda: case(call("increment_flatten", family="ds", facts={"increments": "0 1 2", "keep_last": "2"}, parsed={"chain": "0:a,2:c"})), lambda: case(call("increment_flatten", family="ds", facts={"increments": "0 1 2", "keep_last": "2"}, parsed={"chain": "1:b,2:c"}))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "action", "broken", "whole"), CASES, ids=lambda value: value if isinstance(value, str) else None)
+def test_the_fault_is_found_and_its_absence_passes(name: str, action: str, broken: Callable[[], Case], whole: Callable[[], Case]) -> None:
+    """The broken case fails the check; the same case without the fault passes it."""
+    name, _, part = name.partition("/")
+    when = {"part": (part,)} if part else {}
+    assert "fail" in verdicts(name, action, broken(), when)
+    assert verdicts(name, action, whole(), when) == {"pass"}
+
+
+def test_content_is_not_blamed_on_an_action_that_never_ran() -> None:
+    """A wrong disk after clone breaks no requirement of an action that this case did not call."""
+    wrong = Observation("c", 0, "disk", "vm/disk.0", "host01", DISK, "raw", ("v1",), problem="bytes", vm=7, disk=0, after_call=0)
+    seen = case(CLONED, observations=[wrong])
+    assert verdicts("content", "tm/prebackup", seen) == set()
+    assert verdicts("content", "tm/clone", seen) == {"fail"}
