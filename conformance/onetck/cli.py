@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 
 from onereport.jsonout import summary
-from onereport.results import EXIT_EVIDENCE, EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, EXIT_USAGE
+from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, EXIT_USAGE
 from onereport.text import render_text
 from onesim import __version__
-from onesim.errors import ConfigError, HarnessError, OnetckError, SpecError, TraceError
-from onesim.journal import BrokenChain
+from onesim.errors import ConfigError
 from onesim.layout import Subjected
 from onesim.spec import ContractSpec, for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, execution, kept
+from onetck import conclude, execution, kept, reading
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.plan import choose
 from onetck.progress import terminal_progress
+from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
 
 app = typer.Typer(
     name="onetck",
@@ -40,8 +37,6 @@ app = typer.Typer(
 )
 # what typer raises for wrong words on the command line: the base of BadParameter and its like
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
-out_console = Console(highlight=False, soft_wrap=True)
-err_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 DriverPaths = Annotated[
     list[Path] | None, typer.Argument(metavar="[DIR]...", help="A remotes/ tree, or datastore/<mad> and tm/<mad> directories.", show_default=False)
@@ -51,33 +46,8 @@ TmOption = Annotated[str, typer.Option("--tm", metavar="MAD", help="Transfer-man
 SystemTmOption = Annotated[
     str, typer.Option("--system-tm", metavar="MAD", help="Transfer-manager driver of the system datastore; as --tm if not given.")
 ]
-ContractOption = Annotated[
-    str, typer.Option("--contract", metavar="C", help="OpenNebula release: an alias such as 5.12, or an exact version. The newest if not given.")
-]
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The vendor's world; ./onetck.toml if it is there.")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]
-
-
-@contextlib.contextmanager
-def one_line() -> Iterator[None]:
-    """Turn errors into one line on stderr and the documented exit code."""
-    try:
-        yield
-    except (ConfigError, TraceError) as error:
-        _stop(str(error), EXIT_USAGE)
-    except BrokenChain as error:
-        _stop(str(error), EXIT_EVIDENCE)
-    except (HarnessError, SpecError) as error:
-        _stop(f"no verdict: {error}", EXIT_NO_VERDICT)
-    except KeyboardInterrupt:
-        _stop("interrupted; what was recorded is partial", EXIT_INTERRUPTED)
-    except OnetckError as error:
-        _stop(str(error), EXIT_NO_VERDICT)
-
-
-def _stop(message: str, code: int) -> None:
-    err_console.print(f"onetck: {message}", markup=False)
-    raise typer.Exit(code)
 
 
 class _Setting(msgspec.Struct, frozen=True):
@@ -154,7 +124,7 @@ def run(
         played = tuple(word for path in trace or [] for word in ("--trace", str(path)))
         plan = choose(setting.spec, setting.subject, trace or [], case or [])
         if not plan:
-            _stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
+            stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
         execution.prepare_out(out)
         execution.require_world()
         room = kept.make_room("default") if keep else None
@@ -290,6 +260,9 @@ def show_operations() -> None:
                 out_console.print(f"{kind}.{name}" + (f"  from {', '.join(states)}" if states else ""), markup=False)
         for name, needed in WORLD_OPERATIONS.items():
             out_console.print(f"{name}  needs {', '.join(needed)}", markup=False)
+
+
+reading.register(app)
 
 
 def _version(value: bool) -> None:

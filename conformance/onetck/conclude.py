@@ -8,6 +8,7 @@ from pathlib import Path
 
 from onereport.html import render_html
 from onereport.junit import write_junit
+from onereport.specsite import requirement_url, write_site
 from onesim.errors import ConfigError
 from onesim.journal import Writer, head, read
 from onesim.records import Header, Record
@@ -17,7 +18,7 @@ from onetck.judge import Judgement, judge
 
 
 def conclude(spec: ContractSpec, out: Path, profile: str, repeat: str) -> Judgement:
-    """Judge the history in `out` and write results, report and JUnit beside it."""
+    """Judge the history in `out` and write results, report, JUnit and the specification beside it; the report leads into the specification."""
     history = out / "history.jsonl"
     records = read(history, Record)
     chain = head(history)
@@ -26,7 +27,9 @@ def conclude(spec: ContractSpec, out: Path, profile: str, repeat: str) -> Judgem
     for record in judgement.records():
         writer.write(record)
     writer.close()
-    (out / "report.html").write_text(render_html(judgement.records(), read(history, Record), out / "blobs"), encoding="utf-8")
+    write_site(spec.spec, out / "spec")
+    links = {row.id: f"spec/{requirement_url(row.id, spec.spec)}" for row in spec.spec.requirements}
+    (out / "report.html").write_text(render_html(judgement.records(), read(history, Record), out / "blobs", links), encoding="utf-8")
     write_junit(judgement.records(), out / "junit.xml")
     return judgement
 

@@ -7,7 +7,7 @@ import binascii
 import re
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -103,10 +103,13 @@ def _environment() -> Environment:
     return environment
 
 
-def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blobs: Path | None = None) -> str:
+def render_html(
+    results: Iterable[ResultRecord], history: Iterable[Record], blobs: Path | None = None, links: Mapping[str, str] | None = None
+) -> str:
     """Return the report as one HTML document.
 
-    `blobs` is the directory of the large pieces, from which documents that travelled to the driver are shown.
+    `blobs` is the directory of the large pieces, from which documents that travelled to the driver are shown; `links` leads from a requirement's id
+    to its place in the specification, relative to the report.
     """
     header: ResultsHeader | None = None
     footer: ResultsFooter | None = None
@@ -149,5 +152,6 @@ def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blob
             (one for one in cases[case].observations if f"{one.host}:{one.path}" == said.observation and one.problem), None
         ),
         "failures": FAILURES,
+        "link": (links or {}).get,
     }
     return _environment().get_template("report.html.j2").render(values)
