@@ -33,14 +33,14 @@ class Finding(msgspec.Struct, frozen=True):
     problems: tuple[Place, ...]
 
 
-def check(spec: ContractSpec, file: str, kind: str) -> Finding:
+def check(spec: ContractSpec, file: str, kind: str, *, deep: bool = False) -> Finding:
     """Read and verify one document; `-` is standard input. Raises ConfigError if it cannot be read, or has no such kind."""
     try:
         with sys.stdin.buffer if file == "-" else Path(file).open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}; give a file that can be read") from None
-    found = recognise(data, spec, kind, file)
+    found = recognise(data, spec, kind, file, deep=deep)
     problems = tuple(Place(one.line, one.path, one.message, one.remedy) for one in found.problems)
     return Finding(file, found.kind, found.encoding, spec.contract.name, found.requirement, problems)
 

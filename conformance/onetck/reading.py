@@ -72,6 +72,9 @@ def validate(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Documents; - is standard input.")],
     contract: ContractOption = "",
     kind: Annotated[str, typer.Option("--as", metavar="KIND", help="What the documents are, if it is not to be told from the content.")] = "",
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Look at what the form cannot tell too: ids that refer to each other, states that agree.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check documents: dumps plain or base64, IMPORT_INFO, pools and volumes, ls, monitor output, traces. Exit status 0 = in order, 1 = not."""
@@ -79,7 +82,7 @@ def validate(
         from onetck import documents
 
         spec = for_contract(contract)
-        findings = [documents.check(spec, name, kind) for name in files]
+        findings = [documents.check(spec, name, kind, deep=deep) for name in files]
         if as_json:
             sys.stdout.write(msgspec.json.encode(findings).decode() + "\n")
         else:

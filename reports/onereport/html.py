@@ -103,9 +103,7 @@ def _environment() -> Environment:
     return environment
 
 
-def render_html(
-    results: Iterable[ResultRecord], history: Iterable[Record], blobs: Path | None = None, links: Mapping[str, str] | None = None
-) -> str:
+def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blobs: Path | None = None, links: Mapping[str, str] | None = None) -> str:
     """Return the report as one HTML document.
 
     `blobs` is the directory of the large pieces, from which documents that travelled to the driver are shown; `links` leads from a requirement's id

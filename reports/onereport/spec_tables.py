@@ -16,7 +16,7 @@ import tomli
 from onereport.spec_ranges import range_words
 from onesim.errors import SpecError
 from onesim.libvirt_tables import Tables, load_tables
-from onesim.rows import Discrepancy, Range
+from onesim.rows import Discrepancy, Range, Row
 from onesim.spec import Spec
 
 
@@ -96,7 +96,7 @@ class Documents:
     libvirt: Tables | None
 
 
-_Shown = TypeVar("_Shown")
+_Shown = TypeVar("_Shown", bound="Row | _Row")
 
 
 @lru_cache(maxsize=4)
@@ -124,21 +124,15 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path, name: str, kind: type[_Shown]) -> tuple[_Shown, ...]:
+    texts = {field.name for field in msgspec.structs.fields(kind) if field.type is str}
     try:
-        return tuple(msgspec.convert(_plain(row, kind), kind) for row in _table(path).get(name, []))
+        return tuple(msgspec.convert(_plain(row, texts), kind) for row in _table(path).get(name, []))
     except msgspec.ValidationError as error:
         raise SpecError(f"{path}: {name}: {error}; correct the row") from error
 
 
-@lru_cache(maxsize=16)
-def _texts(kind: type[Any]) -> frozenset[str]:
-    """Return the columns of a row that hold one text."""
-    return frozenset(field.name for field in msgspec.structs.fields(kind) if field.type is str)
-
-
-def _plain(row: dict[str, Any], kind: type[Any]) -> dict[str, Any]:
+def _plain(row: dict[str, Any], texts: set[str]) -> dict[str, Any]:
     """Return a row with every scalar as text, and a list as one text where the column is a text."""
-    texts = _texts(kind)
     return {name: ", ".join(map(str, value)) if name in texts and isinstance(value, list) else _text(value) for name, value in row.items()}
 
 

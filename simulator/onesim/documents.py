@@ -7,106 +7,26 @@ Documents are written without XML declaration, namespace and white space between
 from __future__ import annotations
 
 import json
-import re
-import tomllib
 import uuid
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Literal, TypeAlias
-from xml.sax.saxutils import escape
 
-import msgspec
 from lxml import etree
 
 from onesim.cloud import Cloud
-from onesim.contracts import in_range
-from onesim.data import data_dir
-from onesim.errors import SpecError
 from onesim.model import Datastore, Disk, History, Host, Image, Vm
+from onesim.rendering import element as element
+from onesim.rendering import elements as elements
+from onesim.rendering import ids_xml, inner, render, template_xml
+from onesim.rendering import number as number
+from onesim.rendering import unwritable as unwritable
+from onesim.snapshots import Snapshot, Snapshots
 from onesim.spec import ContractSpec
 
-Range: TypeAlias = str | tuple[str, ...]
 Json: TypeAlias = "str | dict[str, Json] | list[Json]"
 
-_BITS = tuple(f"{who}_{what}" for who in ("OWNER", "GROUP", "OTHER") for what in "UMA")
-_QUOTES = {'"': "&quot;", "'": "&apos;"}
-_ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 #: For documents whose rows have no range.
 _ANY = "0"
-_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
-
-
-class Element(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An element of a document. Columns are explained at the top of `schemas/documents.toml`."""
-
-    name: str
-    form: Literal["text", "cdata", "bits", "markup", "elements"] = "text"
-    default: str | None = None
-    optional: bool = False
-    kinds: tuple[str, ...] = ()
-    since: Range = ()
-    until: Range = ()
-
-
-class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A document: its children in order."""
-
-    elements: tuple[Element, ...]
-    tag: str = ""
-    short_empty: bool = False
-
-
-class _Tables(msgspec.Struct, frozen=True):
-    documents: dict[str, Document]
-    numbers: dict[str, dict[str, int]]
-
-
-@cache
-def _tables() -> _Tables:
-    path = data_dir("schemas") / "documents.toml"
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-        return msgspec.convert({"numbers": raw.pop("numbers"), "documents": raw}, _Tables)
-    except (OSError, KeyError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SpecError(f"{path}: {error}; correct the table") from error
-
-
-@cache
-def elements(document: str, version: str, kind: str = "") -> tuple[Element, ...]:
-    """Return the elements that a document has in a release, in order, for an object of that kind (a row of the disk-kind table, or none).
-
-    Raises SpecError if a release has an element twice.
-    """
-    rows = _tables().documents[document].elements
-    found = tuple(row for row in rows if (not row.kinds or kind in row.kinds) and in_range(version, row.since, row.until))
-    twice = {row.name for n, row in enumerate(found) if row.name in {other.name for other in found[:n]}}
-    if twice:
-        raise SpecError(f"schemas/documents.toml: {document} has {', '.join(sorted(twice))} twice in {version}; part their ranges")
-    return found
-
-
-def number(kind: str, word: str) -> str:
-    """Return the number, as text, that stands for a word such as the image type OS. Raises SpecError for an unknown one."""
-    known = _tables().numbers[kind]
-    if word not in known:
-        raise SpecError(f"{kind} {word!r} has no number; choose one of {', '.join(known)}")
-    return str(known[word])
-
-
-def unwritable(text: str, section: bool = True) -> str:
-    """Return why a document that holds this text could not be read, or nothing. XML 1.0 has no control characters.
-
-    In a CDATA section (`section`) oned does not split an inner `]]>`; where it escapes text there is no such limit.
-    """
-    if section and "]]>" in text:
-        return "the text contains ]]>"
-    illegal = _ILLEGAL.search(text)
-    return f"the text contains the character U+{ord(illegal.group()):04X}" if illegal else ""
-
-
-def element(name: str, text: str) -> str:
-    """Return an element with character data; entities as oned escapes them. Raises SpecError if no document can hold the text."""
-    return f"<{_tag(name)}>{escape(_writable(name, text, section=False), _QUOTES)}</{name}>"
 
 
 def action_data(children: Sequence[str]) -> str:
@@ -119,7 +39,7 @@ def image_xml(image: Image, datastore: Datastore, version: str, spec: ContractSp
     state = spec.spec.number("image", image.state).state
     # oned copies STATE to PREV_STATE whenever it stores the object: they differ only before that
     previous = spec.spec.number("image", image.prev_state).state if image.prev_state == "INIT" else state
-    return _render(
+    return render(
         "IMAGE",
         version,
         {
@@ -143,17 +63,18 @@ def image_xml(image: Image, datastore: Datastore, version: str, spec: ContractSp
             "CLONING_ID": str(image.cloning_id),
             "DATASTORE_ID": str(image.datastore),
             "DATASTORE": datastore.name,
-            "VMS": _ids(image.vms),
-            "CLONES": _ids(image.clones),
-            "TEMPLATE": _template({**image.template, "ERROR": image.error} if image.error else image.template),
-            "SNAPSHOTS": _inner("SNAPSHOTS", version, {}),
+            "VMS": ids_xml(image.vms),
+            "CLONES": ids_xml(image.clones),
+            "TEMPLATE": template_xml({**image.template, "ERROR": image.error} if image.error else image.template),
+            "TARGET_SNAPSHOT": str(image.target_snapshot),
+            "SNAPSHOTS": _snapshots(image.snapshots, version),
         },
     )
 
 
 def image_path_xml(path: str, size: str | None = None) -> str:
     """Return the reduced IMAGE of `stat`; `size` (text, may be empty) only where the user's request names a SIZE."""
-    return _render("STAT_IMAGE", _ANY, {"PATH": path} if size is None else {"PATH": path, "SIZE": size})
+    return render("STAT_IMAGE", _ANY, {"PATH": path} if size is None else {"PATH": path, "SIZE": size})
 
 
 def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None, *, without: int = -1) -> str:
@@ -161,7 +82,7 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
 
     `without` is the id of an image that does not count yet: oned makes the documents of cp, mkfs and clone before it adds the new image.
     """
-    return _render(
+    return render(
         "DATASTORE",
         version,
         {
@@ -176,8 +97,8 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
             "TOTAL_MB": str(datastore.total_mb),
             "FREE_MB": str(datastore.free_mb),
             "USED_MB": str(datastore.used_mb),
-            "IMAGES": _ids([id for id in datastore.images if id != without]),
-            "TEMPLATE": _template(datastore.template),
+            "IMAGES": ids_xml([id for id in datastore.images if id != without]),
+            "TEMPLATE": template_xml(datastore.template),
         },
     )
 
@@ -185,12 +106,12 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
 def host_xml(host: Host, cloud: Cloud, version: str) -> str:
     """Return the HOST element; its VMS are those whose last history record names it and that are not DONE."""
     vms = [vm.id for vm in cloud.vms.values() if vm.state != "DONE" and vm.history and vm.history[-1].host == host.id]
-    return _render("HOST", version, {"ID": str(host.id), "NAME": host.name, "VMS": _ids(vms)})
+    return render("HOST", version, {"ID": str(host.id), "NAME": host.name, "VMS": ids_xml(vms)})
 
 
 def cluster_xml(cloud: Cloud) -> str:
     """Return the CLUSTER element of the only cluster, `default`."""
-    return _render("CLUSTER", _ANY, {"HOSTS": _ids(list(cloud.hosts)), "DATASTORES": _ids(list(cloud.datastores))})
+    return render("CLUSTER", _ANY, {"HOSTS": ids_xml(list(cloud.hosts)), "DATASTORES": ids_xml(list(cloud.datastores))})
 
 
 def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", "last"] = "all", more: Mapping[str, str] | None = None) -> str:
@@ -203,11 +124,11 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
     now = spec.spec.number("vm", vm.state)
     state, lcm = str(now.state), str(max(now.lcm, 0))
     context = {**vm.context, "DISK_ID": str(vm.context_disk), "TARGET": vm.context_target} if vm.context is not None else {}
-    template = _inner(
+    template = inner(
         "VM_TEMPLATE",
         spec.version,
         {
-            "CONTEXT": f"<CONTEXT>{_template(context)}</CONTEXT>" if context else "",
+            "CONTEXT": f"<CONTEXT>{template_xml(context)}</CONTEXT>" if context else "",
             "DISK": "".join(_disk_xml(disk, cloud, spec) for disk in vm.disks),
             "OS": f"<UUID><![CDATA[{uuid.UUID(int=vm.id + 1)}]]></UUID>",
             "VMID": str(vm.id),
@@ -216,7 +137,7 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
         },
     )
     shown = vm.history if records == "all" else vm.history[-1:]
-    return _render(
+    return render(
         "VM",
         spec.version,
         {
@@ -229,8 +150,9 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
             "STIME": str(vm.stime_s),
             "DEPLOY_ID": vm.deploy_id,
             "TEMPLATE": template,
-            "USER_TEMPLATE": _template({"ERROR": vm.error} if vm.error else {}),
+            "USER_TEMPLATE": template_xml({"ERROR": vm.error} if vm.error else {}),
             "HISTORY_RECORDS": "".join(_history_xml(record, vm, spec.version) for record in shown),
+            "SNAPSHOTS": "".join(_disk_snapshots_xml(disk, spec.version) for disk in vm.disks if disk.snapshots.known),
             **more,
         },
     )
@@ -293,12 +215,12 @@ def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
         }
         if disk.image in cloud.images:
             values["DEV_PREFIX"] = cloud.images[disk.image].template.get("DEV_PREFIX", "")
-    return _render("DISK", spec.version, {name: value for name, value in values.items() if value}, disk.kind)
+    return render("DISK", spec.version, {name: value for name, value in values.items() if value}, disk.kind)
 
 
 def _history_xml(record: History, vm: Vm, version: str) -> str:
     following = next((one for one in vm.history if one.seq == record.seq + 1), None)
-    return _render(
+    return render(
         "HISTORY",
         version,
         {
@@ -315,56 +237,28 @@ def _history_xml(record: History, vm: Vm, version: str) -> str:
     )
 
 
-def _render(document: str, version: str, values: Mapping[str, str], kind: str = "") -> str:
-    tag = _tables().documents[document].tag or document
-    return f"<{tag}>{_inner(document, version, values, kind)}</{tag}>"
+def _disk_snapshots_xml(disk: Disk, version: str) -> str:
+    return f"<SNAPSHOTS>{_snapshots(disk.snapshots, version, disk.id)}</SNAPSHOTS>"
 
 
-def _inner(document: str, version: str, values: Mapping[str, str], kind: str = "") -> str:
-    short = _tables().documents[document].short_empty
-    parts = []
-    for row in elements(document, version, kind):
-        value = values.get(row.name, row.default)
-        if value is not None:
-            parts.append(_written(row, value, short))
-        elif not row.optional:
-            raise SpecError(f"schemas/documents.toml: {document}/{row.name} has neither a value nor a default; give it one or make it optional")
-    return "".join(parts)
+def _snapshots(tree: Snapshots, version: str, disk: int | None = None) -> str:
+    values = {
+        "ALLOW_ORPHANS": tree.orphans,
+        "CURRENT_BASE": str(tree.base),
+        "NEXT_SNAPSHOT": str(tree.next),
+        "SNAPSHOT": "".join(_snapshot_xml(one, one.id == tree.active, version) for one in tree.known.values()),
+    }
+    return inner("SNAPSHOTS", version, values if disk is None else {**values, "DISK_ID": str(disk)})
 
 
-def _written(row: Element, value: str, short: bool) -> str:
-    name = row.name
-    match row.form:
-        case "elements":
-            return value
-        case "cdata":
-            return f"<{name}><![CDATA[{_writable(name, value)}]]></{name}>"
-        case "bits":
-            inner = "".join(f"<{bit}>{digit}</{bit}>" for bit, digit in zip(_BITS, value, strict=True))
-        case "markup":
-            inner = value
-        case "text":
-            inner = escape(_writable(name, value, section=False), _QUOTES)
-    return f"<{name}/>" if short and not inner else f"<{name}>{inner}</{name}>"
-
-
-def _template(values: Mapping[str, str]) -> str:
-    return "".join(f"<{_tag(name)}><![CDATA[{_writable(name, values[name])}]]></{name}>" for name in sorted(values))
-
-
-def _ids(ids: Sequence[int]) -> str:
-    return "".join(f"<ID>{id}</ID>" for id in ids)
-
-
-@cache
-def _tag(name: str) -> str:
-    if not _TAG.fullmatch(name):
-        raise SpecError(f"{name!r} cannot be the tag of an element; use letters, digits and underscores")
-    return name
-
-
-def _writable(name: str, text: str, section: bool = True) -> str:
-    reason = unwritable(text, section)
-    if reason:
-        raise SpecError(f"element {name}: {reason}, and oned's document would be unreadable; use another text")
-    return text
+def _snapshot_xml(one: Snapshot, active: bool, version: str) -> str:
+    values = {
+        "ACTIVE": "YES" if active else "",
+        "CHILDREN": ",".join(map(str, one.children)),
+        "DATE": str(one.date_s),
+        "ID": str(one.id),
+        "NAME": one.name,
+        "PARENT": str(one.parent),
+        "SIZE": str(one.size_mb),
+    }
+    return render("SNAPSHOT", version, {name: value for name, value in values.items() if value})

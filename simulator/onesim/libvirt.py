@@ -17,8 +17,7 @@ from lxml import etree
 from onesim.data import data_dir
 from onesim.errors import SpecError, TraceError
 from onesim.libvirt_tables import Direction, Element, Pool, Rule, Tables, Values, load_tables
-from onesim.validation import MAX_PROBLEMS, Problem
-from onesim.validation import _parsed as parse
+from onesim.validation import MAX_PROBLEMS, Problem, parse
 
 Document = Literal["pool", "volume", "secret"]
 DOCUMENTS: tuple[Document, ...] = ("pool", "volume", "secret")

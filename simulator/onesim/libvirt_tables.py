@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+import tomli
 
 from onesim.errors import SpecError
 
@@ -130,8 +130,8 @@ class Tables(_Row, frozen=True):
 def load_tables(path: Path) -> Tables:
     """Read the table. Raises SpecError naming file and row where it cannot be read or contradicts itself."""
     try:
-        tables = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Tables)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        tables = msgspec.convert(tomli.loads(path.read_text(encoding="utf-8")), Tables)
+    except (OSError, UnicodeDecodeError, tomli.TOMLDecodeError, msgspec.ValidationError) as error:
         raise SpecError(f"{path}: {error}; correct the table") from error
     for where, what in _contradictions(tables):
         raise SpecError(f"{path}: {where}: {what}; correct the row")

@@ -5,22 +5,29 @@ A document that a driver or a stranger made may be anything: what is wrong with 
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import threading
-import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-import msgspec
 from lxml import etree
 
-from onesim.contracts import in_range
+from onesim import limits, schemas
 from onesim.data import data_dir
 from onesim.errors import SpecError
+from onesim.schemas import kinds
+
+__all__ = ["MAX_BYTES", "MAX_PROBLEMS", "Problem", "kinds", "parse", "parse_encoded", "recognise", "validate", "validate_or_raise"]
 
 #: A document of oned has some 10 kB; a VM with hundreds of disks stays below this.
 MAX_BYTES = 1024 * 1024
 MAX_PROBLEMS = 20
+
+_PATH_LENGTH = 200
+_MESSAGE_LENGTH = 500
 
 _BLANK = re.compile(rb"[ \t\r\n]*")
 _ROOT = re.compile(rb"<[A-Za-z_]")
@@ -29,7 +36,6 @@ _MISC = ((b"<?", b"?>"), (b"<!--", b"-->"))
 
 _REMEDIES = {
     "SCHEMAV_ELEMENT_CONTENT": "put the elements there that the schema lists, each once and in its order",
-    "SCHEMAV_CVC_ELT_1": "choose the kind of document that has this root",
     "SCHEMAV_CVC_IDC": "give every such element its own id",
     "SCHEMAV_CVC_PATTERN_VALID": "write the value as the schema's pattern says",
     "SCHEMAV_CVC_ENUMERATION_VALID": "choose one of the listed values",
@@ -55,55 +61,51 @@ class Problem:
         return f"line {self.line}, {self.path}: {self.message}; {self.remedy}"
 
 
-class _Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    kinds: tuple[str, ...]
-    file: str
-    since: str | tuple[str, ...] = ()
-    until: str | tuple[str, ...] = ()
-
-
-class _Recognise(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True)
+class _Verifier:
     root: str
-    kind: str
-    has: tuple[str, ...] = ()
-    lacks: tuple[str, ...] = ()
+    encoded: bool
+    schema: etree.XMLSchema
 
 
-class _Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    schema: tuple[_Schema, ...]
-    recognise: tuple[_Recognise, ...]
-
-
-class _Compiled(threading.local):
-    """libxml2 keeps the errors of a run in the schema: one set of compiled schemas for each thread."""
+class _Thread(threading.local):
+    """What a thread keeps for itself: libxml2 keeps the errors of a run in the parser and in the schema."""
 
     def __init__(self) -> None:
+        self.parser = etree.XMLParser(
+            encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False
+        )
+        self.verifiers: dict[tuple[str, str], _Verifier] = {}
         self.schemas: dict[str, etree.XMLSchema] = {}
 
 
-_compiled = _Compiled()
+_thread = _Thread()
 
 
 def validate(kind: str, version: str, xml: bytes) -> list[Problem]:
     """Return what is wrong with a document, at most one problem for each element and 20 in all; nothing if it is valid.
 
-    `kind` is an action such as `ds/cp`, the root `VM`, or the root `DS_DRIVER_ACTION_DATA` if the action is not known: then it is told from the
-    content. `version` is an exact release. Raises SpecError if no schema is specified for them.
+    `kind` is one of `kinds(version)`, or a root such as `DS_DRIVER_ACTION_DATA` if the action is not known: then it is told from the content.
+    `version` is an exact release. Raises SpecError if the release has no such document.
     """
-    root = _parsed(xml)
+    verifier = _thread.verifiers.get((kind, version))
+    if verifier is None:
+        told = _told_kind(kind, xml)
+        verifier = _verifier(told, version)
+        if told == kind:
+            _thread.verifiers[kind, version] = verifier
+    root = parse_encoded(xml) if verifier.encoded else parse(xml)
     if isinstance(root, Problem):
         return [root]
-    schema = _schema(schema_file(_kind(kind, root), version))
-    if schema.validate(root):
+    if root.tag != verifier.root:
+        return [wrong_root(root, verifier.root)]
+    if len(xml) > limits.SMALL:
+        too_much = limits.excess(root)
+        if too_much:
+            return [Problem(root.sourceline or 1, f"/{root.tag!s}", f"the document has {too_much}", "leave out what no driver needs")]
+    if verifier.schema.validate(root):
         return []
-    problems: dict[str, Problem] = {}
-    for entry in schema.error_log:
-        path = entry.path or f"/{root.tag!s}"
-        remedy = _REMEDIES.get(entry.type_name, "write what the schema wants there")
-        problems.setdefault(path, Problem(max(entry.line, 1), path, entry.message, remedy))
-        if len(problems) == MAX_PROBLEMS:
-            break
-    return list(problems.values())
+    return _problems(root, verifier.schema.error_log)
 
 
 def validate_or_raise(kind: str, version: str, xml: bytes) -> None:
@@ -114,41 +116,105 @@ def validate_or_raise(kind: str, version: str, xml: bytes) -> None:
         raise SpecError(f"our own document {kind} for {version} is wrong, {problems[0]}{more}")
 
 
-@cache
-def schema_file(kind: str, version: str) -> str:
-    """Return the XSD of a kind of document, relative to `schemas/`. Raises SpecError where not exactly one is specified for that release."""
-    found = [row.file for row in _tables().schema if kind in row.kinds and in_range(version, row.since, row.until)]
-    if len(found) != 1:
-        raise SpecError(f"schemas/schemas.toml: {len(found)} schemas for {kind} in {version}, not one; add a row or part the ranges")
-    return found[0]
+def recognise(xml: bytes) -> str:
+    """Return the kind of a document by its root and content, such as `ds/cp`, `VM` or `IMPORT_INFO`; empty for what is none.
+
+    Actions whose documents are alike get the name of one of them: mkfs, rm and export, and the three snapshot actions.
+    """
+    root = parse(xml)
+    if isinstance(root, Problem):
+        return ""
+    return next((kind for tag, when, kind in _recognisers() if tag == root.tag and when(root)), "")
 
 
-@cache
-def _tables() -> _Tables:
-    path = data_dir("schemas") / "schemas.toml"
+def parse(xml: bytes) -> etree._Element | Problem:
+    """Return the root of a document from anywhere, or why it is refused. A DTD never reaches the parser; entities are not resolved."""
+    if len(xml) > MAX_BYTES:
+        return Problem(1, "/", f"the document has {len(xml)} bytes", f"keep it below {MAX_BYTES}")
+    if not (_ROOT.match(xml) and xml.isascii()):
+        problem = _refusal(xml)
+        if problem:
+            return problem
     try:
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Tables)
-    except (OSError, tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise SpecError(f"{path}: {error}; correct the table") from error
+        return etree.fromstring(xml, _thread.parser)
+    except etree.XMLSyntaxError as error:
+        message = f"the document is not well-formed: {error.msg}"
+        return Problem(error.lineno or 1, "/", message[:_MESSAGE_LENGTH], "close every element and escape & and <")
 
 
-def _kind(kind: str, root: etree._Element) -> str:
-    for row in _tables().recognise:
-        if row.root == kind and all(root.find(path) is not None for path in row.has) and all(root.find(path) is None for path in row.lacks):
-            return row.kind
-    return kind
+def parse_encoded(data: bytes) -> etree._Element | Problem:
+    """Return the root of a document within base64, in lines or not, or why it is refused."""
+    if len(data) > 2 * MAX_BYTES:
+        return Problem(1, "/", f"the encoded document has {len(data)} bytes", f"keep it below {2 * MAX_BYTES}")
+    try:
+        return parse(base64.b64decode(b"".join(data.split()), validate=True))
+    except binascii.Error:
+        return Problem(1, "/", "the document is no base64", "encode it in base64")
 
 
-def _schema(file: str) -> etree.XMLSchema:
-    found = _compiled.schemas.get(file)
-    if found is None:
-        path = data_dir("schemas") / file
-        try:
-            found = etree.XMLSchema(etree.parse(str(path)))
-        except (OSError, etree.LxmlError) as error:
-            raise SpecError(f"{path}: {error}; correct the schema") from error
-        _compiled.schemas[file] = found
-    return found
+def wrong_root(root: etree._Element, wanted: str) -> Problem:
+    """Return the problem of a document with another root."""
+    return Problem(
+        root.sourceline or 1, f"/{root.tag!s}"[:_PATH_LENGTH], f"the root is not {wanted}", "choose the kind of document that has this root"
+    )
+
+
+def bounded(line: int, path: str, message: str, remedy: str) -> Problem:
+    """Return a problem of bounded length: a document may hold names and values of any."""
+    return Problem(max(line, 1), path[:_PATH_LENGTH], message[:_MESSAGE_LENGTH], remedy)
+
+
+def _problems(root: etree._Element, log: Iterable[etree._LogEntry]) -> list[Problem]:
+    problems: dict[str, Problem] = {}
+    for entry in log:
+        path = entry.path or f"/{root.tag!s}"
+        if path not in problems:
+            remedy = _REMEDIES.get(entry.type_name, "write what the schema wants there")
+            problems[path] = bounded(entry.line, path, entry.message, remedy)
+            if len(problems) == MAX_PROBLEMS:
+                break
+    return list(problems.values())
+
+
+def _told_kind(kind: str, xml: bytes) -> str:
+    """A root with several kinds of documents stands for the kind that the content tells; what cannot be parsed is refused later."""
+    roots = [row for row in schemas.tables().recognise if row.root == kind]
+    return (recognise(xml) or roots[-1].kind) if roots and kind not in kinds() else kind
+
+
+def _verifier(kind: str, version: str) -> _Verifier:
+    row = schemas.document(kind, version)
+    text = schemas.schema_text(kind, version)
+    schema = _thread.schemas.get(text)
+    if schema is None:
+        schema = _thread.schemas[text] = _compiled(text)
+    return _Verifier(row.root, row.encoding == "base64", schema)
+
+
+def _compiled(text: str) -> etree.XMLSchema:
+    folder = data_dir("schemas")
+    try:
+        return etree.XMLSchema(etree.fromstring(text, base_url=str(folder / "document.xsd")))
+    except etree.LxmlError as error:
+        raise SpecError(f"{folder}: {error}; correct the schema") from error
+
+
+@cache
+def _recognisers() -> list[tuple[str, etree.XPath, str]]:
+    return [(row.root, etree.XPath(f"boolean({row.when})"), row.kind) for row in schemas.tables().recognise]
+
+
+def _refusal(xml: bytes) -> Problem | None:
+    try:
+        xml.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Problem(xml.count(b"\n", 0, error.start) + 1, "/", f"byte {error.start} is not UTF-8", "write the document in UTF-8")
+    start = _root_at(xml)
+    if _ROOT.match(xml, start):
+        return None
+    what = "a document type declaration" if xml.startswith(b"<!DOCTYPE", start) else "no element"
+    line = xml.count(b"\n", 0, start) + 1
+    return Problem(line, "/", f"the document begins with {what}", "begin with the root element; DTDs and entities are refused")
 
 
 def _root_at(xml: bytes) -> int:
@@ -162,22 +228,3 @@ def _root_at(xml: bytes) -> int:
         if end < 0:
             return at
         at = end + len(closing)
-
-
-def _parsed(xml: bytes) -> etree._Element | Problem:
-    if len(xml) > MAX_BYTES:
-        return Problem(1, "/", f"the document has {len(xml)} bytes", f"keep it below {MAX_BYTES}")
-    try:
-        xml.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return Problem(xml.count(b"\n", 0, error.start) + 1, "/", f"byte {error.start} is not UTF-8", "write the document in UTF-8")
-    start = _root_at(xml)
-    if not _ROOT.match(xml, start):
-        what = "a document type declaration" if xml.startswith(b"<!DOCTYPE", start) else "no element"
-        line = xml.count(b"\n", 0, start) + 1
-        return Problem(line, "/", f"the document begins with {what}", "begin with the root element; DTDs and entities are refused")
-    parser = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, dtd_validation=False, huge_tree=False)
-    try:
-        return etree.fromstring(xml, parser)
-    except etree.XMLSyntaxError as error:
-        return Problem(error.lineno or 1, "/", f"the document is not well-formed: {error.msg}", "close every element and escape & and <")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
 import pytest
+from lxml import etree
 
 from onesim import documents
 from onesim.cloud import Cloud, MadConf
 from onesim.model import Datastore, Disk, History, Host, Image, Vm
+from onesim.snapshots import Snapshot, Snapshots
 from onesim.spec import ContractSpec, for_contract
+from onesim.validation import validate
 
 Sample = Callable[[str], str]
 
@@ -263,7 +267,7 @@ def migrated(
     for id, name, _ in (os, data, cdrom):
         cloud.images[id] = Image(id, name, "OS", 100, template=prefix if id == cdrom[0] else {"DEV_PREFIX": "sd"})
     context = {"NETWORK": "YES", "FOO": "BAR"}
-    return Vm(vm, "vm-A", "RUNNING", disks, history, context, 5, "hdb", f"rec-deploy-{vm}", stime_s), cloud
+    return Vm(vm, "vm-A", "RUNNING", disks, history, context, 5, "hdb", deploy_id=f"rec-deploy-{vm}", stime_s=stime_s), cloud
 
 
 LIVE = {
@@ -299,3 +303,35 @@ def test_postmigrate_of_6_4(sample: Sample) -> None:
     )
     more = LIVE | {"OS": "<UUID><![CDATA[14d474b8-1078-4fe7-ac4e-39bd348d14bc]]></UUID>"}
     assert documents.vm_xml(vm, cloud, at("6.4.0"), records="last", more=more) == sample("oned-6.4.0-postmigrate")
+
+
+@pytest.mark.parametrize(
+    ("name", "id", "target", "label", "source", "times_s"),
+    [
+        ("rm-snapshots", 48, -1, "A-db-p-39-8873416", "rec-mkfs-000286", (1795238873, 1795238873, 1795238874, 1795238874)),
+        ("snap_flatten", 47, 1, "A-db-p-38-8870899", "rec-mkfs-000272", (1795238870, 1795238871, 1795238871, 1795238871)),
+    ],
+)
+def test_images_with_snapshots(sample: Sample, name: str, id: int, target: int, label: str, source: str, times_s: tuple[int, ...]) -> None:
+    """An image with three snapshots, with and without a target: SNAPSHOTS is what oned wrote, and so is all but MODTIME, which is kept as REGTIME."""
+    made_s, *dates_s = times_s
+    known = {number: Snapshot(number, 128, date_s, f"s{number}") for number, date_s in enumerate(dates_s)}
+    image = Image(id, label, "DATABLOCK", 100, source=f"{BASE}/100/{source}", format="raw", size_mb=128, persistent=True, regtime_s=made_s)
+    image.state = image.prev_state = "READY"
+    image.template, image.snapshots, image.target_snapshot = {"DEV_PREFIX": "sd"}, Snapshots("YES", active=2, next=3, known=known), target
+    modified = re.compile("<MODTIME>[0-9]+")
+    assert modified.sub("", image_document(image, images("7.4.0", members=[id]), "7.4.0")) == modified.sub("", sample(f"oned-7.4.0-{name}"))
+
+
+def test_snapshots_of_disks() -> None:
+    """A VM shows the snapshots of each disk that has any, with the disk's id and the tree: valid, and after the history."""
+    vm, cloud = migrated(9, (1, "os", "a"), (2, "db", "b"), (3, "cd", "c"), 1, {})
+    vm.disks[1].snapshots = Snapshots("NO", active=1, next=2, known={0: Snapshot(0, 128, 5, children=[1]), 1: Snapshot(1, 128, 6, "two", parent=0)})
+    xml = documents.vm_xml(vm, cloud, at("7.4.0"))
+    assert validate("VM", "7.4.0", xml.encode()) == []
+    shown = etree.fromstring(xml.encode()).findall("SNAPSHOTS")
+    assert [one.findtext("DISK_ID") for one in shown] == ["1"]
+    assert [[child.tag for child in one] for one in shown[0].iter("SNAPSHOT")] == [
+        ["CHILDREN", "DATE", "ID", "PARENT", "SIZE"],
+        ["ACTIVE", "DATE", "ID", "NAME", "PARENT", "SIZE"],
+    ]

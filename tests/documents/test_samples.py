@@ -47,7 +47,11 @@ SINCE_6: list[Edit] = [
 ]
 SINCE_7: list[Edit] = [
     ("<SOURCE/>", "<MODTIME>1385145541</MODTIME><SOURCE/>", "MODTIME came in 7.0"),
-    ("</IMAGE><DATASTORE>", "<BACKUP_INCREMENTS/><BACKUP_DISK_IDS/></IMAGE><DATASTORE>", "backups came in 6.6 and 7.0"),
+    ("</IMAGE><DATASTORE>", "<BACKUP_INCREMENTS/><BACKUP_DISK_IDS/></IMAGE><DATASTORE>", "backups came in 6.6, their disks in 6.10"),
+]
+SINCE_6_6: list[Edit] = [("</IMAGE><DATASTORE>", "<BACKUP_INCREMENTS/></IMAGE><DATASTORE>", "backups came in 6.6")]
+SINCE_6_10: list[Edit] = [
+    ("</IMAGE><DATASTORE>", "<BACKUP_INCREMENTS/><BACKUP_DISK_IDS/></IMAGE><DATASTORE>", "backups came in 6.6, their disks in 6.10"),
 ]
 BACKUP_VM: list[Edit] = [
     (
@@ -62,6 +66,10 @@ SAMPLES = {
     "cp in 7.4": ("guide-cp", "ds/cp", "7.4.0", ANY + SINCE_6 + SINCE_7),
     "monitor in 5.12": ("guide-monitor", "tm/monitor", "5.12.13", []),
     "monitor in 7.4": ("guide-monitor", "tm/monitor", "7.4.0", []),
+    "cp in 6.8": ("guide-cp", "ds/cp", "6.8.3", ANY + SINCE_6 + SINCE_6_6),
+    "cp in 6.10": ("guide-cp", "ds/cp", "6.10.5", ANY + SINCE_6 + SINCE_6_10),
+    "backup in 6.10": ("guide-backup", "ds/backup", "6.10.5", []),
+    "backup in 7.4": ("guide-backup", "ds/backup", "7.4.0", BACKUP_VM),
     "VM of backup in 7.4": ("guide-backup", "VM", "7.4.0", BACKUP_VM),
 }
 
