@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from onereport.results import EXIT_NOT
+from onesim import schemas
 from onesim.errors import ConfigError
 from onesim.spec import for_contract, load
 from onetck.explain import explain
@@ -27,6 +28,7 @@ def show_spec(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="An action (tm/clone), a requirement, an operation (vm.migrate), ...")] = "",
     contract: ContractOption = "",
     html: Annotated[Path | None, typer.Option("--html", metavar="DIR", help="Write the whole specification as a static site.")] = None,
+    xsd: Annotated[Path | None, typer.Option("--xsd", metavar="DIR", help="Write the schemas of the contract for other tools.")] = None,
 ) -> None:
     """Show the specification: an overview, one thing in full, or all of it as a site to read in a browser."""
     with one_line():
@@ -34,10 +36,14 @@ def show_spec(
 
         spec = load()
         if html is not None:
-            _prepare(html)
+            _prepare("--html", html, "index.html", "a site")
             pages = specsite.write_site(spec, html)
             err_console.print(f"{len(pages)} files in {html}", markup=False)
             out_console.print(f"{(html / 'index.html').resolve()}", markup=False)
+        elif xsd is not None:
+            _prepare("--xsd", xsd, "ls.schema.json", "schemas")
+            files = schemas.export(xsd, for_contract(contract).version)
+            out_console.print(f"{len(files)} schemas in {xsd.resolve()}", markup=False)
         elif not name:
             spectext.render_overview(spec, out_console)
         elif not spectext.render(spec, name, for_contract(contract).contract.name, out_console):
@@ -45,13 +51,14 @@ def show_spec(
             raise ConfigError(f"the specification has nothing called {name!r}" + (f"; near it: {', '.join(near)}" if near else "; see `onetck spec`"))
 
 
-def _prepare(folder: Path) -> None:
+def _prepare(option: str, folder: Path, mark: str, what: str) -> None:
+    """Make a directory to write into. Raises ConfigError if it cannot be made, or holds files that are not ours."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--html {folder}: {error.strerror}; choose a directory that can be written") from None
-    if any(folder.iterdir()) and not (folder / "index.html").is_file():
-        raise ConfigError(f"--html {folder}: the directory holds other files; choose an empty one, or one that has a site")
+        raise ConfigError(f"{option} {folder}: {error.strerror}; choose a directory that can be written") from None
+    if any(folder.iterdir()) and not (folder / mark).is_file():
+        raise ConfigError(f"{option} {folder}: the directory holds other files; choose an empty one, or one that has {what}")
 
 
 def show_meaning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -102,6 +103,26 @@ def roots_text(version: str) -> str:
     """Return the XSD 1.0 of all documents of a release, for tools that walk it: the type of a root is declared as an element of the type's name."""
     types = dict.fromkeys(row.type for row in tables().document if row.type and in_range(version, row.since, row.until))
     return _SCHEMA.format(file=release_file(version), element="".join(_ELEMENT.format(root=type, type=type) for type in types))
+
+
+def export(folder: Path, version: str) -> list[Path]:
+    """Write the schemas of a release for other tools: one XSD 1.0 a document and one XSD 1.1 with its assertions, libvirt's, and the JSON Schema of `ls`.
+
+    Returns the files that can be used by themselves.
+    """
+    source = data_dir("schemas")
+    for file in sorted([*source.rglob("*.xsd"), source / "ls.schema.json"]):
+        goal = folder / file.relative_to(source)
+        goal.parent.mkdir(parents=True, exist_ok=True)
+        goal.write_bytes(file.read_bytes())
+    written = [folder / "ls.schema.json", *(folder / "libvirt" / f"{name}.xsd" for name in ("pool", "volume", "secret"))]
+    for kind in kinds(version):
+        name = kind.replace("/", "-")
+        for suffix, text in (("xsd", schema_text(kind, version)), ("assertions.xsd", checks_text(kind, version))):
+            path = folder / f"{name}.{suffix}"
+            path.write_text(text + "\n", encoding="utf-8")
+            written.append(path)
+    return written
 
 
 def checks_text(kind: str, version: str) -> str:

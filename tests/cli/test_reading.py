@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lxml import etree
 
 from onereport.results import VERDICTS
 from onesim.data import data_dir
@@ -110,6 +111,16 @@ def test_spec_shows_one_thing_or_all(name: str) -> None:
     """The overview, an action, a requirement, an operation, a discrepancy."""
     code, out, _ = onetck("spec", *([name] if name else []))
     assert code == 0 and (name.rpartition("/")[2] or "ds/cp") in out
+
+
+def test_spec_writes_schemas_that_other_tools_take(tmp_path: Path) -> None:
+    """libxml2 judges a recorded document by the written XSD as we do; a broken one too."""
+    code, out, _ = onetck("spec", "--xsd", str(tmp_path / "xsd"), "--contract", "7.4")
+    assert code == 0 and "schemas in" in out
+    schema = etree.XMLSchema(etree.parse(str(tmp_path / "xsd" / "ds-cp.xsd")))
+    assert schema.validate(etree.fromstring(DOCUMENT))
+    assert not schema.validate(etree.fromstring(DOCUMENT.replace(b"<STATE>4", b"<STATE>44")))
+    assert etree.XMLSchema(etree.parse(str(tmp_path / "xsd" / "libvirt" / "pool.xsd"))) is not None
 
 
 def test_spec_writes_a_site_and_nothing_over_other_files(tmp_path: Path) -> None:
