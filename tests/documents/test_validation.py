@@ -325,9 +325,9 @@ def test_hostile_documents(tmp_path: Path, attack: str) -> None:
     secret = tmp_path / "secret"
     secret.write_text("swordfish")
     xml = hostile(secret)[attack]
-    started_s = time.monotonic()
+    started_s = time.process_time()
     problems = validate("VM", "7.4.0", xml)
-    assert time.monotonic() - started_s < 1
+    assert time.process_time() - started_s < 1
     assert 1 <= len(problems) <= MAX_PROBLEMS
     assert "swordfish" not in "".join(map(str, problems))
 
@@ -368,11 +368,11 @@ def test_many_wrong_ids_are_told_within_a_second(sample: Sample) -> None:
     right = text.replace("<IMAGES></IMAGES>", "<IMAGES>" + "<ID>7</ID>" * 60_000 + "</IMAGES>").encode()
     wrong = text.replace("<IMAGES></IMAGES>", "<IMAGES>" + "<ID/>" * 90_000 + "</IMAGES>").encode()
     some = right.replace(b"<ID>7</ID></IMAGES>", b"<ID>x</ID></IMAGES>")
-    started_s = time.monotonic()
+    started_s = time.process_time()
     assert validate("ds/cp", "7.4.0", right) == []
     assert "10000 elements" in str(validate("ds/cp", "7.4.0", wrong)[0])
     assert "'x' is not a valid value" in str(validate("ds/cp", "7.4.0", some)[0])
-    assert time.monotonic() - started_s < 2
+    assert time.process_time() - started_s < 2
 
 
 MEASURED = """
@@ -390,10 +390,10 @@ makers = {
 validate("VM", "7.4.0", b"<VM/>")
 xml = makers[sys.argv[1]]()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-at = time.monotonic()
+at = time.process_time()
 problems = validate("VM", "7.4.0", xml)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([len(problems), time.monotonic() - at, peak // 1024, (peak - before) // 1024]))
+print(json.dumps([len(problems), time.process_time() - at, peak // 1024, (peak - before) // 1024]))
 """
 
 

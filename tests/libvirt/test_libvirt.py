@@ -390,9 +390,9 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_documents(name: str) -> None:
     """Whatever comes ends within a second in a few problems that tell a line and a remedy."""
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = validate_libvirt(HOSTILE[name], direction="input")
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert 1 <= len(found) <= MAX_PROBLEMS
     assert all(one.line >= 1 and one.message and one.remedy and len(str(one)) < 1000 for one in found)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from onereport.spec_tables import documents
 from onesim.contracts import at_least, in_range
 from onesim.data import data_dir
 from onesim.errors import ConfigError, SpecError
@@ -85,10 +86,17 @@ def test_a_contradiction_is_refused_with_file_and_row(tmp_path: Path, file: str,
 
 
 def test_the_tables_hold_and_load_fast() -> None:
-    """All tables are free of contradictions, and reading them takes less than 150 ms."""
-    began = time.perf_counter()
-    verify(Spec(data_dir("spec")))
-    assert time.perf_counter() - began < 0.5  # three times the aim, for a busy machine
+    """All tables, those for readers too, are free of contradictions, and reading them takes less than 150 ms of processor time."""
+    verify(Spec(data_dir("spec")))  # the first time imports what reading needs
+    spent = []
+    for _ in range(3):
+        documents.cache_clear()
+        began = time.process_time()
+        spec = Spec(data_dir("spec"))
+        verify(spec)
+        documents(spec)
+        spent.append(time.process_time() - began)
+    assert min(spent) < 0.15
 
 
 def test_there_are_requirements_with_levels_sources_and_checks() -> None:
