@@ -34,11 +34,15 @@ class Progress:
     ended: Callable[[CaseSummary], None] = lambda summary: None
 
 
+#: What a run leaves in its directory.
+_FILES = ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "blobs", "spec")
+
+
 def prepare_out(out: Path) -> None:
     """Make the output directory. Raises ConfigError if that cannot be, or if it holds something that is no run of ours."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        foreign = [path.name for path in out.iterdir() if path.name not in ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "blobs")]
+        foreign = [path.name for path in out.iterdir() if path.name not in _FILES]
     except OSError as error:
         raise ConfigError(f"{out}: {error.strerror}; choose another --out") from None
     if foreign:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -42,7 +43,10 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
     for word in ("required executed", "passed", "failed", "not applicable", "blocked", "report.html"):
         assert word in run.stdout
     assert "vm-example" in run.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"history.jsonl", "results.jsonl", "report.html", "junit.xml"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"history.jsonl", "results.jsonl", "report.html", "junit.xml", "blobs", "spec"}
+    links = re.findall(r'href="(spec/[^"#]+)#([^"]+)"', (tmp_path / "out" / "report.html").read_text())
+    assert links and all(f'id="{anchor}"' in (tmp_path / "out" / page).read_text() for page, anchor in set(links))
+    assert onetck("run", str(REFERENCE), "--out", str(tmp_path / "out"), "--case", "image-raw").returncode == 3  # over the files of the run before
 
 
 def test_the_reference_driver_is_conformant_under_the_older_contract(tmp_path: Path) -> None:
