@@ -147,15 +147,36 @@ MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
 }
 
 
-def image_snapshot(image: Image, arguments: Arguments, removing: bool) -> None:
-    """Mark the snapshot that an operation on an image names. Raises Refusal if there is none, or it may not be deleted."""
+def _image_snapshot(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
     id = number(arguments, "snapshot")
     if id not in image.snapshots.known:
         raise Refusal(f"image {image.name!r} has no snapshot {id}")
-    why = snapshots.image_refusal(image.snapshots, id) if removing else ""
+    image.target_snapshot = id
+    return Prepared()
+
+
+def _image_snapshot_dropped(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    id = number(arguments, "snapshot")
+    why = snapshots.image_refusal(image.snapshots, id)
     if why:
         raise Refusal(why)
-    image.target_snapshot = id
+    return _image_snapshot(cloud, image, arguments)
+
+
+def _image_restored(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    if image.type != "BACKUP":
+        raise Refusal(f"image {image.name!r} is no backup")
+    wanted = {name.upper(): str(arguments[name]) for name in ("no_ip", "no_nic", "name", "increment_id", "disk_id") if name in arguments}
+    destination = known(cloud, "datastore", {"datastore": "images", **arguments})
+    return Prepared(parameters={"destination": str(destination), **wanted, "USERNAME": "oneadmin"})
+
+
+#: Preparations for an image by the word of the column makes.
+IMAGE_MAKES: dict[str, Callable[[Cloud, Image, Arguments], Prepared]] = {
+    "image_snapshot": _image_snapshot,
+    "image_snapshot_dropped": _image_snapshot_dropped,
+    "image_restored": _image_restored,
+}
 
 
 def _no_disk(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:

@@ -38,6 +38,7 @@ class Cloud:
     next_image: int = 0
     next_vm: int = 0
     next_request: int = 0
+    next_app: int = 0
     now_s: int = 1_700_000_000
 
     def label(self, kind: str, id: int) -> str:

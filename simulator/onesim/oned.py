@@ -7,12 +7,13 @@ row holds is refused as oned refuses it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from onesim import documents, operations, parsers, questions
-from onesim.changes import IMAGE_SETTLES, MAKES, SETTLES, Prepared, image_snapshot
+from onesim.calling import Job, Planned, Subjected, compose
+from onesim.changes import IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
 from onesim.cloud import Cloud
-from onesim.derived import FACTS, IMAGE_FACTS, Subject, vm_facts
+from onesim.derived import FACTS, IMAGE_FACTS, Subject
 from onesim.errors import SpecError
 from onesim.events import (
     CallAsked,
@@ -27,37 +28,10 @@ from onesim.events import (
     Refused,
     TimerFired,
 )
-from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
+from onesim.model import Datastore, Image, Vm
 from onesim.operations import Refusal
-from onesim.rows import Action, OperationRow, Phase, ScriptRow
+from onesim.rows import OperationRow, Phase, ScriptRow
 from onesim.spec import ContractSpec
-
-Subjected = Vm | Image | Datastore
-
-
-@dataclass
-class _Planned:
-    """A call that a script will make: its row and what it is expanded for."""
-
-    row: ScriptRow
-    here: str = ""
-    there: str = ""
-    disk: Disk | None = None
-    suffix: str = ""
-    file: BootFile | None = None
-
-
-@dataclass
-class _Job:
-    """A phase of one object under way."""
-
-    kind: str
-    subject: Subjected
-    phase: Phase
-    operation: int
-    prepared: Prepared
-    waiting: list[_Planned] = field(default_factory=list)
-    error: str = ""
 
 
 class Oned:
@@ -66,7 +40,7 @@ class Oned:
     def __init__(self, spec: ContractSpec, cloud: Cloud) -> None:
         self.spec = spec
         self.cloud = cloud
-        self._calls: dict[int, tuple[_Job, _Planned, CallAsked]] = {}
+        self._calls: dict[int, tuple[Job, Planned, CallAsked]] = {}
         self._next_call = 0
 
     @property
@@ -132,7 +106,7 @@ class Oned:
         """Make what the row says before the first call. A refusal comes before anything has changed."""
         prepared = Prepared()
         if isinstance(subject, Image) and row.makes:
-            image_snapshot(subject, event.arguments, event.op.endswith("delete"))
+            prepared = IMAGE_MAKES[row.makes](self.cloud, subject, event.arguments)
         elif isinstance(subject, Vm):
             if row.makes:
                 prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)
@@ -181,7 +155,7 @@ class Oned:
 
     def _enter(self, kind: str, subject: Subjected, name: str, operation: int, prepared: Prepared | None = None) -> Iterator[Output]:
         phase = self.spec.phases[kind, name]
-        job = _Job(kind, subject, phase, operation, prepared or Prepared())
+        job = Job(kind, subject, phase, operation, prepared or Prepared())
         for index, script in enumerate(phase.scripts):
             job.waiting += self._plan(job, script, phase.places[index] if phase.places else phase.here)
         if not isinstance(subject, Datastore) and not phase.beside:
@@ -193,11 +167,11 @@ class Oned:
                     yield self._changed(kind, subject)
         yield from self._next(job)
 
-    def _plan(self, job: _Job, script: str, here: str) -> Iterator[_Planned]:
+    def _plan(self, job: Job, script: str, here: str) -> Iterator[Planned]:
         subject, there = job.subject, job.phase.there
         rows = self.spec.scripts.get(script, [])
         if not isinstance(subject, Vm):
-            yield from (_Planned(row) for row in rows if not row.needs or IMAGE_FACTS[row.needs](subject))
+            yield from (Planned(row) for row in rows if not row.needs or IMAGE_FACTS[row.needs](subject))
             return
         disks = {row.kind: row for row in rows if row.each == "disk"}
         carried = ""
@@ -206,32 +180,32 @@ class Oned:
             carried = own or carried
             row = disks.get(disk.kind)
             if row is not None and self._needed(job, row, here):
-                yield _Planned(row, here, there, disk, {"none": "", "own": own, "carried": carried}[row.suffix])
+                yield Planned(row, here, there, disk, {"none": "", "own": own, "carried": carried}[row.suffix])
         for row in rows:
             if row.each == "disk" or not self._needed(job, row, here):
                 continue
             if row.each == "file":
-                yield from (_Planned(row, here, there, file=file) for file in subject.files)
+                yield from (Planned(row, here, there, file=file) for file in subject.files)
             elif row.each == "subject":
                 disk = job.prepared.the_disk()
                 if disk.kind == row.kind:
-                    yield _Planned(row, here, there, disk, f".{disk.tm_mad_system}" if disk.tm_mad_system and row.suffix == "own" else "")
+                    yield Planned(row, here, there, disk, f".{disk.tm_mad_system}" if disk.tm_mad_system and row.suffix == "own" else "")
             elif row.each != "context" or subject.context is not None:
-                yield _Planned(row, here, there, job.prepared.disk if row.each == "vm" else None)
+                yield Planned(row, here, there, job.prepared.disk if row.each == "vm" else None)
 
-    def _needed(self, job: _Job, row: ScriptRow, here: str) -> bool:
+    def _needed(self, job: Job, row: ScriptRow, here: str) -> bool:
         if not row.needs:
             return True
         assert isinstance(job.subject, Vm), "rows of other objects need facts of images"
         return bool(FACTS[row.needs](Subject(self.spec, self.cloud, job.subject, None, here, job.phase.there)))
 
-    def _next(self, job: _Job) -> Iterator[Output]:
+    def _next(self, job: Job) -> Iterator[Output]:
         if job.waiting:
             yield self._ask(job, job.waiting.pop(0))
         else:
             yield from self._end(job)
 
-    def _end(self, job: _Job) -> Iterator[Output]:
+    def _end(self, job: Job) -> Iterator[Output]:
         failed = bool(job.error) and job.phase.fails == "stop"
         subject, phase = job.subject, job.phase
         if phase.beside:
@@ -250,7 +224,7 @@ class Oned:
         if phase.then == "trim" and not failed and isinstance(subject, Vm) and subject.keep_last and len(subject.backups) > subject.keep_last:
             yield from self._enter("image", self.cloud.images[subject.backups.pop(0)], "REMOVE", job.operation)
 
-    def _settle(self, job: _Job, change: str) -> Iterator[Output]:
+    def _settle(self, job: Job, change: str) -> Iterator[Output]:
         if change and isinstance(job.subject, Vm):
             for image in SETTLES[change](self.cloud, job.subject, job.prepared):
                 yield self._changed("image", image)
@@ -292,125 +266,14 @@ class Oned:
 
     # calls
 
-    def _ask(self, job: _Job, planned: _Planned) -> CallAsked:
+    def _ask(self, job: Job, planned: Planned) -> CallAsked:
         action = self.spec.actions[planned.row.action]
         call = self._next_call
         self._next_call += 1
         subject = job.prepared.the_image() if planned.row.each == "saved" else job.subject
-        if isinstance(subject, Vm):
-            asked = self._vm_call(call, job, planned, subject, action)
-        else:
-            asked = self._document_call(call, job, subject, action)
+        asked = compose(self.spec, self.cloud, call, job, planned, subject, action)
         self._calls[call] = (job, planned, asked)
         return asked
-
-    def _vm_call(self, call: int, job: _Job, planned: _Planned, vm: Vm, action: Action) -> CallAsked:
-        subject = Subject(self.spec, self.cloud, vm, planned.disk, planned.here, planned.there, planned.file, job.prepared.parameters)
-        names = self.spec.argv(action)
-        arguments = {name: str(vm.id) if name == "vm_id" else FACTS[planned.row.bind[name]](subject) for name in names}
-        record = vm.history[-1]
-        disk = planned.disk
-        document = self._stdin_document(self.spec.stdin(action), vm, job)
-        mad = self._mad(action, planned, record, job)
-        # a transfer script has no quoting: every argument is split at blanks
-        argv = tuple(word for name in names for word in arguments[name].split())
-        return CallAsked(
-            call,
-            job.operation,
-            action,
-            mad,
-            planned.suffix,
-            argv,
-            arguments,
-            document,
-            self.spec.stdin(action) if document else "nothing",
-            {**vm_facts(subject), "suffixed": "yes" if planned.suffix else "no"},
-            vm=vm.id,
-            disk=disk.id if disk else -1,
-            image=disk.image if disk else -1,
-            datastore=record.datastore,
-        )
-
-    def _mad(self, action: Action, planned: _Planned, record: History, job: _Job) -> str:
-        if planned.file is not None:
-            return self.cloud.datastores[planned.file.datastore].tm_mad
-        if action.mad == "backup":
-            id = job.prepared.backup
-            return self.cloud.datastores[id].ds_mad if id >= 0 else ""
-        disk = planned.disk.tm_mad if planned.disk else record.tm_mad
-        return {"disk": disk, "system": record.tm_mad, "hypervisor": record.vm_mad}[action.mad]
-
-    def _stdin_document(self, carriage: str, vm: Vm, job: _Job) -> str:
-        root = self.spec.spec.carriages[carriage].root
-        if not root:
-            return ""
-        backup = self.cloud.datastores.get(job.prepared.backup)
-        datastore = documents.datastore_xml(backup, self.spec.version, self.cloud) if backup is not None else ""
-        if root == "DATASTORE":
-            return datastore
-        xml = documents.vm_xml(vm, self.cloud, self.spec, records="last")
-        return xml if root == "VM" else documents.action_data([datastore, xml])
-
-    def _document_call(self, call: int, job: _Job, subject: Image | Datastore, action: Action) -> CallAsked:
-        datastore = subject if isinstance(subject, Datastore) else self.cloud.datastores[subject.datastore]
-        image = subject if isinstance(subject, Image) else None
-        shown = replace(image, state=image.prev_state) if image is not None and job.phase.shows == "before" else image
-        document = documents.action_data([self._child(child.name, shown, datastore) for child in self.spec.children(action)])
-        if action.id == "request":
-            id, self.cloud.next_request = self.cloud.next_request, self.cloud.next_request + 1
-        else:
-            id = image.id if image and action.id == "image" else datastore.id
-        names = self.spec.argv(action)
-        arguments = {name: {"dump": document, "dash": "-", "id": str(id)}[name] for name in names}
-        facts = {"base_path": datastore.base_path, "host": self.cloud.frontend, "datastore": datastore.name}
-        if image is not None:
-            facts |= {
-                "image": image.name,
-                "format": image.format,
-                "size_mb": str(image.size_mb),
-                "source": image.source,
-                "path": image.path,
-                "fs": image.fs,
-            }
-        facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in self.spec.spec.encrypted)
-        if datastore.type == "SYSTEM_DS":
-            facts |= {"system_base_path": datastore.base_path, "vms_with_disks": self._vms_in(datastore)}
-            facts["monitor_vm_disks"] = "1" if "MONITOR_VM_DISKS" in (child.name for child in self.spec.children(action)) else ""
-        mad = datastore.ds_mad if action.mad == "datastore" else datastore.tm_mad
-        return CallAsked(
-            call,
-            job.operation,
-            action,
-            mad,
-            "",
-            tuple(arguments[name] for name in names),
-            arguments,
-            document,
-            self.spec.stdin(action),
-            {name: value for name, value in facts.items() if value},
-            image=image.id if image else -1,
-            datastore=datastore.id,
-        )
-
-    def _vms_in(self, datastore: Datastore) -> str:
-        """Return the VMs with disks in a system datastore, each with the ids of its disks: `3:0,1 4:0`."""
-        there = [vm for vm in self.cloud.vms.values() if vm.history and vm.history[-1].datastore == datastore.id and vm.disks and vm.state != "DONE"]
-        return " ".join(f"{vm.id}:{','.join(str(disk.id) for disk in vm.disks)}" for vm in there)
-
-    def _child(self, name: str, image: Image | None, datastore: Datastore) -> str:
-        version = self.spec.version
-        if name == "DATASTORE":
-            making = image.id if image is not None and image.state == "LOCKED" else -1
-            return documents.datastore_xml(datastore, version, self.cloud, without=making)
-        if name == "DATASTORE_LOCATION":
-            return documents.element(name, self.cloud.location)
-        if name == "MONITOR_VM_DISKS":
-            return documents.element(name, "1")
-        if name in ("MARKETPLACE", "SOURCE_BRIDGE_LIST"):
-            return ""  # no image of this cloud comes from a marketplace, and no datastore has a bridge
-        if image is None:
-            raise SpecError(f"spec/actions: child {name} is asked for a call that has no image")
-        return documents.image_path_xml(image.path) if name == "IMAGE_PATH" else documents.image_xml(image, datastore, version, self.spec)
 
     def _finished(self, event: CallFinished) -> Iterator[Output]:
         if event.call not in self._calls:
@@ -440,7 +303,7 @@ class Oned:
                     parsed, complaint = {}, f"{name.upper()} cannot be stored: {unwritable}"
         return Outcome(event.call, event.ok and not complaint, parsed, complaint, error)
 
-    def _store(self, asked: CallAsked, job: _Job, parsed: dict[str, str]) -> None:
+    def _store(self, asked: CallAsked, job: Job, parsed: dict[str, str]) -> None:
         """Keep what was read: fields of a parser are named as those of the object."""
         subject = job.subject
         if isinstance(subject, Vm) and asked.action.key == "ds/mkfs":

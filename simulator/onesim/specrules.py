@@ -163,7 +163,7 @@ def _operation(spec: Spec, contract: Contract, kind: str, row: OperationRow, pha
         raise _refuse(spec, file, name, f"enters the unknown phase {row.enter!r}")
     if row.to and row.to not in resting:
         raise _refuse(spec, file, name, f"leads to {row.to!r}, which is no state of rest")
-    if kind == "vm" and row.makes and row.makes not in changes.MAKES:
+    if row.makes and row.makes not in (changes.MAKES if kind == "vm" else changes.IMAGE_MAKES):
         raise _refuse(spec, file, name, f"makes {row.makes!r}, which is no known preparation")
     beside = bool(row.enter) and phases[row.enter].beside
     for state in row.from_:

@@ -52,6 +52,7 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
 def test_the_reference_driver_is_conformant_under_the_older_contract(tmp_path: Path) -> None:
     """The dump as an argument, SOURCE alone, errors between separators."""
     run = onetck("run", str(REFERENCE), "--contract", "5.12", "--out", str(tmp_path / "out"), "--json")
+    assert run.stdout, run.stderr
     outcome = json.loads(run.stdout)
     assert (run.returncode, outcome["verdict"], outcome["version"]) == (0, "CONFORMANT", "5.12.13")
     assert run.stderr == ""

@@ -1,0 +1,199 @@
+"""What a call is made of: the arguments bound by its row, the document that travels with it, and what the simulator knew when it called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from onesim import documents
+from onesim.changes import Prepared
+from onesim.cloud import Cloud
+from onesim.derived import FACTS, Subject, vm_facts
+from onesim.errors import SpecError
+from onesim.events import CallAsked
+from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
+from onesim.rows import Action, Phase, ScriptRow
+from onesim.spec import ContractSpec
+
+Subjected = Vm | Image | Datastore
+
+
+@dataclass
+class Planned:
+    """A call that a script will make: its row and what it is expanded for."""
+
+    row: ScriptRow
+    here: str = ""
+    there: str = ""
+    disk: Disk | None = None
+    suffix: str = ""
+    file: BootFile | None = None
+
+
+@dataclass
+class Job:
+    """A phase of one object under way."""
+
+    kind: str
+    subject: Subjected
+    phase: Phase
+    operation: int
+    prepared: Prepared
+    waiting: list[Planned] = field(default_factory=list)
+    error: str = ""
+
+
+def compose(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Planned, subject: Subjected, action: Action) -> CallAsked:
+    """Return the call of a row: for a VM with the arguments that the row binds, for an image or a datastore with its document."""
+    if isinstance(subject, Vm):
+        return _vm_call(spec, cloud, call, job, planned, subject, action)
+    return _document_call(spec, cloud, call, job, subject, action)
+
+
+def _vm_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Planned, vm: Vm, action: Action) -> CallAsked:
+    subject = Subject(spec, cloud, vm, planned.disk, planned.here, planned.there, planned.file, job.prepared.parameters)
+    names = spec.argv(action)
+    arguments = {name: str(vm.id) if name == "vm_id" else FACTS[planned.row.bind[name]](subject) for name in names}
+    record, disk = vm.history[-1], planned.disk
+    document = _stdin_document(spec, cloud, spec.stdin(action), vm, job)
+    return CallAsked(
+        call,
+        job.operation,
+        action,
+        _mad(cloud, action, planned, record, job),
+        planned.suffix,
+        # a transfer script has no quoting: every argument is split at blanks
+        tuple(word for name in names for word in arguments[name].split()),
+        arguments,
+        document,
+        spec.stdin(action) if document else "nothing",
+        {**vm_facts(subject), "suffixed": "yes" if planned.suffix else "no"},
+        vm=vm.id,
+        disk=disk.id if disk else -1,
+        image=disk.image if disk else -1,
+        datastore=record.datastore,
+    )
+
+
+def _mad(cloud: Cloud, action: Action, planned: Planned, record: History, job: Job) -> str:
+    if planned.file is not None:
+        return cloud.datastores[planned.file.datastore].tm_mad
+    if action.mad == "backup":
+        return cloud.datastores[job.prepared.backup].ds_mad if job.prepared.backup >= 0 else ""
+    disk = planned.disk.tm_mad if planned.disk else record.tm_mad
+    return {"disk": disk, "system": record.tm_mad, "hypervisor": record.vm_mad}[action.mad]
+
+
+def _stdin_document(spec: ContractSpec, cloud: Cloud, carriage: str, vm: Vm, job: Job) -> str:
+    root = spec.spec.carriages[carriage].root
+    if not root:
+        return ""
+    backup = cloud.datastores.get(job.prepared.backup)
+    datastore = documents.datastore_xml(backup, spec.version, cloud) if backup is not None else ""
+    if root == "DATASTORE":
+        return datastore
+    xml = documents.vm_xml(vm, cloud, spec, records="last")
+    return xml if root == "VM" else documents.action_data([datastore, xml])
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What the children of a driver action document are made of."""
+
+    spec: ContractSpec
+    cloud: Cloud
+    datastore: Datastore
+    image: Image | None
+    job: Job
+
+    def the_image(self) -> Image:
+        if self.image is None:
+            raise SpecError("spec/actions: a call without an image asks for one in its document")
+        return self.image
+
+
+def _datastore(content: _Content) -> str:
+    # while an image is made, its datastore does not list it yet
+    making = content.image.id if content.image is not None and content.image.state == "LOCKED" else -1
+    return documents.datastore_xml(content.datastore, content.spec.version, content.cloud, without=making)
+
+
+def _template(content: _Content) -> str:
+    wanted = {name: value for name, value in content.job.prepared.parameters.items() if name.isupper()}
+    return f"<TEMPLATE>{''.join(documents.element(name, value) for name, value in wanted.items())}</TEMPLATE>"
+
+
+#: The children of a driver action document by the names that spec/actions uses. None of this cloud's images comes from a marketplace, and no datastore
+#: of it has a bridge: these two are left out.
+_CHILDREN: dict[str, Callable[[_Content], str]] = {
+    "IMAGE": lambda content: documents.image_xml(content.the_image(), content.datastore, content.spec.version, content.spec),
+    "IMAGE_PATH": lambda content: documents.image_path_xml(content.the_image().path),
+    "DATASTORE": _datastore,
+    "DATASTORE_LOCATION": lambda content: documents.element("DATASTORE_LOCATION", content.cloud.location),
+    "MONITOR_VM_DISKS": lambda content: documents.element("MONITOR_VM_DISKS", "1"),
+    "MARKETPLACE": lambda content: "",
+    "SOURCE_BRIDGE_LIST": lambda content: "",
+    "DESTINATION_DS_ID": lambda content: documents.element("DESTINATION_DS_ID", content.job.prepared.parameters["destination"]),
+    "TEMPLATE": _template,
+    "EXTRA_DATA": lambda content: f"<EXTRA_DATA>{documents.element('KEEP_LAST', content.job.prepared.parameters['keep_last'])}</EXTRA_DATA>",
+}
+
+
+def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subject: Image | Datastore, action: Action) -> CallAsked:
+    datastore = subject if isinstance(subject, Datastore) else cloud.datastores[subject.datastore]
+    image = subject if isinstance(subject, Image) else None
+    shown = replace(image, state=image.prev_state) if image is not None and job.phase.shows == "before" else image
+    content = _Content(spec, cloud, datastore, shown, job)
+    document = documents.action_data([_CHILDREN[child.name](content) for child in spec.children(action)])
+    names = spec.argv(action)
+    given = {"dump": document, "dash": "-", "id": str(_number(cloud, action, image, datastore))}
+    arguments = {name: given[name] for name in names}
+    return CallAsked(
+        call,
+        job.operation,
+        action,
+        datastore.ds_mad if action.mad == "datastore" else datastore.tm_mad,
+        "",
+        tuple(arguments.values()),
+        arguments,
+        document,
+        spec.stdin(action),
+        _facts(spec, cloud, action, image, datastore),
+        image=image.id if image else -1,
+        datastore=datastore.id,
+    )
+
+
+def _number(cloud: Cloud, action: Action, image: Image | None, datastore: Datastore) -> int:
+    """Return what the id argument counts for an action: the image, the datastore, or a number of oned's own."""
+    if action.id == "request":
+        number, cloud.next_request = cloud.next_request, cloud.next_request + 1
+        return number
+    if action.id == "app":
+        number, cloud.next_app = cloud.next_app, cloud.next_app + 1
+        return number
+    return image.id if image is not None and action.id in ("image", "new_image") else datastore.id
+
+
+def _facts(spec: ContractSpec, cloud: Cloud, action: Action, image: Image | None, datastore: Datastore) -> dict[str, str]:
+    facts = {"base_path": datastore.base_path, "host": cloud.frontend, "datastore": datastore.name}
+    if image is not None:
+        facts |= {
+            "image": image.name,
+            "format": image.format,
+            "size_mb": str(image.size_mb),
+            "source": image.source,
+            "path": image.path,
+            "fs": image.fs,
+        }
+    facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in spec.spec.encrypted)
+    if datastore.type == "SYSTEM_DS":
+        told = "MONITOR_VM_DISKS" in (child.name for child in spec.children(action))
+        facts |= {"system_base_path": datastore.base_path, "vms_with_disks": _vms_in(cloud, datastore), "monitor_vm_disks": "1" if told else ""}
+    return {name: value for name, value in facts.items() if value}
+
+
+def _vms_in(cloud: Cloud, datastore: Datastore) -> str:
+    """Return the VMs with disks in a system datastore, each with the ids of its disks: `3:0,1 4:0`."""
+    there = [vm for vm in cloud.vms.values() if vm.history and vm.history[-1].datastore == datastore.id and vm.disks and vm.state != "DONE"]
+    return " ".join(f"{vm.id}:{','.join(str(disk.id) for disk in vm.disks)}" for vm in there)

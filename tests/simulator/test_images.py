@@ -1,0 +1,97 @@
+"""Operations on images: what the id argument counts, what is in the document, and what becomes of the image in success and in failure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from lxml import etree
+from player import Player
+
+from onesim import snapshots
+from onesim.events import CallAsked
+
+
+def made(version: str = "7.4.0", **fields: Any) -> Player:
+    """Return a player with an image of 128 MiB, ready, and its fields set."""
+    player = Player(version)
+    player.play("image.make", {"image": "x", "size_mb": 128, "format": "raw"})
+    for name, value in fields.items():
+        setattr(player.oned.cloud.images[0], name, value)
+    return player
+
+
+def document(asked: CallAsked) -> etree._Element:
+    """Return the document of a call."""
+    return etree.fromstring(asked.document.encode())
+
+
+def test_clone_gets_the_new_images_id_and_the_originals_source() -> None:
+    """The id is that of the image to be made; PATH in IMAGE is the SOURCE of the original."""
+    player = made()
+    call = next(one for one in player.play("image.clone", {"image": "y", "of": "x"}) if one.action.name == "clone")
+    xml = document(call)
+    assert call.argv == ("1",)
+    assert (xml.findtext("IMAGE/ID"), xml.findtext("IMAGE/NAME"), xml.findtext("IMAGE/PATH")) == ("1", "y", "/src/0")
+
+
+def with_snapshots(version: str = "7.4.0", orphans: str = "YES") -> Player:
+    """Return a player whose image has three snapshots, the last of them active."""
+    tree = snapshots.Snapshots(orphans)
+    for _ in range(3):
+        snapshots.create(tree, 128, 1_700_000_000)
+    return made(version, snapshots=tree)
+
+
+@pytest.mark.parametrize(
+    ("operation", "orphans", "wanted", "left", "active"),
+    [("delete", "YES", 1, {0, 2}, 2), ("revert", "YES", 1, {0, 1, 2}, 1), ("flatten", "YES", 1, set(), -1), ("revert", "LINEAR", 0, {0}, 0)],
+)
+def test_snapshots_of_an_image(operation: str, orphans: str, wanted: int, left: set[int], active: int) -> None:
+    """TARGET_SNAPSHOT stands in IMAGE while the call runs; a success changes the tree, a failure leaves it, and the image is READY in both cases."""
+    for fault in (None, (f"ds/snap_{operation}", 1)):
+        player = with_snapshots(orphans=orphans)
+        calls = player.play(f"image.snapshot_{operation}", {"image": "x", "snapshot": wanted}, fault)
+        image = player.oned.cloud.images[0]
+        assert [call.action.key for call in calls] == [f"ds/snap_{operation}"]
+        assert document(calls[0]).findtext("IMAGE/TARGET_SNAPSHOT") == str(wanted)
+        assert (image.state, image.target_snapshot) == ("READY", -1)
+        assert set(image.snapshots.known) == ({0, 1, 2} if fault else left)
+        assert image.snapshots.active == (2 if fault else active)
+
+
+@pytest.mark.parametrize(
+    ("orphans", "wanted", "said"), [("YES", 9, "no snapshot 9|does not exist"), ("NO", 1, "with children"), ("MIXED", 2, "active")]
+)
+def test_snapshots_that_may_not_be_deleted(orphans: str, wanted: int, said: str) -> None:
+    """A refused deletion calls nothing and names the reason."""
+    player = with_snapshots(orphans=orphans)
+    if orphans == "MIXED":
+        player.oned.cloud.images[0].snapshots.active = 2
+    with pytest.raises(AssertionError, match=said):
+        player.play("image.snapshot_delete", {"image": "x", "snapshot": wanted})
+
+
+def test_export_and_restore_get_numbers_of_oneds_own() -> None:
+    """export counts marketplace apps, restore requests; neither changes the image."""
+    player = made()
+    calls = player.play("image.export", {"image": "x"}) + player.play("image.export", {"image": "x"})
+    assert [(call.action.key, call.argv) for call in calls] == [("ds/export", ("0",)), ("ds/export", ("1",))]
+    player = made(type="BACKUP")
+    (call,) = player.play("image.restore", {"image": "x", "no_ip": "YES"})
+    xml = document(call)
+    assert [child.tag for child in xml] == ["IMAGE", "DATASTORE", "DESTINATION_DS_ID", "TEMPLATE"]
+    assert xml.findtext("TEMPLATE/NO_IP") == "YES" and xml.findtext("DESTINATION_DS_ID") == "1"
+    assert player.oned.cloud.images[0].state == "READY"
+
+
+@pytest.mark.parametrize(
+    ("version", "operation", "state"),
+    [("6.4.0", "delete", "GONE"), ("7.0.1", "delete", "ERROR"), ("7.4.0", "delete", "ERROR"), ("7.4.0", "delete_forced", "GONE")],
+)
+def test_an_image_whose_removal_fails(version: str, operation: str, state: str) -> None:
+    """6.4 forgets it; later it stays in ERROR, unless the deletion is forced."""
+    player = made(version)
+    image = player.oned.cloud.images[0]
+    player.play(f"image.{operation}", {"image": "x"}, ("ds/rm", 1))
+    assert image.state == state
