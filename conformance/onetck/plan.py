@@ -22,6 +22,14 @@ _PRINTED = {
     "size": "1",
     "monitor": "USED_MB=1 TOTAL_MB=2 FREE_MB=1",
     "ignored": "",
+    "text": "-1",
+    "epoch": "0",
+    "import_info": "<IMPORT_INFO/>",
+    "disk_urls": "{{}}",
+    "vm_sizes": "",
+    "backup": "{id} 1",
+    "backup_format": "{id} 1 raw",
+    "increments": "",
 }
 
 

@@ -155,13 +155,13 @@ class CaseRun:
     def _guest_write(self, step: Step) -> str:
         id = self.cloud.find("vm", step.arguments["vm"])
         vm = self.cloud.vms.get(-1 if id is None else id)
-        if vm is None or not 0 <= step.arguments["disk"] < len(vm.disks):
+        disk = next((one for one in vm.disks if one.id == step.arguments["disk"]), None) if vm is not None else None
+        if vm is None or disk is None:
             raise TraceError(f"{self.trace.path}:{step.line}: guest.write names no disk of a VM that exists")
         if vm.state != "RUNNING":
             if self.lost:
                 return f"guest.write became impossible (the VM is {vm.state}) after {self.lost}"
             raise TraceError(f"{self.trace.path}:{step.line}: guest.write needs a RUNNING VM; {vm.name} is {vm.state}")
-        disk = vm.disks[step.arguments["disk"]]
         host, path = self.observer.seat(vm, disk)
         writes = pattern(f"{self.case}:{step.line}", disk.size_mb * MIB, 3)
         failed = self.world.write_disk(host, path, disk.format or "raw", writes)
@@ -253,7 +253,7 @@ class CaseRun:
                 asked.mad,
                 asked.action.name,
                 "",
-                asked.arguments["host"],
+                asked.facts["host"],
                 asked.argv,
                 asked.arguments,
                 not error,
@@ -393,7 +393,8 @@ class CaseRun:
                 origin = disk
         size = int(asked.facts.get("size_mb", "0")) * MIB
         alias = asked.facts.get("ln_target", "NONE") == "NONE"
-        self.content.apply(effect, success, target, origin, path, size, alias)
+        named = effect.names_only != "" and self.cloud.images[asked.image].format == effect.names_only
+        self.content.apply(effect, success and not named, target, origin, path, size, alias)
 
 
 def _gate_fault(step: Step) -> Fault:

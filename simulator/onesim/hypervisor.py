@@ -11,7 +11,7 @@ from onesim.world.interface import World
 
 def act(world: World, asked: CallAsked, disks: tuple[str, ...]) -> str:
     """Carry out a hypervisor action. `disks` are the names in the VM directory that must be there. Returns the error, empty for success."""
-    host, directory = asked.arguments["host"], asked.facts["vm_directory"]
+    host, directory = asked.facts["host"], asked.facts["vm_directory"]
     match asked.action.name:
         case "deploy":
             missing = _missing(world, host, directory, disks)

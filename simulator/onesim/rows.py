@@ -229,6 +229,7 @@ class Effect(Row, frozen=True):
     from_: Literal["none", "path", "original", "image", "disk"] = msgspec.field(name="from")
     success: Literal["same", "from", "zero", "any", "gone", "alias"] = "same"
     failure: Literal["same", "from", "any", "widen"] = "same"
+    names_only: str = ""
     meaning: str = ""
 
 

@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 from onesim.data import data_dir
+from onesim.events import CallAsked
+from onesim.parsers import PARSERS
+from onesim.spec import for_contract, load
 from onetck.config import json_schema
+from onetck.plan import null_output
 
 REFERENCE = data_dir("reference_driver") / "remotes"
 
@@ -164,6 +168,26 @@ def test_a_trace_that_calls_nothing_is_no_success(tmp_path: Path) -> None:
     run = onetck("run", str(REFERENCE), "--trace", str(tmp_path / "nothing.jsonl"), "--out", str(tmp_path / "out"))
     assert run.returncode == 5
     assert "NOTHING RAN" in run.stdout
+
+
+def test_operations_beyond_the_library_run_to_their_end(tmp_path: Path) -> None:
+    """Attach, live migration, snapshots, resize, save-as, export and recreate: what the driver lacks is its answer, and is neither our error nor its fault."""
+    run = onetck("run", str(REFERENCE), "--trace", str(Path(__file__).parent / "data/operations.jsonl"), "--out", str(tmp_path / "out"))
+    assert run.returncode == 3, run.stdout + run.stderr
+    results = [json.loads(line)["data"] for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert {one["verdict"] for one in results if one["record"] == "result"}.isdisjoint({"fail", "error", "crash", "timeout"})
+    records = [json.loads(line)["data"] for line in (tmp_path / "out" / "history.jsonl").read_text().splitlines()]
+    assert [one["outcome"] for one in records if one["record"] == "case_end"] == ["completed"]
+    assert "tm/cpds" in {f"{one['family']}/{one['action']}" for one in records if one["record"] == "call"}
+
+
+def test_every_way_to_print_has_a_driver_that_does_nothing() -> None:
+    """Planning without a driver answers every action of every contract with a line that its parser takes."""
+    for row in load().contracts:
+        spec = for_contract(row.name)
+        for action in spec.actions.values():
+            asked = CallAsked(1, 1, action, "", "", (), {}, "", "", {"base_path": "/var/lib/one/datastores/1"})
+            assert PARSERS[spec.parser(action.key)](null_output(spec, asked))[1] == "", (row.name, action.key)
 
 
 def test_two_serial_runs_have_one_normalised_history(tmp_path: Path) -> None:
