@@ -32,7 +32,7 @@ class Planned:
 
 @dataclass
 class Job:
-    """A phase of one object under way."""
+    """A phase of one object under way. `settled` = what becomes of the object has been decided already: the rest of the calls changes nothing."""
 
     kind: str
     subject: Subjected
@@ -41,6 +41,7 @@ class Job:
     prepared: Prepared
     waiting: list[Planned] = field(default_factory=list)
     error: str = ""
+    settled: bool = False
 
 
 def compose(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Planned, subject: Subjected, action: Action) -> CallAsked:

@@ -243,7 +243,7 @@ class CaseRun:
         at = self._at()
         error = hypervisor.act(self.world, asked, names)
         self.observer.refresh()
-        finished = self.oned.feed(CallFinished(asked.call, not error, "", error))
+        finished = self.oned.feed(CallFinished(asked.call, not error, hypervisor.printed(asked), error))
         self.writer.write(
             Call(
                 self.case,
