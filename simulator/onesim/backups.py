@@ -11,6 +11,7 @@ from onesim.model import Image, Increment, Vm
 from onesim.operations import Arguments, Refusal, flag, known, new_label, text
 from onesim.spec import ContractSpec
 
+
 def prepare(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> tuple[int, dict[str, str]]:
     """Return the backup datastore and the parameters of a backup. Raises Refusal for a datastore of another type."""
     id = known(cloud, "datastore", arguments)
@@ -40,6 +41,7 @@ def keep(cloud: Cloud, vm: Vm, datastore: int, parameters: dict[str, str]) -> li
         chain = made[0] if made else cloud.images[vm.backup.chain]
         id = chain.increments[-1].id + 1 if chain.increments else 0
         chain.increments.append(Increment(id, "INCREMENT" if id else "FULL", parameters["backup_id"], _size(parameters), cloud.now_s))
+        chain.size_mb = sum(one.size_mb for one in chain.increments)
         vm.backup.chain, vm.backup.last_increment = chain.id, id
     return made
 
@@ -55,18 +57,32 @@ def surplus(cloud: Cloud, vm: Vm) -> tuple[Image, str] | None:
 
 
 def flattened(image: Image, chain: str, size_mb: str) -> bool:
-    """Keep the increments that the driver's answer names (`0:source,2:source`). Returns whether it could be read; if not nothing changes."""
-    pairs = [pair.partition(":") for pair in chain.split(",") if pair]
-    if not pairs or not all(id.isdigit() and source for id, _, source in pairs):
+    """Take over the chain that the driver answers (`2:source,3:source`): what is older than the first named goes, the first is whole and has the size.
+
+    Returns whether it could be read; a chain that names an unknown increment cannot. An empty one changes nothing.
+    """
+    pairs = [pair.split(":") for pair in chain.split(",") if pair]
+    known = {one.id: one for one in image.increments}
+    if not all(len(pair) == 2 and pair[0].isdigit() and int(pair[0]) in known for pair in pairs):
         return False
-    sources = {int(id): source for id, _, source in pairs}
-    image.increments = [one for one in image.increments if one.id in sources]
-    for one in image.increments:
-        one.source = sources[one.id]
-    if image.increments:
-        image.increments[0].type = "FULL"
-    image.size_mb = int(size_mb) if size_mb.isdigit() else image.size_mb
+    for id, source in pairs:
+        known[int(id)].source = source
+    if pairs:
+        first = int(pairs[0][0])
+        known[first].type, known[first].size_mb = "FULL", int(size_mb) if size_mb.isdigit() else 0
+        image.increments = [one for one in image.increments if one.id >= first]
+    image.size_mb = sum(one.size_mb for one in image.increments)
     return True
+
+
+def forget(cloud: Cloud, image: Image) -> None:
+    """Strike a backup image that is gone from the backups of its VMs."""
+    for id in image.vms:
+        vm = cloud.vms[id]
+        if image.id in vm.backups:
+            vm.backups.remove(image.id)
+        if vm.backup.chain == image.id:
+            vm.backup.chain, vm.backup.last_increment = -1, -1
 
 
 def _image(cloud: Cloud, vm: Vm, datastore: int, parameters: dict[str, str]) -> Image:

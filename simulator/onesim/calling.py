@@ -186,6 +186,7 @@ def _facts(spec: ContractSpec, cloud: Cloud, action: Action, image: Image | None
             "source": image.source,
             "path": image.path,
             "fs": image.fs,
+            "original": str(image.cloning_id) if image.cloning_id >= 0 else "",
         }
     facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in spec.spec.encrypted)
     if datastore.type == "SYSTEM_DS":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from onesim import backups, operations, snapshots
 from onesim.cloud import Cloud
 from onesim.model import Disk, Image, Vm
-from onesim.operations import Arguments, Refusal, flag, known, new_label, number, text
+from onesim.operations import Arguments, Refusal, known, new_label, number, text
 from onesim.spec import ContractSpec
 
 
@@ -91,7 +91,8 @@ def _snapshot(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) ->
     prepared = _of_an_image(cloud, spec, vm, arguments)
     disk = prepared.the_disk()
     disk.snapshots.orphans = snapshots.orphans_of(disk.allow_orphans, disk.format)
-    prepared.parameters |= {"snapshot_id": str(disk.snapshots.next), "name": text(arguments, "name", "")}
+    made = snapshots.create(disk.snapshots, disk.size_mb, cloud.now_s, text(arguments, "name", ""))
+    prepared.parameters["snapshot_id"] = str(made.id)
     return prepared
 
 
@@ -234,13 +235,23 @@ def _no_disk(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
 
 
 def _kept_size(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
-    prepared.the_disk().size_mb = int(prepared.parameters["new_size_mb"])
+    disk = prepared.the_disk()
+    disk.size_mb = int(prepared.parameters["new_size_mb"])
+    if disk.kind == "persistent" and disk.ln_target == "NONE" and disk.image in cloud.images:
+        cloud.images[disk.image].size_mb = disk.size_mb
     return []
 
 
 def _kept_snapshot(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
     disk = prepared.the_disk()
-    snapshots.create(disk.snapshots, disk.size_mb, cloud.now_s, prepared.parameters["name"])
+    snapshots.activate(disk.snapshots, int(prepared.parameters["snapshot_id"]))
+    return _shared(cloud, disk)
+
+
+def _shared(cloud: Cloud, disk: Disk) -> list[Image]:
+    # LifeCycleStates.cc:trigger_disk_snapshot_success: a persistent image that is used in place has the same snapshots
+    if disk.kind == "persistent" and disk.ln_target == "NONE" and disk.image in cloud.images:
+        cloud.images[disk.image].snapshots = snapshots.copied(disk.snapshots)
     return []
 
 
@@ -248,12 +259,13 @@ def _reverted(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
     disk, id = prepared.the_disk(), int(prepared.parameters["snapshot_id"])
     snapshots.revert(disk.snapshots, id)
     disk.size_mb = disk.snapshots.known[id].size_mb
-    return []
+    return _shared(cloud, disk)
 
 
 def _no_snapshot(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
-    snapshots.delete(prepared.the_disk().snapshots, int(prepared.parameters["snapshot_id"]))
-    return []
+    disk = prepared.the_disk()
+    snapshots.delete(disk.snapshots, int(prepared.parameters["snapshot_id"]))
+    return _shared(cloud, disk)
 
 
 def _kept_image(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:

@@ -386,14 +386,14 @@ class CaseRun:
             case "path":
                 path = self.files.get(asked.facts.get("path", ""))
             case "original":
-                origin = image_key(self.cloud.images[asked.image].cloning_id)
+                origin = image_key(int(asked.facts["original"]))
             case "image":
                 origin = image
             case "disk":
                 origin = disk
         size = int(asked.facts.get("size_mb", "0")) * MIB
         alias = asked.facts.get("ln_target", "NONE") == "NONE"
-        named = effect.names_only != "" and self.cloud.images[asked.image].format == effect.names_only
+        named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
         self.content.apply(effect, success and not named, target, origin, path, size, alias)
 
 

@@ -305,6 +305,7 @@ class Oned:
         original = self.cloud.images.get(image.cloning_id)
         if original is not None:
             original.cloning_ops -= 1
+            image.cloning_id = -1
             if not original.cloning_ops:
                 original.state = "USED_PERS" if original.persistent and original.vms else "USED" if original.vms else "READY"
                 yield self._changed("image", original)
@@ -323,6 +324,7 @@ class Oned:
             subject.prev_state, subject.state = subject.state, state
             yield self._changed(kind, subject)
         if isinstance(subject, Image) and state == "GONE" and subject.id >= 0:
+            backups.forget(self.cloud, subject)
             operations.drop_image(self.cloud, subject)
 
     def _changed(self, kind: str, subject: Vm | Image, new: bool = False) -> Changed:
@@ -345,8 +347,10 @@ class Oned:
         job, planned, asked = self._calls.pop(event.call)
         outcome = self._outcome(asked, event)
         yield outcome
-        if outcome.success:
+        if outcome.success or outcome.parsed:
+            # what could be read is kept, even where something else is missing
             self._store(asked, job, outcome.parsed)
+        if outcome.success:
             if planned.row.each == "saved":
                 # the new image is locked once its source is known
                 yield self._changed("image", job.prepared.the_image())
@@ -374,7 +378,9 @@ class Oned:
         """Keep what was read: fields of a parser are named as those of the object."""
         subject = job.subject
         if isinstance(subject, Vm) and asked.action.key == "ds/mkfs":
-            job.prepared.the_image().source = job.prepared.parameters["saved_source"] = parsed["source"]
+            saved = job.prepared.the_image()
+            saved.source = job.prepared.parameters["saved_source"] = parsed["source"]
+            saved.format = job.prepared.the_disk().format
         elif isinstance(subject, Vm) and asked.action.key == "ds/backup":
             job.prepared.parameters |= parsed
         elif isinstance(subject, Image) and asked.action.key == "ds/stat":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from onesim import snapshots
 from onesim.cloud import Cloud
 from onesim.model import BackupConfig, BootFile, Datastore, Disk, History, Image, Vm
 from onesim.rows import Kind
@@ -149,7 +150,7 @@ def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
             conf.allow_orphans,
         )
         if kind == "persistent":
-            disk.snapshots = image.snapshots
+            disk.snapshots = snapshots.copied(image.snapshots)
         image.vms.append(vm.id)
         image.state = "USED_PERS" if kind == "persistent" else "USED"
         return disk
@@ -291,6 +292,8 @@ def release_disk(cloud: Cloud, vm: Vm, disk: Disk, how: str) -> list[Image]:
     if image is None:
         return []
     image.vms.remove(vm.id)
+    if disk.kind == "persistent" and how == "normal":
+        image.snapshots = snapshots.copied(disk.snapshots)
     goal = "ERROR" if how == "forced" and disk.kind == "persistent" else "USED" if image.vms else "READY"
     if image.state == goal:
         return []

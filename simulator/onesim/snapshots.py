@@ -5,7 +5,7 @@ Source: src/vm/Snapshots.cc (create_snapshot, delete_snapshot, active_snapshot, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass
@@ -38,15 +38,26 @@ def orphans_of(allow_orphans: str, format: str) -> str:
 
 
 def create(tree: Snapshots, size_mb: int, date_s: int, name: str = "") -> Snapshot:
-    """Add a snapshot of the present content; it becomes the active one, except in mode MIXED."""
+    """Add a snapshot of the present content. Its id is taken even if the driver fails later; `activate` makes it the active one."""
     new = Snapshot(tree.next, size_mb, date_s, name, {"NO": tree.active, "MIXED": tree.base}.get(tree.orphans, -1))
     if new.parent in tree.known:
         tree.known[new.parent].children.append(new.id)
     tree.known[new.id] = new
     tree.next += 1
-    if tree.orphans != "MIXED":
-        tree.active = new.id
     return new
+
+
+def activate(tree: Snapshots, id: int) -> None:
+    """Make a new snapshot the active one, once the driver has taken it; in mode MIXED only a revert does."""
+    if tree.orphans != "MIXED":
+        tree.active = id
+
+
+def copied(tree: Snapshots) -> Snapshots:
+    """Return a tree of its own: a VM and an image each keep theirs."""
+    return Snapshots(
+        tree.orphans, tree.active, tree.base, tree.next, {id: replace(one, children=list(one.children)) for id, one in tree.known.items()}
+    )
 
 
 def revert(tree: Snapshots, id: int) -> None:

@@ -236,6 +236,14 @@ def load(root: Path | None = None) -> Spec:
 
 
 @cache
+def for_release(version: str, root: Path | None = None) -> ContractSpec:
+    """Return the tables for an exact release (`7.0.1`), which need not be the one that its line's contract names. Raises ConfigError for another line."""
+    spec = load(root)
+    line = ".".join(version.split(".")[:2])
+    return ContractSpec(spec, msgspec.structs.replace(spec.contract(line), version=version))
+
+
+@cache
 def for_contract(name: str = "", root: Path | None = None) -> ContractSpec:
     """Return the tables for a contract (alias or exact version; empty = the newest)."""
     spec = load(root)

@@ -39,7 +39,7 @@ def with_snapshots(version: str = "7.4.0", orphans: str = "YES") -> Player:
     """Return a player whose image has three snapshots, the last of them active."""
     tree = snapshots.Snapshots(orphans)
     for _ in range(3):
-        snapshots.create(tree, 128, 1_700_000_000)
+        snapshots.activate(tree, snapshots.create(tree, 128, 1_700_000_000).id)
     return made(version, snapshots=tree)
 
 

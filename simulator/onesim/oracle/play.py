@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from onesim.events import CallAsked, CallFinished, Changed, OperationAsked, Output, Refused
+from onesim.events import CallAsked, CallFinished, Changed, OperationAsked, Outcome, Output, Refused
 from onesim.oned import Oned
 
 #: How a call ended: exit status 0, standard output.
@@ -19,6 +19,7 @@ class Play:
     oned: Oned
     outstanding: list[CallAsked] = field(default_factory=list)
     changes: list[Changed] = field(default_factory=list)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
     refused: str = ""
 
     def ask(self, op: str, arguments: Mapping[str, object]) -> str:
@@ -46,6 +47,8 @@ class Play:
             match output:
                 case CallAsked():
                     self.outstanding.append(output)
+                case Outcome():
+                    self.outcomes[output.call] = output
                 case Changed():
                     self.changes.append(output)
                 case Refused(reason):

@@ -12,14 +12,19 @@ from dataclasses import dataclass, field
 
 from onesim.events import CallAsked
 from onesim.oracle import requests
+from onesim.oracle.after import compare_after
 from onesim.oracle.installation import Installation
 from onesim.oracle.play import Play
 from onesim.oracle.recordings import Call, Recording, Request
-from onesim.oracle.situation import Situation, before, new_images, plausible, shown
+from onesim.oracle.situation import Situation, before, plausible, shown
 from onesim.spec import ContractSpec
 
 #: Arguments that count oned's own requests, by the action: their numbers depend on what oned did before.
 _COUNTED = frozenset({"ds/stat", "ds/restore", "ds/export"})
+#: Calls that a request waits for: it is answered with their result.
+_WAITED = frozenset({"ds/stat", "ds/restore"})
+#: What a MAD says of a script that it could not start.
+_NOT_STARTED = re.compile(r"FAILURE \d+ (Driver path .* does not exist|Internal error Permission denied)")
 _UNKNOWN = re.compile(r"(?:SOURCE|NAME)-OF-\d+")
 
 
@@ -63,6 +68,7 @@ class _Replay:
         self.holding: tuple[CallAsked, Call] | None = None
         self.bound: dict[str, str] = {}
         self.late: list[Request] = []
+        self.lines = _lines(recording)
 
     def run(self) -> Replayed:
         requests_ = list(self.recording.rpc)
@@ -72,7 +78,6 @@ class _Replay:
             self._prelude(op, arguments)
         for request in requests_:
             self._request(request)
-            self._follow()
         self._release()
         self._follow()
         for request in self.late:
@@ -103,9 +108,15 @@ class _Replay:
             images = [{"image": str(id)} for id in self.play.oned.cloud.images]
             self._prelude("vm.create", {"vm": str(arguments["vm"]), "disks": images})
         refused = self.play.ask(op, arguments)
-        failed_late = not request.ok and not refused and bool(self.play.outstanding)
-        if bool(refused) == request.ok and not failed_late:
-            self._differ(f"{request.rpc}", "accepted" if request.ok else f"refused: {request.error}", f"refused: {refused}" if refused else "accepted")
+        waited = next((one for one in self.play.outstanding if one.action.key in _WAITED), None)
+        self._follow()
+        outcome = self.play.outcomes.get(waited.call) if waited is not None else None
+        if outcome is not None and not outcome.success:
+            refused = outcome.error or outcome.parse_error or "the call failed"
+        if bool(refused) == request.ok:
+            self._differ(
+                f"{request.rpc}", "accepted" if request.ok else f"refused: {request.error}", f"refused: {refused}" if refused else "accepted"
+            )
 
     # calls
 
@@ -124,6 +135,7 @@ class _Replay:
             self.expected.pop(0)
             self.result.calls.append((_text(seen), self._asked_text(asked)))
             self._documents(asked, seen)
+            self._line(asked, seen)
             if number == self.held:
                 self.holding = (asked, seen)
                 self._request(self.late.pop())
@@ -153,17 +165,11 @@ class _Replay:
             if one.action.family != "tm" or any(self._same(one, seen) for _, seen in self.expected):
                 continue
             line = " ".join((one.action.name.upper() + one.suffix, one.mad, *one.argv))
-            if any(line in message.transfer_script.splitlines() for message in self.recording.mad) and any(
-                message.line.startswith("TRANSFER FAILURE") for message in self.recording.mad
-            ):
-                if self._ran(one):
-                    continue
+            asked = any(line in message.transfer_script.splitlines() for message in self.recording.mad)
+            if asked and any(_NOT_STARTED.search(message.line) for message in self.recording.mad):
                 self.play.answer(one, (False, ""))
                 return True
         return False
-
-    def _ran(self, one: CallAsked) -> bool:
-        return any(self._same(one, seen) for seen in self.recording.calls)
 
     def _same(self, asked: CallAsked, seen: Call) -> bool:
         action = self.installation.script(asked.mad, asked.action.name, asked.suffix)
@@ -215,6 +221,13 @@ class _Replay:
         if mine != (root, children):
             self._differ(f"document of {asked.action.key}", f"{root}: {' '.join(children)}", f"{mine[0]}: {' '.join(mine[1])}")
 
+    def _line(self, asked: CallAsked, seen: Call) -> None:
+        """Compare the line of the transfer script that asked for a call: it has the suffix, even where the file without it ran."""
+        lines = self.lines.get((asked.action.name, seen.argv))
+        mine = f"{asked.action.name.upper()}{asked.suffix} {asked.mad}"
+        if asked.action.family == "tm" and lines and mine not in lines:
+            self._differ(f"line that asks for {_text(seen)}", " or ".join(sorted(lines)), mine)
+
     # the end
 
     def _end(self) -> None:
@@ -228,6 +241,7 @@ class _Replay:
         self.play.settle(plausible(self.installation, {}))
         self._states()
         self._finals()
+        compare_after(self.recording, self.situation.vm, self.play.oned.cloud, self._differ)
 
     def _states(self) -> None:
         seen: dict[str, list[str]] = {}
@@ -265,13 +279,29 @@ _IMAGE_STATES = {"USED_PERS": "USED", "LOCKED_USED": "LOCKED", "LOCKED_USED_PERS
 _SILENT = frozenset({"GONE", "INIT"})
 
 
+def _lines(recording: Recording) -> dict[tuple[str, tuple[str, ...]], set[str]]:
+    """Return the commands and drivers that transfer scripts name, by action and arguments."""
+    found: dict[tuple[str, tuple[str, ...]], set[str]] = {}
+    for message in recording.mad:
+        for text in (message.transfer_script, message.xml_fields.get("TM_COMMAND", ""), message.xml_fields.get("TM_COMMAND_ROLLBACK", "")):
+            for command, mad, *argv in (line.split() for line in text.splitlines() if len(line.split()) > 1):
+                found.setdefault((command.partition(".")[0].lower(), tuple(argv)), set()).add(f"{command} {mad}")
+    return found
+
+
 def _keeps_monitoring(recording: Recording) -> bool:
     return "monitor" in recording.operation or "ds-" in recording.operation
 
 
 def _dropped(recording: Recording, call: Call) -> bool:
-    """Tell whether a call is none of a storage driver's."""
-    return call.kind == "market"
+    """Tell whether a call is none of a storage driver's, or one for an older object: the recorder cleans up after the operation before."""
+    if call.kind == "market":
+        return True
+    if call.kind == "ds" and call.action == "rm":
+        known = {*map(int, recording.precondition.image_states), *recording.roles.values(), *map(int, recording.final_image_states)}
+        return bool(known) and int(call.argv[-1]) < min(known)
+    vms = {int(id) for word in call.argv for id in re.findall(r"/datastores/\d+/(\d+)|-deploy-(\d+)", word) for id in id if id}
+    return bool(vms) and bool(recording.final_vm_state) and max(vms) < min(map(int, recording.final_vm_state))
 
 
 def _text(call: Call) -> str:

@@ -39,7 +39,8 @@ def template(text: str) -> dict[str, Any]:
     """Return a template: attributes by name, vectors as dictionaries. Raises ConfigError if oned would not read it."""
     found = grammars.parse("template", text)
     if not isinstance(found, Template):
-        raise ConfigError(f"template {text[:60]!r} cannot be read: {found[0].message}")
+        why = found[0].message if isinstance(found, list) else "it is none"
+        raise ConfigError(f"template {text[:60]!r} cannot be read: {why}")
     return {one.name: one.value if isinstance(one, Single) else dict(one.values) for one in found.attributes}
 
 

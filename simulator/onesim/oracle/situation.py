@@ -104,8 +104,8 @@ class _Maker:
         prelude = self._vm()
         self.cloud.next_image = min(new_images(self.recording), default=max([*self.cloud.images, -1]) + 1)
         for request in self.recording.rpc:
-            if request.rpc == "one.datastore.allocate" and request.ok:
-                self.cloud.next_datastore = int(request.result)
+            if request.rpc == "one.datastore.allocate" and isinstance(request.result, int):
+                self.cloud.next_datastore = request.result
         if not self.recording.precondition.vm_state:
             self.cloud.next_vm = self.vm
         for id in (int(id) for id in roles.values() if id == roles.get("ds")):
@@ -117,7 +117,11 @@ class _Maker:
     # what is there
 
     def _sources(self) -> dict[int, str]:
-        found = {row.image_id: self.attributes[row.disk_id].get("SOURCE", "") for row in self.recording.disks if row.disk_id in self.attributes and row.image_id is not None}
+        found = {
+            row.image_id: self.attributes[row.disk_id].get("SOURCE", "")
+            for row in self.recording.disks
+            if row.disk_id in self.attributes and row.image_id is not None
+        }
         found |= {int(id): row.get("SOURCE", "") for id, row in (self.recording.final_images or {}).items()}
         return {id: source for id, source in found.items() if source}
 
@@ -131,11 +135,18 @@ class _Maker:
                 add_datastore(self.cloud, int(row["DATASTORE_ID"]), "IMAGE_DS", "recds", row["TM_MAD"])
 
     def _image(self, id: int) -> None:
-        kind = self.kinds.get(id) or next((_WORDS[word] for word in sorted(self.words) if word in _WORDS), "nonpersistent")
+        kind = self.kinds.get(id) or self._kind_of_other()
         files = self._boot_images()
         name = files.get(id) or _IMAGE_OF.get(kind, "os")
         row = self.installation.templates[name]
-        datastore = next((self.attributes[disk.disk_id]["DATASTORE_ID"] for disk in self.recording.disks if disk.image_id == id and disk.disk_id in self.attributes), str(row.datastore))
+        datastore = next(
+            (
+                self.attributes[disk.disk_id]["DATASTORE_ID"]
+                for disk in self.recording.disks
+                if disk.image_id == id and disk.disk_id in self.attributes
+            ),
+            str(row.datastore),
+        )
         arguments: dict[str, object] = {"image": str(id), "datastore": datastore, "type": row.type, "persistent": kind == "persistent"}
         if {"SHAREABLE", "IMMUTABLE"} & self.words:
             arguments["persistent_type"] = "SHAREABLE" if "SHAREABLE" in self.words else "IMMUTABLE"
@@ -151,6 +162,13 @@ class _Maker:
             self.cloud.images[id].name = f"NAME-OF-{id}"
         if state == "DISABLED":
             self._do("image.disable", {"image": str(id)})
+
+    def _kind_of_other(self) -> str:
+        """Return what an image is that no disk uses: what a request turns into the other is what it was not, else the name of the operation has a word for it."""
+        for request in self.recording.rpc:
+            if request.rpc == "one.image.persistent":
+                return "nonpersistent" if request.args[1] else "persistent"
+        return next((_WORDS[word] for word in sorted(self.words) if word in _WORDS), "nonpersistent")
 
     def _boot_images(self) -> dict[int, str]:
         """Return which images are kernel, initrd and context files: those that no disk uses, in the order in which the name of the operation has them."""
@@ -179,7 +197,9 @@ class _Maker:
         for n, (name, arguments) in enumerate(road):
             more = placed if n == 0 and name == "deploy" else {}
             last = n == len(road) - 1
-            self._do(f"vm.{name}", {"vm": str(self.vm), **({"host": _FIRST} if name == "deploy" else {}), **more, **arguments}, fault if last else None)
+            self._do(
+                f"vm.{name}", {"vm": str(self.vm), **({"host": _FIRST} if name == "deploy" else {}), **more, **arguments}, fault if last else None
+            )
         if road:
             self._later()
         if state == "DONE":
@@ -207,7 +227,11 @@ class _Maker:
             arguments["tm_mad_system"] = volatile["TM_MAD_SYSTEM"]
         backups = _texts(self.recording.post.backups)
         if "KEEP_LAST" in backups:
-            arguments["backup"] = {"keep_last": int(backups["KEEP_LAST"]), "mode": backups["MODE"], "volatile": backups.get("BACKUP_VOLATILE") == "YES"}
+            arguments["backup"] = {
+                "keep_last": int(backups["KEEP_LAST"]),
+                "mode": backups["MODE"],
+                "volatile": backups.get("BACKUP_VOLATILE") == "YES",
+            }
         return arguments
 
     def _created(self) -> set[int]:
@@ -233,7 +257,9 @@ class _Maker:
         for id, row in self.attributes.items():
             if id not in self._created() and self._created():
                 size = int(self.after.get(id, {}).get("SIZE", "50"))
-                self._do("vm.attach_disk", {"vm": str(self.vm), "disk": {"volatile": row["TYPE"], "size_mb": size, "format": row.get("FORMAT", "raw")}})
+                self._do(
+                    "vm.attach_disk", {"vm": str(self.vm), "disk": {"volatile": row["TYPE"], "size_mb": size, "format": row.get("FORMAT", "raw")}}
+                )
         created = [one for one in self.recording.rpc if one.rpc == "one.vm.disksnapshotcreate" and one.ok]
         for text in self.recording.post.snapshots:
             values = _texts(text)
@@ -246,11 +272,18 @@ class _Maker:
         values = _texts(self.recording.post.backups)
         count = 1
         if values.get("MODE") == "INCREMENT":
-            made = any(one.rpc == "one.vm.backup" and not one.args[2] for one in self.recording.rpc)
-            count = max(int(values["LAST_INCREMENT_ID"]) + 1 - made, 1)
+            asked = any(one.rpc == "one.vm.backup" and not one.args[2] for one in self.recording.rpc)
+            made = asked and all(call.rc == 0 for call in self.recording.calls if call.action.startswith(("prebackup", "backup", "postbackup")))
+            count = max(int(values["LAST_INCREMENT_ID"]) + 1 - made, self._increments(image), 1)
         self.cloud.next_image = image
         for _ in range(count):
             self._do("vm.backup", {"vm": str(self.vm), "datastore": "105", "image": str(self.cloud.next_image)})
+
+    def _increments(self, image: int) -> int:
+        """Return how many increments a backup image shows that the operation itself did not make."""
+        row = (self.recording.final_images or {}).get(str(image), {})
+        made = any(request.rpc in ("one.vm.backup", "one.backupjob.backup") for request in self.recording.rpc)
+        return 0 if made else row.get("BACKUP_INCREMENTS", "").count("<INCREMENT>")
 
     def _under_way(self, phase: str) -> list[tuple[str, dict[str, object]]]:
         """Return the operations that bring a new VM into a phase; the recorder asked them while it recorded."""
@@ -259,7 +292,17 @@ class _Maker:
         vm = str(self.vm)
         prelude: list[tuple[str, dict[str, object]]] = [
             ("image.register", {"image": str(first), "datastore": str(os.datastore), "type": os.type, "path": os.path}),
-            ("image.make", {"image": str(first + 1), "datastore": str(db.datastore), "type": db.type, "size_mb": db.size_mb, "format": db.format, "persistent": True}),
+            (
+                "image.make",
+                {
+                    "image": str(first + 1),
+                    "datastore": str(db.datastore),
+                    "type": db.type,
+                    "size_mb": db.size_mb,
+                    "format": db.format,
+                    "persistent": True,
+                },
+            ),
             ("vm.create", {"vm": vm, "disks": [{"image": str(first)}, {"image": str(first + 1)}], "context": {"NETWORK": "YES"}}),
             ("vm.deploy", {"vm": vm, "host": _FIRST, "datastore": "102"}),
         ]
@@ -301,7 +344,7 @@ def plausible(installation: Installation, sources: dict[int, str], fault: tuple[
             "ds/stat": "10",
             "ds/cp": f"{source} raw",
             "ds/mkfs": source,
-            "ds/backup": "bk 123 raw",
+            "ds/backup": "SOURCE-OF-BACKUP 123 raw",
             "ds/increment_flatten": "321 0:bk",
             "vmm/deploy": installation.deploy_id.format(vm=call.vm),
         }
