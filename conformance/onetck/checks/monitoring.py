@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from onesim import grammars
 from onesim.grammar_values import Datagram as Message
 from onesim.grammar_values import DiskSizes, VmSizes
-from onesim.records import Call, Datagram
+from onesim.records import Call, Datagram, Question
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
 from onetck.checks.remains import lying
@@ -19,7 +19,7 @@ _MAX_DATAGRAM = 65507
 
 def monitor_mark(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The mark .monitor lies in a system datastore that is not shared, with a driver's name in it, and in no shared one."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         base = call.facts.get("system_base_path", "")
         if not base or call.ended_by != "exit" or call.status != 0:
             continue
@@ -46,7 +46,7 @@ def _asked_for_sizes(call: Call) -> bool:
 
 
 def _sent(case: Case, call: Call) -> list[Datagram]:
-    return [one for one in case.datagrams if one.call == call.n]
+    return [one for one in case.datagrams if one.call == call.n or (one.call < 0 and not call.observed)]
 
 
 def vm_sizes_sent(case: Case, requirement: Requirement) -> Iterator[Finding]:
@@ -127,13 +127,18 @@ def questions_allowed(case: Case, requirement: Requirement) -> Iterator[Finding]
     """Every question of a call only reads."""
     for call in case.of(requirement):
         asked = [one for one in case.questions if one.call == call.n]
-        changing = [
-            one for one in asked if (one.argv[1:2] and one.argv[1] not in _READING if one.kind == "command" else not one.argv[0].endswith(".info"))
-        ]
+        changing = [one for one in asked if not _reads(one)]
         if changing:
             yield Finding("fail", f"{words(call)} asked {' '.join(changing[0].argv[:3])}, which does more than read", call.n)
         elif asked:
             yield Finding("pass", f"{words(call)} only read", call.n)
+
+
+def _reads(question: Question) -> bool:
+    if question.kind == "command":
+        return not question.argv[1:2] or question.argv[1] in _READING
+    method = question.argv[0] if question.argv else ""
+    return not method or method.rpartition(".")[2].startswith("info") or method == "one.system.version"
 
 
 def questions_answered(case: Case, requirement: Requirement) -> Iterator[Finding]:
