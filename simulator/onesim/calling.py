@@ -32,7 +32,7 @@ class Planned:
 
 @dataclass
 class Job:
-    """A phase of one object under way. `asked` is the question of a driver that waits for its end."""
+    """A phase of one object under way. `asked` is the question of a driver that waits for its end, `said` what its last script printed."""
 
     kind: str
     subject: Subjected
@@ -42,6 +42,7 @@ class Job:
     waiting: list[Planned] = field(default_factory=list)
     error: str = ""
     asked: QuestionAsked | None = None
+    said: str = ""
 
 
 def compose(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Planned, subject: Subjected, action: Action) -> CallAsked:

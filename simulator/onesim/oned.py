@@ -246,7 +246,7 @@ class Oned:
         )
         yield from settled
         if job.asked is not None and isinstance(subject, Image):
-            yield questions.not_made(job.asked, job.error) if failed else questions.made(job.asked, subject.id)
+            yield questions.not_made(job.asked, f"Cannot parse image SIZE: {job.said}") if failed else questions.made(job.asked, subject.id)
         if phase.then == "monitor" and isinstance(subject, Image):
             yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
         if phase.then == "trim" and not failed and isinstance(subject, Vm) and subject.keep_last and len(subject.backups) > subject.keep_last:
@@ -308,6 +308,7 @@ class Oned:
             raise SpecError(f"call {event.call} was never asked, or has finished already")
         job, planned, asked = self._calls.pop(event.call)
         outcome = self._outcome(asked, event)
+        job.said = event.stdout.partition("\n")[0] if event.ok else outcome.error
         yield outcome
         if outcome.success:
             self._store(asked, job, outcome.parsed)

@@ -154,7 +154,9 @@ class Outstanding:
         moving = {begun.n for begun in self.running.values() if begun.moving} - self._together.stuck
         turn = self._together.chooser.choose(list(ready), moving)
         if turn is None:
-            if not self._listen(self._together.chooser.patience_s if moving else None):
+            if not moving:
+                self._listen(None)
+            elif not self._patiently():
                 self._together.stuck |= moving
             return
         self._together.turns.append(turn)
@@ -174,11 +176,21 @@ class Outstanding:
         assert self._together is not None
         begun.moving = begun.run is None
         self._together.stuck.discard(begun.n)
-        until = time.monotonic() + self._together.chooser.patience_s
         while begun.moving and self._nested < 0:
-            if not self._listen(max(until - time.monotonic(), 0)) and time.monotonic() >= until:
+            if not self._patiently():
                 self._together.stuck.add(begun.n)
                 return
+
+    def _patiently(self) -> bool:
+        """Take what happens next, if it happens before patience ends. A question that leads to calls is something, too."""
+        assert self._together is not None
+        until = time.monotonic() + self._together.chooser.patience_s
+        while self._nested < 0:
+            if self._listen(max(until - time.monotonic(), 0)):
+                return True
+            if time.monotonic() >= until:
+                return False
+        return True
 
     def _listen(self, timeout_s: float | None) -> bool:
         """Take what happens next. Returns False if that is nothing, or a question."""
