@@ -18,7 +18,7 @@ from onereport.text import render_text
 from onesim import __version__
 from onesim.errors import ConfigError
 from onesim.layout import Subjected
-from onesim.schedule import recorded
+from onesim.schedule import diverged, recorded
 from onesim.spec import ContractSpec, for_contract, load
 from onesim.trace import WORLD_OPERATIONS
 from onetck import conclude, execution, kept, reading
@@ -159,6 +159,8 @@ def run(
                 schedules=schedules,
             )
         scheduled = (("--schedule", str(schedule)) if schedule else ()) + (("--seed", str(seed)) if seed else ())
+        for case_name, why in diverged(out / "history.jsonl"):
+            err_console.print(f"{case_name} did not go as in {schedule}: {why}", markup=False)
         judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, (*setting.options, *played, *scheduled)))
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")

@@ -76,6 +76,7 @@ class CaseRun:
         self.stopped = ""
         self._gone: list[tuple[int, Changed]] = []
         self._of: dict[tuple[str, int], int] = {}
+        self._given_up: set[int] = set()
         self._waiting: dict[int, WorldQuestion] = {}
 
     def run(self) -> CaseSummary:
@@ -100,7 +101,7 @@ class CaseRun:
 
     def _play(self, group: tuple[tuple[int, Step], ...]) -> str:
         """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
-        self.stopped, self._gone, self._of = "", [], {}
+        self.stopped, self._gone, self._of, self._given_up = "", [], {}, set()
         self.outstanding.play(group, self._ask)
         last, step = group[-1]
         if self.outstanding.lost_world:
@@ -109,6 +110,8 @@ class CaseRun:
             return self.stopped
         self.observer.observe(last, self.outstanding.calls - 1, self._of)
         for n, changed in self._gone:
+            if changed.kind == "vm" and changed.id in self._given_up:
+                continue  # a script that nobody stopped may have made something again
             self.observer.observe_gone(changed.kind, changed.label, self._places_of(changed.kind, changed.id), n)
         return ""
 
@@ -131,6 +134,9 @@ class CaseRun:
         if refused:
             self.stopped = f"{step.op} became impossible ({refused}) after {self.lost}"
             return None
+        if step.op.startswith("vm.recover"):
+            id = self.cloud.find("vm", step.arguments["vm"])
+            self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
         self.sources |= {image.id: image.source for image in self.cloud.images.values()}
         return outputs
 

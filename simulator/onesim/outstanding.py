@@ -130,10 +130,10 @@ class Outstanding:
                 self._watch(begun)
 
     def _finished(self, asked: CallAsked, event: CallFinished) -> Outcome:
-        outcome, *outputs = self.oned.feed(event)
-        assert isinstance(outcome, Outcome), "the first that oned says of a call is what it made of it"
-        self._outputs.extend((asked.operation, one) for one in outputs)
-        return outcome
+        """Feed the end of a call. Returns what oned made of it; where it had given up the call, no more than that it ended."""
+        outputs = self.oned.feed(event)
+        self._outputs.extend((asked.operation, one) for one in outputs if not isinstance(one, Outcome))
+        return next((one for one in outputs if isinstance(one, Outcome)), Outcome(event.call, event.ok, {}, "", ""))
 
     # what runs
 

@@ -87,3 +87,8 @@ def recorded(path: Path) -> Recorded:
     if not known:
         raise ConfigError(f"{path}: is no history; give the history.jsonl of a run")
     return found
+
+
+def diverged(path: Path) -> list[tuple[str, str]]:
+    """Return the cases of a history that left the schedule they were to repeat, and where."""
+    return [(record.case, record.diverged) for record in read(path, Record) if isinstance(record, Together) and record.diverged]
