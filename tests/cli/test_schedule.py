@@ -9,7 +9,7 @@ import pytest
 
 from onesim.data import data_dir
 from onesim.journal import read
-from onesim.records import Header, Record, Together
+from onesim.records import Call, Header, Record, Together, Turn
 from onetck.cli import main
 
 REFERENCE = data_dir("reference_driver") / "remotes"
@@ -22,6 +22,23 @@ destination=$(cat /var/lib/one/datastores/0/.destination)
 [[ $destination == "$2" ]] || { echo "this clone goes to ${destination##*/datastores}" >&2; exit 1; }
 exec "$0.orig" "$@"
 """
+
+
+PATIENT = """#!/bin/bash
+exec 9>/var/tmp/clone.lock
+flock 9
+"$0.orig" "$@"
+"""
+
+
+def with_clone(remotes: Path, text: str) -> Path:
+    """Copy the reference driver, with another clone around its own."""
+    shutil.copytree(REFERENCE, remotes)
+    script = remotes / "tm/shared/clone"
+    script.rename(script.with_name("clone.orig"))
+    script.write_text(text)
+    script.chmod(0o755)
+    return remotes
 
 
 def run(remotes: Path, out: Path, *words: str) -> list[Record]:
@@ -57,17 +74,25 @@ def test_a_seed_picks_the_order_and_a_history_repeats_it(tmp_path: Path) -> None
 @pytest.mark.usefixtures("quiet")
 def test_a_failure_comes_again_with_its_schedule(tmp_path: Path) -> None:
     """Which call finds another's destination is the same in the repeated run."""
-    remotes = tmp_path / "remotes"
-    shutil.copytree(REFERENCE, remotes)
-    script = remotes / "tm/shared/clone"
-    script.rename(script.with_name("clone.orig"))
-    script.write_text(CARELESS)
-    script.chmod(0o755)
+    remotes = with_clone(tmp_path / "remotes", CARELESS)
     failed = []
     for name, words in (("first", ("--seed", "2")), ("again", ("--schedule", str(tmp_path / "first" / "history.jsonl")))):
         records = run(remotes, tmp_path / name, *words)
         failed.append([(one.n, one.error) for one in records if getattr(one, "family", "") == "tm" and not one.success])  # type: ignore[union-attr]
     assert failed[0] and failed[0] == failed[1]
+
+
+@pytest.mark.components
+@pytest.mark.usefixtures("quiet")
+def test_a_driver_that_waits_for_a_lock_is_let_wait(tmp_path: Path) -> None:
+    """Of clones that begin at once one goes on, and the others after it; none fails, and none is told to be slow."""
+    records = run(with_clone(tmp_path / "remotes", PATIENT), tmp_path / "out", "--timeout-s", "8")
+    clones = [one for one in records if isinstance(one, Call) and one.action == "clone"]
+    assert len(clones) == 3 and all(one.success for one in clones)
+    turns = next(one.turns for one in records if isinstance(one, Together))
+    ends = [turns.index(Turn("end", one.n)) for one in clones]
+    begins = [next(at for at, turn in enumerate(turns) if turn.call == one.n and turn.what == "pass") for one in clones]
+    assert sorted(ends)[0] < sorted(begins)[1] and sorted(ends)[1] < sorted(begins)[2]
 
 
 @pytest.mark.usefixtures("quiet")

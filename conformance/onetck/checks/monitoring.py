@@ -46,13 +46,14 @@ def _asked_for_sizes(call: Call) -> bool:
 
 
 def _sent(case: Case, call: Call) -> list[Datagram]:
-    return [one for one in case.datagrams if one.call == call.n or (one.call < 0 and not call.observed)]
+    return [one for one in case.datagrams if one.call == call.n]
 
 
 def vm_sizes_sent(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A datagram reaches the monitor daemon where MONITOR_VM_DISKS is 1 and there are VMs with disks, and none otherwise."""
     for call in case.of(requirement):
-        if not call.success:
+        nobodys = not call.observed and any(one.call < 0 for one in case.datagrams)
+        if not call.success or nobodys:
             continue
         sent, wanted = _sent(case, call), _asked_for_sizes(call)
         if wanted and not sent and call.facts.get("vms_with_disks"):
