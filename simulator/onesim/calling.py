@@ -32,7 +32,11 @@ class Planned:
 
 @dataclass
 class Job:
-    """A phase of one object under way. `asked` is the question of a driver that waits for its end, `said` what its last script printed."""
+    """A phase of one object under way.
+
+    `settled` = what becomes of the object has been decided already: the rest of the calls changes nothing. `asked` is the question of a driver that waits
+    for its end, `said` what its last script printed.
+    """
 
     kind: str
     subject: Subjected
@@ -41,6 +45,7 @@ class Job:
     prepared: Prepared
     waiting: list[Planned] = field(default_factory=list)
     error: str = ""
+    settled: bool = False
     asked: QuestionAsked | None = None
     said: str = ""
 

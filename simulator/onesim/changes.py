@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from onesim import operations, snapshots
+from onesim import backups, operations, snapshots
 from onesim.cloud import Cloud
 from onesim.model import Disk, Image, Vm
 from onesim.operations import Arguments, Refusal, flag, known, new_label, number, text
@@ -42,6 +42,7 @@ def _attached(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) ->
     disk.target = operations.free_target(vm, disk.target)
     # after the first deployment a disk gets the mode of the VM, even where both drivers are the same
     disk.tm_mad_system = vm.tm_mad_system
+    operations.set_mode(cloud, disk)
     vm.disks.append(disk)
     return Prepared(disk)
 
@@ -113,16 +114,8 @@ def _dropped(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> 
 
 
 def _backup(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
-    id = known(cloud, "datastore", arguments)
-    if cloud.datastores[id].type != "BACKUP_DS":
-        raise Refusal(f"datastore {arguments['datastore']!r} is no backup datastore")
-    volatile = flag(arguments, "volatile")
-    # VirtualMachineDisks::backup_disk_ids: swap and context never, volatile ones where the user asks, CDROMs up to 6.10.0
-    kinds = {"nonpersistent", "persistent", *(["volatile"] if volatile else []), *([] if spec.holds(since="6.10.1") else ["cdrom"])}
-    disks = ":".join(str(disk.id) for disk in vm.disks if disk.kind in kinds)
-    job = arguments.get("job")
-    parameters = {"backup_disks": disks, "backup_job": "-" if job is None else str(job), "label": new_label(cloud, "image", arguments)}
-    return Prepared(backup=id, parameters=parameters)
+    datastore, parameters = backups.prepare(cloud, spec, vm, arguments)
+    return Prepared(backup=datastore, parameters=parameters)
 
 
 def _restored(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
@@ -131,6 +124,17 @@ def _restored(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) ->
         raise Refusal(f"image {arguments['image']!r} is no backup")
     increment, disk = (str(arguments.get(name, -1)) for name in ("increment", "disk"))
     return Prepared(parameters={"restored_image": str(id), "restored_increment": increment, "restored_disk": disk})
+
+
+def _renewed(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    _fresh(cloud, vm, Prepared())
+    return Prepared()
+
+
+def _same_datastore(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    if "datastore" in arguments and known(cloud, "datastore", arguments) != vm.history[-1].datastore:
+        raise Refusal("a migration to a different system datastore cannot be performed live")
+    return Prepared()
 
 
 #: Preparations for a VM by the word of the column makes.
@@ -144,6 +148,8 @@ MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
     "snapshot_dropped": _dropped,
     "backup": _backup,
     "restored": _restored,
+    "fresh": _renewed,
+    "same_datastore": _same_datastore,
 }
 
 
@@ -171,11 +177,53 @@ def _image_restored(cloud: Cloud, image: Image, arguments: Arguments) -> Prepare
     return Prepared(parameters={"destination": str(destination), **wanted, "USERNAME": "oneadmin"})
 
 
+def _unlocked(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    if image.locked:
+        raise Refusal(f"image {image.name!r} is locked")
+    return Prepared()
+
+
+def _locked(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    image.locked = True
+    return Prepared()
+
+
+def _free(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    image.locked = False
+    return Prepared()
+
+
+def _persistent(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    image.persistent = True
+    return Prepared()
+
+
+def _nonpersistent(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    if image.snapshots.known:
+        raise Refusal(f"image {image.name!r} has snapshots and stays persistent")
+    image.persistent = False
+    return Prepared()
+
+
+def _type(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    kind = text(arguments, "type")
+    if kind not in operations.IMAGE_TYPES:
+        raise Refusal(f"image type {kind!r} is not one of {', '.join(operations.IMAGE_TYPES)}")
+    image.type = kind
+    return Prepared()
+
+
 #: Preparations for an image by the word of the column makes.
 IMAGE_MAKES: dict[str, Callable[[Cloud, Image, Arguments], Prepared]] = {
     "image_snapshot": _image_snapshot,
     "image_snapshot_dropped": _image_snapshot_dropped,
     "image_restored": _image_restored,
+    "unlocked": _unlocked,
+    "locked": _locked,
+    "free": _free,
+    "persistent": _persistent,
+    "nonpersistent": _nonpersistent,
+    "type": _type,
 }
 
 
@@ -221,32 +269,23 @@ def _failed_image(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
 
 
 def _kept_backup(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
-    parameters = prepared.parameters
-    image = Image(
-        -1,
-        parameters["label"],
-        "BACKUP",
-        prepared.backup,
-        source=parameters["backup_id"],
-        format=parameters.get("format", "raw"),
-        size_mb=int(parameters["size_mb"]) if parameters["size_mb"].isdigit() else 0,
-        state="READY",
-        regtime_s=cloud.now_s,
-        vms=[vm.id],
-    )
-    operations.add_image(cloud, image)
-    vm.backups.append(image.id)
-    return [image]
+    return backups.keep(cloud, vm, prepared.backup, prepared.parameters)
 
 
 def _restored_disks(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
     for disk in vm.disks:
         disk.snapshots = snapshots.Snapshots(disk.snapshots.orphans)
+    vm.backup.chain, vm.backup.last_increment = -1, -1
     return []
 
 
 def _fresh(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
     vm.deploy_id = ""
+    return []
+
+
+def _system_snapshot(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    vm.system_snapshots += 1
     return []
 
 
@@ -263,6 +302,7 @@ SETTLES: dict[str, Callable[[Cloud, Vm, Prepared], list[Image]]] = {
     "backup": _kept_backup,
     "restored": _restored_disks,
     "fresh": _fresh,
+    "system_snapshot": _system_snapshot,
 }
 
 

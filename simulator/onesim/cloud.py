@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onesim.model import Datastore, History, Host, Image, Vm
@@ -10,8 +11,17 @@ LOCATION = "/var/lib/one//datastores"
 
 
 @dataclass(frozen=True)
+class Mode:
+    """What a transfer manager declares for a system datastore of another one: LN_TARGET_x, CLONE_TARGET_x, DISK_TYPE_x of its TM_MAD_CONF."""
+
+    ln_target: str = "SYSTEM"
+    clone_target: str = "SYSTEM"
+    disk_type: str = "FILE"
+
+
+@dataclass(frozen=True)
 class MadConf:
-    """The attributes of TM_MAD_CONF and DS_MAD_CONF that change what drivers are called with."""
+    """The attributes of TM_MAD_CONF that change what drivers are called with; `modes` by the system datastore's driver (TM_MAD_SYSTEM)."""
 
     shared: bool = True
     ln_target: str = "NONE"
@@ -20,21 +30,32 @@ class MadConf:
     driver: str = ""
     allow_orphans: str = "FORMAT"
     ds_migrate: bool = True
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+
+    def mode(self, system_tm: str) -> Mode | None:
+        """Return what is declared for a system datastore's driver; None if nothing is."""
+        return next((mode for name, mode in self.modes.items() if name.lower() == system_tm.lower()), None)
 
 
 @dataclass
 class Cloud:
-    """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch."""
+    """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch.
+
+    `ds_required` are the REQUIRED_ATTRS of DS_MAD_CONF by driver; `vm_mad` is the hypervisor driver of all hosts.
+    """
 
     frontend: str
     location: str = LOCATION
     vms_dir: str = "/var/lib/one/vms"
+    vm_mad: str = "kvm"
     hosts: dict[int, Host] = field(default_factory=dict)
     datastores: dict[int, Datastore] = field(default_factory=dict)
     images: dict[int, Image] = field(default_factory=dict)
     vms: dict[int, Vm] = field(default_factory=dict)
     tm_conf: dict[str, MadConf] = field(default_factory=dict)
+    ds_required: dict[str, tuple[str, ...]] = field(default_factory=dict)
     labels: dict[tuple[str, str], int] = field(default_factory=dict)
+    next_datastore: int = 0
     next_image: int = 0
     next_vm: int = 0
     next_request: int = 0

@@ -76,9 +76,11 @@ def _image_source_at_frontend(subject: Subject) -> str:
 
 
 def _context_files(subject: Subject) -> str:
-    # TransferManager.cc:274: context.sh of the VM first, then CONTEXT/FILES; one word each
-    files = (subject.vm.context or {}).get("FILES", "").split()
-    return " ".join([f"{subject.cloud.vms_dir}/{subject.vm.id}/context.sh", *files])
+    # TransferManager.cc:274: context.sh of the VM first, then CONTEXT/FILES and those of a file datastore; one word each
+    context = subject.vm.context or {}
+    registered = [subject.cloud.images[id] for name in context.get("FILES_DS", "").split() if (id := subject.cloud.find("image", name)) is not None]
+    from_datastore = [f"{image.source}:'{image.name}'" for image in registered]
+    return " ".join([f"{subject.cloud.vms_dir}/{subject.vm.id}/context.sh", *context.get("FILES", "").split(), *from_datastore])
 
 
 def _record_file(subject: Subject, name: str) -> str:
@@ -147,6 +149,7 @@ FACTS: dict[str, Callable[[Subject], str]] = {
     "vmm_document": _vmm_document,
     "saved_source": lambda s: s.parameter("saved_source"),
     "snapshot_id": lambda s: s.parameter("snapshot_id"),
+    "system_snapshot_id": lambda s: str(s.vm.system_snapshots),
     "new_size_mb": lambda s: s.parameter("new_size_mb"),
     "backup_disks": _backup_disks,
     "backup_job": lambda s: s.parameter("backup_job"),

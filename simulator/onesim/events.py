@@ -94,13 +94,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Changed:
-    """An object changed state."""
+    """An object changed state. `new` = it was written for the first time, in this state (oned's hooks do not see that of an image)."""
 
     kind: str
     id: int
     label: str
     state: str
     error: str = ""
+    new: bool = False
 
 
 @dataclass(frozen=True)

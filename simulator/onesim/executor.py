@@ -205,7 +205,7 @@ class CaseRun:
             )
         )
         self._of[changed.kind, changed.id] = operation
-        if changed.state in ("GONE", "DONE") and changed.id >= 0:
+        if changed.kind != "datastore" and changed.state in ("GONE", "DONE") and changed.id >= 0:
             self._gone.append((operation, changed))
 
     def _ended(self, begun: Begun, run: Run, outcome: Outcome) -> None:

@@ -26,6 +26,11 @@ def act(world: World, asked: CallAsked, disks: tuple[str, ...]) -> str:
     return ""
 
 
+def printed(asked: CallAsked) -> str:
+    """Return what a hypervisor action prints: `deploy` names the domain."""
+    return f"one-{asked.vm}" if asked.action.name == "deploy" else ""
+
+
 def _missing(world: World, host: str, directory: str, names: tuple[str, ...]) -> str:
     for name in names:
         if not world.exists(host, f"{directory}/{name}"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from onesim.cloud import Cloud, MadConf
+from onesim.cloud import Cloud, MadConf, Mode
 from onesim.model import FRONTEND, Datastore, Host
 from onesim.world.interface import Limits, World
 
@@ -64,14 +64,17 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
         (100, "system2", "SYSTEM_DS", "-", subject.system_tm_mad, system),
     ):
         conf = subject.tm_conf.get(tm_mad, MadConf(shared=shared))
-        full = {"ALLOW_ORPHANS": conf.allow_orphans, "DISK_TYPE": conf.disk_type, **template}
+        full = {"ALLOW_ORPHANS": conf.allow_orphans, **template}
         if kind == "IMAGE_DS":
-            full = {"CLONE_TARGET": conf.clone_target, "LN_TARGET": conf.ln_target, **full}
+            full = {"DISK_TYPE": conf.disk_type, "CLONE_TARGET": conf.clone_target, "LN_TARGET": conf.ln_target, **full}
         else:
-            full = {"DS_MIGRATE": "YES" if conf.ds_migrate else "NO", **full}
+            full = {"DISK_TYPE": "FILE", "DS_MIGRATE": "YES" if conf.ds_migrate else "NO", **full}
         cloud.datastores[id] = Datastore(id, name, kind, ds_mad, tm_mad, f"{cloud.location}/{id}", full)
         cloud.labels["datastore", name] = id
-    cloud.tm_conf = dict(subject.tm_conf) or {name: MadConf(shared=shared) for name in {subject.tm_mad, subject.system_tm_mad}}
+    # a vendor who declares nothing is taken to support what is asked of the driver
+    modes = {subject.system_tm_mad: Mode()} if subject.system_tm_mad != subject.tm_mad else {}
+    undeclared = {subject.system_tm_mad: MadConf(shared=shared), subject.tm_mad: MadConf(shared=shared, modes=modes)}
+    cloud.tm_conf = dict(subject.tm_conf) or undeclared
     return cloud
 
 

@@ -35,6 +35,28 @@ class Datastore:
 
 
 @dataclass
+class Increment:
+    """One backup of a chain: `type` is FULL or INCREMENT, `source` what the backup driver answered, size in MiB."""
+
+    id: int
+    type: str
+    source: str
+    size_mb: int
+    date_s: int
+
+
+@dataclass
+class BackupConfig:
+    """BACKUP_CONFIG of a VM. `chain` is the image of the increments, -1 if the next backup starts one; `last_increment` its newest."""
+
+    keep_last: int = 0
+    mode: str = "FULL"
+    volatile: bool = False
+    chain: int = -1
+    last_increment: int = -1
+
+
+@dataclass
 class Image:
     """An image. `path` is what the user gave, `source` what the driver answered; `size_mb` is MiB."""
 
@@ -50,6 +72,8 @@ class Image:
     state: str = "INIT"
     prev_state: str = "INIT"
     persistent: bool = False
+    persistent_type: str = ""
+    locked: bool = False
     cloning_id: int = -1
     cloning_ops: int = 0
     regtime_s: int = 0
@@ -58,6 +82,8 @@ class Image:
     template: dict[str, str] = field(default_factory=dict)
     snapshots: Snapshots = field(default_factory=Snapshots)
     target_snapshot: int = -1
+    increments: list[Increment] = field(default_factory=list)
+    backup_disks: list[int] = field(default_factory=list)
     error: str = ""
 
     @property
@@ -119,7 +145,7 @@ class BootFile:
 
 @dataclass
 class Vm:
-    """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state)."""
+    """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state); `phase` the last one that it was in."""
 
     id: int
     name: str
@@ -131,9 +157,11 @@ class Vm:
     context_target: str = ""
     files: list[BootFile] = field(default_factory=list)
     tm_mad_system: str = ""
-    keep_last: int = 0
+    backup: BackupConfig = field(default_factory=BackupConfig)
     backups: list[int] = field(default_factory=list)
     deploy_id: str = ""
+    system_snapshots: int = 0
     stime_s: int = 0
     prev_state: str = "PENDING"
+    phase: str = ""
     error: str = ""

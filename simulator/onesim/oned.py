@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from onesim import allocation, documents, operations, parsers, questions
+from onesim import allocation, backups, datastores, documents, operations, parsers, questions
 from onesim.calling import Job, Planned, Subjected, compose
 from onesim.changes import IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
 from onesim.cloud import Cloud
@@ -41,6 +41,7 @@ class Oned:
         self.spec = spec
         self.cloud = cloud
         self._calls: dict[int, tuple[Job, Planned, CallAsked]] = {}
+        self._jobs: dict[tuple[str, int], list[Job]] = {}
         self._next_call = 0
 
     @property
@@ -84,7 +85,7 @@ class Oned:
             yield from self._enter("image", image, "STAT", operation, asked=event)
             return
         if image.source:
-            self._bear(image)
+            operations.add_image(self.cloud, image)
             yield from self._rest("image", image, "READY", "")
         else:
             yield from self._enter("image", image, "MAKE", operation)
@@ -104,27 +105,57 @@ class Oned:
         subject = self._object(kind, id)
         state = "READY" if isinstance(subject, Datastore) else subject.state
         row = self._holding(rows, subject, state)
-        beside = row is not None and row.enter and self.spec.phases[kind, row.enter].beside
-        if not beside and any(job.subject is subject for job, _, _ in self._calls.values()):
+        beside = row is not None and (row.abandons or (row.enter and self.spec.phases[kind, row.enter].beside))
+        running = [job for job in self._jobs.get((kind, id), ()) if not job.settled]
+        if running and not beside:
             raise Refusal(f"{kind} {self.cloud.label(kind, id)!r} is {state} and busy")
         if row is None:
             raise Refusal(f"operation {event.op} is not allowed for {kind} {self.cloud.label(kind, id)!r} in state {state}")
         prepared = self._prepare(row, subject, event)
         if prepared.image is not None:
-            yield self._changed("image", prepared.image)
+            yield self._changed("image", prepared.image, new=True)
         if prepared.disk is not None and prepared.disk.image >= 0 and row.makes == "disk":
             yield self._changed("image", self.cloud.images[prepared.disk.image])
+        if row.abandons:
+            self._abandon(running, row.abandons)
+        if running and not row.makes:
+            # what the phase under way has prepared, such as the backup datastore, is what this one is about
+            prepared = running[-1].prepared
+        if row.through and isinstance(subject, Vm):
+            subject.prev_state, subject.state = state, row.through
+            yield self._changed(kind, subject)
         if row.to:
             yield from self._rest(kind, subject, row.to, "")
-        elif row.ends:
-            # the operator says that the phase which failed has been made good: it goes on as if it had succeeded
-            done = next(phase for (of, _), phase in self.spec.phases.items() if of == kind and phase.failure == state)
-            yield from self._go(kind, subject, done.success, event.n, done, prepared)
+        elif isinstance(subject, Vm) and (row.ends or row.fails or row.again):
+            yield from self._recover(row, subject, event.n, prepared)
         elif row.enter:
-            enter = "MONITOR_SYSTEM" if isinstance(subject, Datastore) and subject.type == "SYSTEM_DS" else row.enter
-            if isinstance(subject, Datastore) and subject.type == "SYSTEM_DS" and not self.cloud.conf(subject.tm_mad).shared:
+            yield from self._begin(kind, subject, row.enter, event.n, prepared)
+
+    def _begin(self, kind: str, subject: Subjected, enter: str, operation: int, prepared: Prepared) -> Iterator[Output]:
+        if isinstance(subject, Datastore) and subject.type == "SYSTEM_DS":
+            if not self.cloud.conf(subject.tm_mad).shared:
                 return
-            yield from self._enter(kind, subject, enter, event.n, prepared)
+            enter = "MONITOR_SYSTEM"
+        yield from self._enter(kind, subject, enter, operation, prepared)
+
+    def _abandon(self, running: list[Job], how: str) -> None:
+        """Give up the phase that is under way: its script goes on beside what follows, or no more of it is called."""
+        for job in running:
+            job.settled = True
+            if how == "cancelled":
+                job.waiting.clear()
+
+    def _recover(self, row: OperationRow, vm: Vm, operation: int, prepared: Prepared) -> Iterator[Output]:
+        """Take the last phase as ended well or badly, as the operator says, or run it again."""
+        phase = self.spec.phases["vm", vm.phase]
+        if row.again:
+            yield from self._enter("vm", vm, phase.name, operation, prepared)
+            return
+        if row.fails and phase.return_:
+            vm.history.pop()
+        settled = list(self._settle(vm, prepared, phase.drops if row.fails else phase.keeps))
+        yield from self._go("vm", vm, phase.failure if row.fails else phase.success, operation, phase, prepared)
+        yield from settled
 
     def _prepare(self, row: OperationRow, subject: Subjected, event: OperationAsked) -> Prepared:
         """Make what the row says before the first call. A refusal comes before anything has changed."""
@@ -154,26 +185,39 @@ class Oned:
     def _holding(self, rows: list[OperationRow], subject: Subjected, state: str) -> OperationRow | None:
         previous = subject.prev_state if isinstance(subject, Vm) else ""
         for row in rows:
-            if state in row.from_ and (not row.previous or previous in row.previous):
+            if state in row.from_ and (not row.previous or previous in row.previous) and self._met(row, subject):
                 return row
         return None
+
+    def _met(self, row: OperationRow, subject: Subjected) -> bool:
+        return not row.needs or (not isinstance(subject, Vm) and bool(IMAGE_FACTS[row.needs](subject)))
 
     def _birth(self, kind: str, name: str, row: OperationRow, event: OperationAsked) -> Iterator[Output]:
         if kind == "vm":
             vm = operations.make_vm(self.cloud, self.spec, event.arguments)
             for id in sorted({disk.image for disk in vm.disks if disk.image >= 0}):
                 yield self._changed("image", self.cloud.images[id])
-            yield self._changed("vm", vm)
+            yield self._changed("vm", vm, new=True)
+            return
+        if kind == "datastore":
+            yield from self._begin(kind, datastores.create(self.cloud, self.spec, event.arguments), row.enter, event.n, Prepared())
             return
         image = operations.make_image(self.cloud, event.arguments, name)
-        yield from self._enter(kind, image, row.enter, event.n)
+        if row.enter:
+            yield from self._enter(kind, image, row.enter, event.n)
+        else:
+            operations.add_image(self.cloud, image)
+            yield from self._rest(kind, image, row.to, "")
 
-    def _bear(self, image: Image) -> None:
+    def _bear(self, image: Image) -> Iterator[Output]:
         operations.add_image(self.cloud, image)
         original = self.cloud.images.get(image.cloning_id)
         if original is not None:
             original.cloning_ops += 1
-            original.state = "CLONE" if original.persistent else "USED"
+            state = "CLONE" if original.persistent else "USED"
+            if original.state != state:
+                original.state = state
+                yield self._changed("image", original)
 
     # phases
 
@@ -185,12 +229,19 @@ class Oned:
         for index, script in enumerate(phase.scripts):
             job.waiting += self._plan(job, script, phase.places[index] if phase.places else phase.here)
         if not isinstance(subject, Datastore) and not phase.beside:
-            if isinstance(subject, Image) and subject.id < 0 and not phase.absent:
-                self._bear(subject)
+            new = isinstance(subject, Image) and subject.id < 0 and not phase.absent
+            if isinstance(subject, Image) and new:
+                yield from self._bear(subject)
+            if isinstance(subject, Vm):
+                subject.phase = phase.name
             if subject.state != phase.shown:
                 subject.prev_state, subject.state = subject.state, phase.shown
                 if not phase.absent:
-                    yield self._changed(kind, subject)
+                    yield self._changed(kind, subject, new=new)
+        self._jobs.setdefault((kind, subject.id), []).append(job)
+        if phase.ahead:
+            job.settled = True
+            yield from self._rest(kind, subject, phase.success, "", phase)
         yield from self._next(job)
 
     def _plan(self, job: Job, script: str, here: str) -> Iterator[Planned]:
@@ -234,11 +285,15 @@ class Oned:
     def _end(self, job: Job) -> Iterator[Output]:
         failed = bool(job.error) and job.phase.fails == "stop"
         subject, phase = job.subject, job.phase
-        if phase.beside:
+        jobs = self._jobs[job.kind, subject.id]
+        jobs.remove(job)
+        if not jobs:
+            del self._jobs[job.kind, subject.id]
+        if phase.beside or job.settled:
             return
         if failed and phase.return_ and isinstance(subject, Vm):
             subject.history.pop()
-        settled = list(self._settle(job, phase.drops if failed else phase.keeps))
+        settled = list(self._settle(subject, job.prepared, phase.drops if failed else phase.keeps))
         if isinstance(subject, Image) and subject.cloning_id >= 0 and phase.scripts == ("image_clone",):
             yield from self._clone_ended(subject)
         yield from self._go(
@@ -249,17 +304,23 @@ class Oned:
             yield questions.not_made(job.asked, f"Cannot parse image SIZE: {job.said}") if failed else questions.made(job.asked, subject.id)
         if phase.then == "monitor" and isinstance(subject, Image):
             yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
-        if phase.then == "trim" and not failed and isinstance(subject, Vm) and subject.keep_last and len(subject.backups) > subject.keep_last:
-            yield from self._enter("image", self.cloud.images[subject.backups.pop(0)], "REMOVE", job.operation)
+        if phase.then == "trim" and not failed and isinstance(subject, Vm):
+            yield from self._trim(subject, job.operation)
 
-    def _settle(self, job: Job, change: str) -> Iterator[Output]:
-        if change and isinstance(job.subject, Vm):
-            for image in SETTLES[change](self.cloud, job.subject, job.prepared):
+    def _trim(self, vm: Vm, operation: int) -> Iterator[Output]:
+        found = backups.surplus(self.cloud, vm)
+        if found is not None:
+            image, phase = found
+            yield from self._enter("image", image, phase, operation, Prepared(parameters={"keep_last": str(vm.backup.keep_last)}))
+
+    def _settle(self, subject: Subjected, prepared: Prepared, change: str) -> Iterator[Output]:
+        if change and isinstance(subject, Vm):
+            for image in SETTLES[change](self.cloud, subject, prepared):
                 yield self._changed("image", image)
-        elif change and isinstance(job.subject, Image):
-            IMAGE_SETTLES[change](job.subject)
-        if isinstance(job.subject, Image):
-            job.subject.target_snapshot = -1
+        elif change and isinstance(subject, Image):
+            IMAGE_SETTLES[change](subject)
+        if isinstance(subject, Image):
+            subject.target_snapshot = -1
 
     def _go(self, kind: str, subject: Subjected, goal: str, operation: int, phase: Phase, prepared: Prepared, error: str = "") -> Iterator[Output]:
         """Go on from the end of a phase: into the next one, or to rest."""
@@ -278,6 +339,9 @@ class Oned:
 
     def _rest(self, kind: str, subject: Subjected, state: str, error: str, phase: Phase | None = None) -> Iterator[Output]:
         if isinstance(subject, Datastore):
+            if state == "GONE":
+                datastores.delete(self.cloud, subject)
+                yield Changed(kind, subject.id, subject.name, state)
             return
         subject.error = error
         if isinstance(subject, Vm) and state == "DONE":
@@ -285,12 +349,12 @@ class Oned:
                 yield self._changed("image", image)
         if subject.state != state:
             subject.prev_state, subject.state = subject.state, state
-        yield self._changed(kind, subject)
+            yield self._changed(kind, subject)
         if isinstance(subject, Image) and state == "GONE" and subject.id >= 0:
             operations.drop_image(self.cloud, subject)
 
-    def _changed(self, kind: str, subject: Vm | Image) -> Changed:
-        return Changed(kind, subject.id, subject.name, subject.state, subject.error)
+    def _changed(self, kind: str, subject: Vm | Image, new: bool = False) -> Changed:
+        return Changed(kind, subject.id, subject.name, subject.state, subject.error, new)
 
     # calls
 
@@ -312,6 +376,9 @@ class Oned:
         yield outcome
         if outcome.success:
             self._store(asked, job, outcome.parsed)
+            if planned.row.each == "saved":
+                # the new image is locked once its source is known
+                yield self._changed("image", job.prepared.the_image())
         elif planned.row.fails == "stop":
             job.error = job.error or outcome.error or outcome.parse_error or "-"
             if job.phase.fails == "stop":
@@ -341,10 +408,13 @@ class Oned:
             job.prepared.parameters |= parsed
         elif isinstance(subject, Image) and asked.action.key == "ds/stat":
             subject.size_mb = int(parsed["size_mb"])
+        elif isinstance(subject, Image) and asked.action.key == "ds/increment_flatten":
+            if not backups.flattened(subject, parsed["chain"], parsed["size_mb"]):
+                job.error = "Error flattening backup increments"
         elif isinstance(subject, Image) and not job.phase.beside:
             subject.source = parsed.get("source", subject.source)
             subject.format = parsed.get("format", subject.format)
         elif isinstance(subject, Datastore):
             subject.total_mb, subject.free_mb, subject.used_mb = (int(float(parsed[name])) for name in ("total_mb", "free_mb", "used_mb"))
         elif isinstance(subject, Vm) and asked.action.key == "vmm/deploy":
-            subject.deploy_id = f"one-{subject.id}"
+            subject.deploy_id = parsed["text"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from onesim.cloud import Cloud
-from onesim.model import BootFile, Disk, History, Image, Vm
+from onesim.model import BackupConfig, BootFile, Datastore, Disk, History, Image, Vm
 from onesim.rows import Kind
 from onesim.spec import ContractSpec
 
@@ -58,12 +58,14 @@ def new_label(cloud: Cloud, kind: str, arguments: Arguments) -> str:
     return label
 
 
-IMAGE_TYPES = ("OS", "CDROM", "DATABLOCK", "KERNEL", "RAMDISK")
+IMAGE_TYPES = ("OS", "CDROM", "DATABLOCK", "KERNEL", "RAMDISK", "CONTEXT")
 
 
 def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
     """Return a new image for register, make or clone; it enters the cloud by `add_image`."""
-    datastore_id = known(cloud, "datastore", {"datastore": "images", **arguments})
+    original = cloud.images[known(cloud, "image", arguments, "of")] if op == "clone" else None
+    home = cloud.label("datastore", original.datastore) if original is not None else "images"
+    datastore_id = known(cloud, "datastore", {"datastore": home, **arguments})
     kind = text(arguments, "type", "DATABLOCK" if op == "make" else "OS")
     if kind not in IMAGE_TYPES:
         raise Refusal(f"image type {kind!r} is not one of {', '.join(IMAGE_TYPES)}")
@@ -74,6 +76,7 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
         type=kind,
         datastore=datastore_id,
         persistent=flag(arguments, "persistent"),
+        persistent_type=text(arguments, "persistent_type", ""),
         regtime_s=cloud.now_s,
         template={"DEV_PREFIX": "hd" if kind == "CDROM" else "sd"},
     )
@@ -86,8 +89,9 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
         image.size_mb = number(arguments, "size_mb")
         image.format = text(arguments, "format", "raw")
         image.fs = text(arguments, "fs", "")
-    else:
-        original = cloud.images[known(cloud, "image", arguments, "of")]
+    elif op == "adopt":
+        image.source, image.size_mb, image.format = text(arguments, "source"), number(arguments, "size_mb"), text(arguments, "format", "raw")
+    elif original is not None:
         if original.state not in ("READY", "USED", "CLONE"):
             raise Refusal(f"image {arguments['of']!r} is {original.state}; only READY, USED and CLONE can be cloned")
         image.path, image.format, image.fs = original.source, original.format, original.fs
@@ -121,7 +125,7 @@ def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
         image = cloud.images[known(cloud, "image", row)]
         if image.state not in ("READY", "USED") or (image.persistent and image.state != "READY"):
             raise Refusal(f"image {row['image']!r} is {image.state} and cannot be used by a VM")
-        kind = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
+        kind = "cdrom" if image.type == "CDROM" or image.persistent_type == "IMMUTABLE" else "persistent" if image.persistent else "nonpersistent"
         datastore = cloud.datastores[image.datastore]
         conf = cloud.conf(datastore.tm_mad)
         disk = Disk(
@@ -153,20 +157,20 @@ def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
     kinds: dict[str, Kind] = {one.type: one for one in spec.spec.kinds.values() if not one.image}
     if volatile not in kinds:
         raise Refusal(f"volatile disk {volatile!r} is not one of {', '.join(kinds)}")
-    conf = cloud.conf(system.tm_mad)
-    return Disk(
-        id,
-        kinds[volatile].name,
-        _target("sd", id),
-        number(row, "size_mb"),
-        datastore=system.id,
-        datastore_name=system.name,
-        tm_mad=system.tm_mad,
-        format=text(row, "format", "raw"),
-        fs=text(row, "fs", ""),
-        disk_type=conf.disk_type,
-        allow_orphans=conf.allow_orphans,
-    )
+    disk = Disk(id, kinds[volatile].name, _target("sd", id), number(row, "size_mb"), format=text(row, "format", "raw"), fs=text(row, "fs", ""))
+    if vm.history:
+        _place(cloud, disk, system)
+    return disk
+
+
+def _place(cloud: Cloud, disk: Disk, datastore: Datastore) -> None:
+    """Put a volatile disk into a system datastore, whose driver may decide its format (Datastore::disk_attribute)."""
+    conf = cloud.conf(datastore.tm_mad)
+    disk.datastore, disk.datastore_name, disk.tm_mad = datastore.id, datastore.name, datastore.tm_mad
+    disk.disk_type, disk.allow_orphans = datastore.template.get("DISK_TYPE", "FILE"), conf.allow_orphans
+    driver = conf.driver or datastore.template.get("DRIVER", "")
+    if disk.kind == "volatile" and driver:
+        disk.format = driver
 
 
 def _target(prefix: str, id: int) -> str:
@@ -177,6 +181,19 @@ def free_target(vm: Vm, target: str) -> str:
     """Return the first device name of the target's bus that no disk of the VM has."""
     taken = {disk.target for disk in vm.disks} | {vm.context_target}
     return next(name for name in (_target(target[:-1], n) for n in range(26)) if name not in taken)
+
+
+BACKUP_MODES = ("FULL", "INCREMENT")
+
+
+def configure_backups(vm: Vm, wanted: object) -> None:
+    """Set the VM's BACKUP_CONFIG from an object such as {"keep_last": 2, "mode": "INCREMENT", "volatile": true}. Raises Refusal for another."""
+    if not isinstance(wanted, dict) or not set(wanted) <= {"keep_last", "mode", "volatile"}:
+        raise Refusal("argument 'backup' is an object with keep_last, mode and volatile")
+    mode = text(wanted, "mode", vm.backup.mode)
+    if mode not in BACKUP_MODES:
+        raise Refusal(f"backup mode {mode!r} is not one of {', '.join(BACKUP_MODES)}")
+    vm.backup = BackupConfig(number(wanted, "keep_last", vm.backup.keep_last), mode, flag({"volatile": vm.backup.volatile, **wanted}, "volatile"))
 
 
 def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
@@ -203,9 +220,15 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
             if file.type != kind:
                 raise Refusal(f"image {arguments[name]!r} is of type {file.type}, not {kind}")
             vm.files.append(BootFile(name, file.source, file.datastore))
+    if "backup" in arguments:
+        configure_backups(vm, arguments["backup"])
     if context is not None:
         vm.context, vm.context_disk = dict(context), len(vm.disks)
         vm.context_target = "hdb" if any(disk.target == "hda" for disk in vm.disks) else "hda"
+    vm.tm_mad_system = text(arguments, "tm_mad_system", "")
+    for disk in vm.disks:
+        disk.tm_mad_system = vm.tm_mad_system
+        set_mode(cloud, disk)
     cloud.next_vm += 1
     cloud.vms[vm.id] = vm
     cloud.labels["vm", label] = vm.id
@@ -225,14 +248,31 @@ def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
     if vm.history and vm.history[-1].datastore != datastore.id and not cloud.conf(datastore.tm_mad).ds_migrate:
         raise Refusal("the system datastore has DS_MIGRATE=NO")
     first = not vm.history
+    if first:
+        _check_modes(cloud, vm, datastore)
     vm.tm_mad_system = vm.tm_mad_system or datastore.tm_mad
-    vm.history.append(History(len(vm.history), host.id, host.name, datastore.id, datastore.tm_mad, stime_s=cloud.now_s))
+    vm.history.append(History(len(vm.history), host.id, host.name, datastore.id, datastore.tm_mad, cloud.vm_mad, cloud.now_s))
     for disk in vm.disks:
-        if first and disk.image >= 0 and disk.tm_mad.lower() != datastore.tm_mad.lower():
+        if disk.image < 0:
+            _place(cloud, disk, datastore)
+        elif first and disk.tm_mad.lower() != datastore.tm_mad.lower():
             # VirtualMachineDisk.cc:check_tm_mad: the mode is set at the first deployment
             disk.tm_mad_system = datastore.tm_mad
-        if disk.image < 0:
-            disk.datastore, disk.datastore_name, disk.tm_mad = datastore.id, datastore.name, datastore.tm_mad
+            set_mode(cloud, disk)
+
+
+def _check_modes(cloud: Cloud, vm: Vm, datastore: Datastore) -> None:
+    """Raise Refusal if the driver of a disk's image does not declare the transfer mode of a system datastore."""
+    for disk in vm.disks:
+        if disk.image >= 0 and disk.tm_mad.lower() != datastore.tm_mad.lower() and cloud.conf(disk.tm_mad).mode(datastore.tm_mad) is None:
+            raise Refusal(f"Image Datastore does not support transfer mode: {datastore.tm_mad}")
+
+
+def set_mode(cloud: Cloud, disk: Disk) -> None:
+    """Give a disk the targets that its driver declares for the mode that it has."""
+    mode = cloud.conf(disk.tm_mad).mode(disk.tm_mad_system)
+    if mode is not None and disk.image >= 0:
+        disk.clone_target, disk.ln_target, disk.disk_type = mode.clone_target, mode.ln_target, mode.disk_type
 
 
 def step_back(vm: Vm, now_s: int) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from onesim import hypervisor
 from onesim.events import Answer, CallAsked, CallFinished, Changed, DatagramReceived, Outcome, Output
 from onesim.oned import Oned
 from onesim.records import Datagram, Together, Turn
@@ -119,7 +120,7 @@ class Outstanding:
             error = self.scripts.hypervisor(n, asked)
             if error:
                 self.told.failed(error)
-            self._finished(asked, CallFinished(asked.call, not error, "", error))
+            self._finished(asked, CallFinished(asked.call, not error, hypervisor.printed(asked), error))
         elif self.lost_world:
             self._finished(asked, CallFinished(asked.call, False))
         else:

@@ -157,24 +157,29 @@ def _phase(spec: Spec, kind: str, phase: Phase, goals: set[str]) -> None:
 def _operation(spec: Spec, contract: Contract, kind: str, row: OperationRow, phases: Mapping[str, Phase], taken: set[tuple[str, str, str]]) -> None:
     file, name = f"lifecycle/{kind}.toml", f"operation {row.name}"
     resting = {state.name for state in spec.states[kind] if state.rest}
-    if [bool(row.enter), bool(row.to), row.stays, row.ends].count(True) != 1:
-        raise _refuse(spec, file, name, "has exactly one of enter, to, stays and ends")
+    if [bool(row.enter), bool(row.to), row.stays, row.ends, row.fails, row.again].count(True) != 1:
+        raise _refuse(spec, file, name, "has exactly one of enter, to, stays, ends, fails and again")
     if row.enter and row.enter not in phases:
         raise _refuse(spec, file, name, f"enters the unknown phase {row.enter!r}")
     if row.to and row.to not in resting:
         raise _refuse(spec, file, name, f"leads to {row.to!r}, which is no state of rest")
     if row.makes and row.makes not in (changes.MAKES if kind == "vm" else changes.IMAGE_MAKES):
         raise _refuse(spec, file, name, f"makes {row.makes!r}, which is no known preparation")
-    beside = bool(row.enter) and phases[row.enter].beside
+    if row.through and row.through not in {state.name for state in spec.states[kind]}:
+        raise _refuse(spec, file, name, f"shows the unknown state {row.through!r}")
+    beside = bool(row.abandons) or (bool(row.enter) and phases[row.enter].beside)
+    # a state that a contract does not know yet is never reached in it
+    shown = {phase.shown for phase in spec.lifecycles[kind].phase}
     for state in row.from_:
-        if state not in resting and not (beside and state in phases):
+        if state not in resting and not (beside and state in shown):
             raise _refuse(spec, file, name, f"is allowed from {state!r}, which is no state of rest")
-        if row.ends and not any(phase.failure == state for phase in phases.values()):
-            raise _refuse(spec, file, name, f"ends a phase from {state!r}, to which no phase leads")
+        if (row.ends or row.fails or row.again) and state not in shown and not any(phase.failure == state for phase in phases.values()):
+            raise _refuse(spec, file, name, f"takes up a phase from {state!r}, to which no phase leads")
         for previous in row.previous or ("*",):
-            if {(row.name, state, previous), (row.name, state, "*")} & taken:
+            if not row.needs and {(row.name, state, previous), (row.name, state, "*")} & taken:
                 raise _refuse(spec, file, name, f"two rows hold from {state} in contract {contract.name}")
-            taken.add((row.name, state, previous))
+            if not row.needs:
+                taken.add((row.name, state, previous))
 
 
 def _places(spec: Spec) -> None:
