@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from onesim.errors import ConfigError, TraceError
-from onesim.events import Answer, CallAsked, CallFinished, Changed, Event, OperationAsked, Outcome, Output, Refused
+from onesim.events import Answer, CallAsked, CallFinished, OperationAsked, Refused
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer, read
 from onesim.layout import Subjected, make_cloud
@@ -308,25 +308,26 @@ def test_an_operation_beside_an_action_waits_until_that_has_begun(tmp_path: Path
 # scripts that oned has given up
 
 
-class Forgetful(Oned):
-    """An oned that gives up the call of an object when it is told to recover it, and takes what comes of it later."""
-
-    def feed(self, event: Event) -> list[Output]:
-        """Give up the first call when image b is made; what it brings later changes nothing."""
-        if isinstance(event, OperationAsked) and event.arguments.get("image") == "b":
-            self.cloud.images[0].state = "READY"
-            return [Changed("image", 0, "a", "READY"), *super().feed(event)]
-        if isinstance(event, CallFinished) and event.call == 0:
-            return [Outcome(event.call, event.ok, {}, "", "")]
-        return super().feed(event)
-
-
-def test_a_script_that_oned_has_given_up_runs_on_beside_its_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its end is taken, its record is written, and the group ends only when it has."""
-    monkeypatch.setattr("onesim.executor.Oned", Forgetful)
-    records = played(THREE, ScriptedWorld(), tmp_path)
+@pytest.mark.parametrize(
+    ("recovery", "actions"),
+    [("recover_delete", ["mkimage", "delete", "delete", "delete"]), ("recover_retry", ["mkimage", "mkimage", "mkswap", "mkswap"])],
+)
+def test_a_script_that_oned_has_given_up_runs_on_beside_its_successor(recovery: str, actions: list[str], tmp_path: Path) -> None:
+    """Its end is taken and recorded, the stretch ends only when it has; delete calls no more of the old transfer script, retry leaves it to go on."""
+    text = HEAD + "\n".join(
+        [
+            '{"op": "vm.create", "vm": "a", "disks": [{"volatile": "fs", "size_mb": 1}, {"volatile": "swap", "size_mb": 1}]}',
+            '{"op": "vm.deploy", "vm": "a", "host": "host01"}',
+            json.dumps({"op": f"vm.{recovery}", "vm": "a", "beside": "tm/mkimage"}),
+        ]
+    )
+    records = played(text, ScriptedWorld(), tmp_path)
     assert of(CaseEnd, records)[0].outcome == "completed"
+    calls = [call for call in of(Call, records) if call.family == "tm"]
+    assert sorted(call.action for call in calls) == sorted(actions)
+    assert {call.operation for call in calls if call.action == "mkimage"} >= {1}
     assert {call.n for call in of(Call, records)} == set(of(Together, records)[0].calls)
+    assert not [one for one in of(Observation, records) if one.subject == "vm_gone"], "the script that went on may have made something again"
 
 
 # questions
