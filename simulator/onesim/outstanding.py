@@ -24,7 +24,7 @@ from onesim.world.interface import Ended, Held, Run
 
 @dataclass(frozen=True)
 class Told:
-    """Told as calls go on: an object changed in an operation, a script ended (None: the hypervisor's action failed), a question got its answer."""
+    """Told as calls go on: an object changed in an operation, a script ended, the hypervisor failed, a question got its answer."""
 
     changed: Callable[[int, Changed], None]
     ended: Callable[[Begun, Run, Outcome], None]

@@ -35,9 +35,13 @@ def wanted_image(question: QuestionAsked) -> Wanted | None:
         return None
     try:
         request = api.read(question.body)
-        return Wanted(request.text(0), request.number(1)) if request.method == "one.image.allocate" else None
+        return _template(request) if request.method == "one.image.allocate" else None
     except api.Wrong:
         return None
+
+
+def _template(request: api.Request) -> Wanted:
+    return Wanted(request.text(0), request.number(1))
 
 
 def made(question: QuestionAsked, id: int) -> Answer:
@@ -151,6 +155,8 @@ def _method(cloud: Cloud, spec: ContractSpec, request: api.Request) -> Answer:
             found = _one(cloud, spec, kind, str(request.number(0)))
             called = spec.spec.asked[kind].called
             return api.success(found) if found else api.failure(request.method, f"Error getting {called} [{request.number(0)}].", api.NO_EXISTS)
+        if request.method == "one.image.allocate":
+            _template(request)  # what is right in form has been dealt with as an image that is wanted
     elif request.method == "one.system.version":
         return api.success(spec.version)
     elif request.method == "one.template.allocate":

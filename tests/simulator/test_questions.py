@@ -108,7 +108,13 @@ def test_errors_of_the_api_are_those_of_oned() -> None:
     assert ask(player, "one.vm.action", "poweroff", 1)[0] is False
     assert ask(player, "one.system.version") == [True, "7.4.0", 0]
     assert ask(player, "one.template.allocate", "NAME=x")[1] == 0 and ask(player, "one.template.allocate", "NAME=y")[1] == 1
-    for method, parameters, code in (("one.fly", (), -506), ("system.reboot", (), -506), ("one.vm.info", (), -501), ("one.vm.info", ("x",), -501)):
+    for method, parameters, code in (
+        ("one.fly", (), -506),
+        ("system.reboot", (), -506),
+        ("one.vm.info", (), -501),
+        ("one.vm.info", ("x",), -501),
+        ("one.image.allocate", ("NAME=x",), -501),
+    ):
         with pytest.raises(xmlrpc.client.Fault) as fault:
             ask(player, method, *parameters)
         assert fault.value.faultCode == code, method
