@@ -18,6 +18,7 @@ from onereport.text import render_text
 from onesim import __version__
 from onesim.errors import ConfigError
 from onesim.layout import Subjected
+from onesim.schedule import diverged, recorded
 from onesim.spec import ContractSpec, for_contract, load
 from onesim.trace import WORLD_OPERATIONS
 from onetck import conclude, execution, kept, oracle, reading
@@ -83,6 +84,7 @@ def _setting(
         config.hooks.teardown,
         configuration.limits(config, timeout_s),
         driver.root,
+        configuration.scripts(config),
     )
     given = (
         ("--datastore", datastore),
@@ -114,6 +116,14 @@ def run(
     ] = os.cpu_count() or 1,
     profile: Annotated[str, typer.Option("--profile", metavar="P", help="The frozen list of requirements to certify.")] = "core",
     timeout_s: TimeoutOption = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", min=0, help="Picks how calls that overlap take turns; 0 if not given.", show_default=False),
+    ] = None,
+    schedule: Annotated[
+        Path | None,
+        typer.Option("--schedule", metavar="HISTORY", help="Let calls that overlap take turns as in this history.jsonl of another run."),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the world of the last case for inspection, and say how to enter it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
@@ -125,6 +135,9 @@ def run(
         plan = choose(setting.spec, setting.subject, trace or [], case or [])
         if not plan:
             stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
+        schedules = recorded(schedule) if schedule is not None else {}
+        if schedule is not None and schedule.resolve().parent == out.resolve():
+            raise ConfigError(f"{schedule}: this run would write over it; choose another --out")
         execution.prepare_out(out)
         execution.require_world()
         room = kept.make_room("default") if keep else None
@@ -132,8 +145,23 @@ def run(
             _introduce(setting, len(plan))
         _terminate_as_interrupt()
         with terminal_progress(err_console, len(plan), quiet=as_json) as progress:
-            execution.execute(setting.spec, setting.driver, setting.subject, plan, out, jobs=jobs, progress=progress, command=sys.argv, keep=room)
-        judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, (*setting.options, *played)))
+            execution.execute(
+                setting.spec,
+                setting.driver,
+                setting.subject,
+                plan,
+                out,
+                jobs=jobs,
+                progress=progress,
+                command=sys.argv,
+                keep=room,
+                seed=seed or 0,
+                schedules=schedules,
+            )
+        scheduled = (("--schedule", str(schedule)) if schedule else ()) + (("--seed", str(seed)) if seed else ())
+        for case_name, why in diverged(out / "history.jsonl"):
+            err_console.print(f"{case_name} did not go as in {schedule}: {why}", markup=False)
+        judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, (*setting.options, *played, *scheduled)))
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:

@@ -65,12 +65,13 @@ class SecretTable(_Table, frozen=True):
 
 
 class LimitsTable(_Table, frozen=True):
-    """`[limits]`: the bounds of one call."""
+    """`[limits]`: the bounds of one call; `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf)."""
 
     time_s: float = 60
     output_kb: int = 1024
     processes: int = 256
     memory_mb: int = 1024
+    scripts: int = 15
 
 
 class HooksTable(_Table, frozen=True):
@@ -132,6 +133,13 @@ def limits(config: Config, time_s: float | None) -> Limits:
     if seconds <= 0:
         raise ConfigError(f"a time limit of {seconds:g} s is no limit; give a number above 0")
     return Limits(time_s=seconds, output_bytes=row.output_kb * 1024, processes=row.processes, memory_mb=row.memory_mb)
+
+
+def scripts(config: Config) -> int:
+    """Return how many scripts run at once."""
+    if config.limits.scripts < 1:
+        raise ConfigError(f"[limits] scripts = {config.limits.scripts} lets no script run; give a number of at least 1")
+    return config.limits.scripts
 
 
 def files(config: Config, base: Path) -> tuple[ExtraFile, ...]:

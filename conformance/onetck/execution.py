@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from onesim import __version__
@@ -18,6 +19,7 @@ from onesim.executor import CaseRun, CaseSummary
 from onesim.journal import BlobStore, Writer, normalised, read
 from onesim.layout import Subjected
 from onesim.records import SCHEMA, Call, CaseEnd, Footer, Header, Record
+from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
 from onesim.world.namespaces import NamespaceWorld, obtainable
 from onesim.world.probe import probe
@@ -67,15 +69,18 @@ def execute(
     progress: Progress,
     command: Sequence[str],
     keep: Path | None = None,
+    seed: int = 0,
+    schedules: Recorded | None = None,
 ) -> list[CaseSummary]:
     """Execute the cases of a plan and write `history.jsonl`. The world of the last case stays at the socket `keep`, if that is given.
 
+    `seed` picks the schedules of calls that overlap, unless they are to be those of a history: `schedules`.
     An interrupted run leaves a history without the cases not run, and says so in its footer.
     """
     writer = Writer(out / "history.jsonl")
     blobs = BlobStore(out / "blobs")
     began = time.time()
-    writer.write(_header(spec, driver, plan, began, command))
+    writer.write(_header(spec, driver, plan, began, command, seed))
     stop = threading.Event()
     summaries: list[CaseSummary] = []
 
@@ -87,7 +92,8 @@ def execute(
         staying = keep if case is plan[-1] else None
         world = start_world(case.trace.header.shared, case.trace.header.gates, holder, staying)
         try:
-            run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call)
+            chooser = partial(_chooser, case.trace.name, seed, schedules or {})
+            run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)
             holder.append(run)
             return run.run()
         finally:
@@ -114,6 +120,12 @@ def execute(
     return summaries
 
 
+def _chooser(case: str, seed: int, schedules: Recorded, operation: int) -> Chooser:
+    """Return what chooses the schedule of the calls that overlap from an operation on."""
+    turns = schedules.get((case, operation))
+    return Seeded(f"{seed}:{case}:{operation}") if turns is None else Replayed(turns)
+
+
 def _finish(writer: Writer, out: Path, summaries: Sequence[CaseSummary], interrupted: bool, wall_s: float) -> None:
     per_case: dict[str, list[bytes]] = {}
     for record in read(out / "history.jsonl", Record):
@@ -125,7 +137,7 @@ def _finish(writer: Writer, out: Path, summaries: Sequence[CaseSummary], interru
     writer.close()
 
 
-def _header(spec: ContractSpec, driver: Driver, plan: Sequence[PlannedCase], began: float, command: Sequence[str]) -> Header:
+def _header(spec: ContractSpec, driver: Driver, plan: Sequence[PlannedCase], began: float, command: Sequence[str], seed: int) -> Header:
     environment = {
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -141,7 +153,7 @@ def _header(spec: ContractSpec, driver: Driver, plan: Sequence[PlannedCase], beg
         driver.datastore_mad,
         driver.tm_mad,
         driver.system_tm_mad,
-        0,
+        seed,
         began,
         spec.spec.sha256,
         driver.sha256(),

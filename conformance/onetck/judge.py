@@ -21,6 +21,7 @@ from onesim.records import (
     Question,
     Record,
     StateChange,
+    Together,
 )
 from onesim.rows import Profile, Requirement
 from onesim.spec import ContractSpec
@@ -37,6 +38,7 @@ _ROW_LISTS = {
     FaultInjected: "faults",
     Question: "questions",
     Datagram: "datagrams",
+    Together: "stretches",
 }
 
 

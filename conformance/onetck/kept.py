@@ -7,21 +7,21 @@ import contextlib
 import os
 import shlex
 import tempfile
-from collections import deque
 from pathlib import Path
 
 from lxml import etree
 from rich.console import Console
 
 from onesim.errors import ConfigError, HarnessError
-from onesim.events import Answer, CallAsked, CallFinished, OperationAsked, Output
+from onesim.events import Answer, CallAsked, CallFinished
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer
 from onesim.layout import Subjected, make_cloud
 from onesim.oned import Oned
 from onesim.records import Call
+from onesim.rehearsal import rehearse
 from onesim.spec import ContractSpec
-from onesim.trace import Step, Trace, library
+from onesim.trace import Trace, library
 from onesim.world.interface import Question
 from onesim.world.namespaces import HOSTS, NamespaceWorld
 from onetck.plan import null_output
@@ -59,10 +59,10 @@ def action_key(spec: ContractSpec, name: str) -> str:
 
 
 def _leading(spec: ContractSpec, subject: Subjected, key: str) -> Trace:
-    """Return the shortest trace of the library in which every step succeeds and that calls the action."""
+    """Return the shortest trace of the library in which every step succeeds, one after the other, and that calls the action."""
     best: tuple[int, Trace] | None = None
     for trace in library(spec.spec, spec.version):
-        if any(step.expect != "success" for step in trace.steps):
+        if any(step.expect != "success" or step.beside for step in trace.steps):
             continue
         reached = _steps_to(spec, subject, trace, key)
         if reached is not None and (best is None or reached < best[0]):
@@ -73,26 +73,18 @@ def _leading(spec: ContractSpec, subject: Subjected, key: str) -> Trace:
 
 
 def _steps_to(spec: ContractSpec, subject: Subjected, trace: Trace, key: str) -> int | None:
-    for n, asked in null_calls(spec, subject, trace.steps, trace.header.shared):
+    for n, asked in null_calls(spec, subject, trace):
         if asked.action.key == key:
             return n
     return None
 
 
-def null_calls(spec: ContractSpec, subject: Subjected, steps: tuple[Step, ...], shared: bool) -> list[tuple[int, CallAsked]]:
+def null_calls(spec: ContractSpec, subject: Subjected, trace: Trace) -> list[tuple[int, CallAsked]]:
     """Return the calls that a driver which always succeeds would get, with the step that leads to each."""
-    oned = Oned(spec, make_cloud(subject, shared))
-    calls = []
-    for n, step in enumerate(steps):
-        if step.op.partition(".")[0] not in spec.spec.lifecycles:
-            continue
-        waiting: deque[Output] = deque(oned.feed(OperationAsked(n, step.op, step.arguments)))
-        while waiting:
-            output = waiting.popleft()
-            if isinstance(output, CallAsked):
-                calls.append((n, output))
-                waiting.extend(oned.feed(CallFinished(output.call, True, null_output(spec, output))))
-    return calls
+    played = rehearse(
+        Oned(spec, make_cloud(subject, trace.header.shared)), trace, lambda asked: CallFinished(asked.call, True, null_output(spec, asked))
+    )
+    return [(n, output) for n, output in played if isinstance(output, CallAsked)]
 
 
 def document(spec: ContractSpec, name: str, *, encoded: bool) -> str:
@@ -102,7 +94,7 @@ def document(spec: ContractSpec, name: str, *, encoded: bool) -> str:
         raise ConfigError(f"{key} takes no document; its arguments are {' '.join(spec.argv(spec.actions[key]))}")
     subject = Subjected(b"", "fs", "shared", "shared")
     trace = _leading(spec, subject, key)
-    text = next(asked.document for _, asked in null_calls(spec, subject, trace.steps, True) if asked.action.key == key)
+    text = next(asked.document for _, asked in null_calls(spec, subject, trace) if asked.action.key == key)
     if encoded:
         return base64.b64encode(text.encode()).decode() + "\n"
     root = etree.fromstring(text, etree.XMLParser(strip_cdata=False))

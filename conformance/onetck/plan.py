@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from onesim.errors import ConfigError, TraceError
-from onesim.events import CallAsked, CallFinished, OperationAsked, Output, Refused
+from onesim.events import CallAsked, CallFinished, Refused
 from onesim.layout import Subjected, make_cloud
 from onesim.oned import Oned
+from onesim.rehearsal import rehearse
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, library, read_trace
 
@@ -58,29 +58,24 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
 
     Raises TraceError for an operation that oned refuses although nothing has failed.
     """
-    oned = Oned(spec, make_cloud(subject, trace.header.shared))
     seen: dict[str, None] = {}
-    lost: list[str] = []
+    lost = [(n, step.arguments["action"]) for n, step in enumerate(trace.steps) if step.op == "fault.next" and step.arguments["act"] == "lost"]
+
+    def driver(asked: CallAsked) -> CallFinished:
+        planned = next((one for one in lost if one[0] < asked.operation and one[1] == asked.action.key), None)
+        if planned is not None:
+            lost.remove(planned)
+        failing = planned is not None or trace.steps[asked.operation].expect == "failure"
+        return CallFinished(asked.call, not failing, null_output(spec, asked), "refused")
+
     clean = True
-    for n, step in enumerate(trace.steps):
-        if step.op == "fault.next" and step.arguments["act"] == "lost":
-            lost.append(step.arguments["action"])
-        if step.op.partition(".")[0] not in spec.spec.lifecycles:
-            continue
+    for n, output in rehearse(Oned(spec, make_cloud(subject, trace.header.shared)), trace, driver):
+        step = trace.steps[n]
         clean = clean and step.expect == "success"
-        waiting: deque[Output] = deque(oned.feed(OperationAsked(n, step.op, step.arguments)))
-        while waiting:
-            output = waiting.popleft()
-            if isinstance(output, Refused) and clean:
-                raise TraceError(f"{trace.path}:{step.line}: oned refuses {step.op}: {output.reason}")
-            if isinstance(output, CallAsked):
-                key = output.action.key
-                if output.action.family != "vmm":
-                    seen[key] = None
-                failing = step.expect == "failure" or key in lost
-                if key in lost:
-                    lost.remove(key)
-                waiting.extend(oned.feed(CallFinished(output.call, not failing, null_output(spec, output), "refused")))
+        if isinstance(output, CallAsked) and output.action.family != "vmm":
+            seen[output.action.key] = None
+        if isinstance(output, Refused) and clean:
+            raise TraceError(f"{trace.path}:{step.line}: oned refuses {step.op}: {output.reason}")
     return tuple(seen)
 
 

@@ -10,7 +10,7 @@ from onesim.changes import Prepared
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, Subject, vm_facts
 from onesim.errors import SpecError
-from onesim.events import CallAsked
+from onesim.events import CallAsked, QuestionAsked
 from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
 from onesim.rows import Action, Phase, ScriptRow
 from onesim.spec import ContractSpec
@@ -32,7 +32,11 @@ class Planned:
 
 @dataclass
 class Job:
-    """A phase of one object under way. `settled` = what becomes of the object has been decided already: the rest of the calls changes nothing."""
+    """A phase of one object under way.
+
+    `settled` = what becomes of the object has been decided already: the rest of the calls changes nothing. `asked` is the question of a driver that waits
+    for its end, `said` what its last script printed.
+    """
 
     kind: str
     subject: Subjected
@@ -42,6 +46,8 @@ class Job:
     waiting: list[Planned] = field(default_factory=list)
     error: str = ""
     settled: bool = False
+    asked: QuestionAsked | None = None
+    said: str = ""
 
 
 def compose(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Planned, subject: Subjected, action: Action) -> CallAsked:
@@ -141,7 +147,7 @@ _CHILDREN: dict[str, Callable[[_Content], str]] = {
 
 
 def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subject: Image | Datastore, action: Action) -> CallAsked:
-    datastore = subject if isinstance(subject, Datastore) else cloud.datastores[subject.datastore]
+    datastore = subject if isinstance(subject, Datastore) else _datastore_of(cloud, subject, action)
     image = subject if isinstance(subject, Image) else None
     shown = replace(image, state=image.prev_state) if image is not None and job.phase.shows == "before" else image
     content = _Content(spec, cloud, datastore, shown, job)
@@ -163,6 +169,13 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
         image=image.id if image else -1,
         datastore=datastore.id,
     )
+
+
+def _datastore_of(cloud: Cloud, image: Image, action: Action) -> Datastore:
+    """Return the datastore of an image's call: its own; but that of the backup is asked how large an image restored from it will be."""
+    backup = image.template.get("FROM_BACKUP_DS", "")
+    from_backup = action.key == "ds/stat" and backup.isdigit() and int(backup) in cloud.datastores
+    return cloud.datastores[int(backup) if from_backup else image.datastore]
 
 
 def _number(cloud: Cloud, action: Action, image: Image | None, datastore: Datastore) -> int:

@@ -60,6 +60,7 @@ class Cloud:
     next_vm: int = 0
     next_request: int = 0
     next_app: int = 0
+    next_template: int = 0
     now_s: int = 1_700_000_000
 
     def label(self, kind: str, id: int) -> str:

@@ -28,11 +28,16 @@ class CallFinished:
 
 @dataclass(frozen=True)
 class QuestionAsked:
-    """A driver asks oned while it runs: a command line such as `onevm show -x 3`, or the body of an XML-RPC request."""
+    """A driver asks oned while it runs: a command line such as `onevm show -x 3`, or the body of an XML-RPC request.
+
+    `call` is the call that asks (-1: nobody knows); `number` tells the answer to this question from others, where that comes later.
+    """
 
     kind: str
     argv: tuple[str, ...] = ()
     body: bytes = b""
+    call: int = -1
+    number: int = -1
 
 
 @dataclass(frozen=True)
@@ -108,11 +113,15 @@ class Refused:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a question: what the command prints, and its exit status."""
+    """The answer to a question: what the command prints and its exit status; or the body of an XML-RPC response, and 1 for an error.
+
+    `question` is the number of the question.
+    """
 
     stdout: bytes = b""
     stderr: bytes = b""
     status: int = 0
+    question: int = -1
 
 
 @dataclass(frozen=True)

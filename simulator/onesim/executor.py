@@ -1,34 +1,34 @@
 """The executor: plays one trace in a world of its own and writes what is seen to the history.
 
 One direction: trace -> oned -> call -> the script on a host -> what was seen -> oned. Calls run one after the other in the order in which oned asks, so
-that two runs of one trace give equal histories.
+that two runs of one trace give equal histories, unless the trace asks operations beside others or a driver's question leads to calls: then they overlap,
+and their schedule is recorded.
 """
 
 from __future__ import annotations
 
-import base64
-import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onesim import hypervisor, validation
+from onesim import questions
 from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
 from onesim.errors import HarnessError, TraceError
-from onesim.events import Answer, CallAsked, CallFinished, Changed, DatagramReceived, OperationAsked, Outcome, Output, QuestionAsked, Refused
+from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
-from onesim.layout import HOSTS, REMOTES, Subjected, context_script, furnish, make_cloud
+from onesim.layout import HOSTS, Subjected, furnish, make_cloud
 from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
-from onesim.records import Call, CaseBegin, CaseEnd, Command, Datagram, FaultInjected, GuestWrite, Operation, Question, StateChange, TreeChange
+from onesim.outstanding import Outstanding, Told
+from onesim.records import Call, CaseBegin, CaseEnd, GuestWrite, Operation, Question, StateChange
+from onesim.schedule import Chooser, Seeded
+from onesim.scripts import Begun, Scripts
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
-from onesim.world.interface import Fault, Run, World
 from onesim.world.interface import Question as WorldQuestion
+from onesim.world.interface import Run, World
 
 MIB = 1024 * 1024
-_SCRIPT_FOLDERS = {"ds": "datastore", "tm": "tm"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class CaseSummary:
 
 
 class CaseRun:
-    """One case: a trace, a world, an oned, a content model. `call_seen` is told of each call for progress."""
+    """One case: a trace, a world, an oned, a content model. `call_seen` is told of each call for progress.
+
+    `chooser` makes the schedule of calls that overlap, from the operation that they begin with; by default the one that the seed 0 picks.
+    """
 
     def __init__(
         self,
@@ -55,24 +58,26 @@ class CaseRun:
         blobs: BlobStore,
         expects: tuple[str, ...] = (),
         call_seen: Callable[[Call], None] | None = None,
+        chooser: Callable[[int], Chooser] | None = None,
     ) -> None:
         self.spec, self.subject, self.trace, self.world = spec, subject, trace, world
         self.writer, self.blobs, self.expects = writer, blobs, expects
-        self.call_seen = call_seen
         self.case = trace.name
         self.cloud = make_cloud(subject, trace.header.shared)
         self.oned = Oned(spec, self.cloud)
         self.content = ContentModel()
         self.observer = Observer(world, self.cloud, self.content, writer, blobs, self.case)
+        self.scripts = Scripts(spec, subject, trace, world, self.cloud, self.observer, writer, blobs, call_seen)
+        told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
+        self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
         self.files: dict[str, Version] = {}
-        self.faults: list[Step] = []
-        self.started_ns = time.monotonic_ns()
-        self.calls = 0
-        self.step: Step | None = None
-        self.operation = -1
         self.lost = ""
-        self.current_call = -1
         self.sources: dict[int, str] = {}
+        self.stopped = ""
+        self._gone: list[tuple[int, Changed]] = []
+        self._of: dict[tuple[str, int], int] = {}
+        self._given_up: set[int] = set()
+        self._waiting: dict[int, WorldQuestion] = {}
 
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
@@ -81,9 +86,8 @@ class CaseRun:
         try:
             furnish(self.world, self.cloud, self.subject)
             self.observer.refresh()
-            for n, step in enumerate(self.trace.steps):
-                self.step, self.operation = step, n
-                reason = self._play(n, step)
+            for group in self.trace.groups():
+                reason = self._play(group)
                 if reason:
                     outcome = "stopped"
                     break
@@ -91,38 +95,50 @@ class CaseRun:
                 self.world.must_run(FRONTEND, ["/bin/bash", "-c", command])
         except HarnessError as error:
             outcome, reason = "error", str(error)
-        duration = time.monotonic_ns() - self.started_ns
-        self.writer.write(CaseEnd(self.case, outcome, reason, self.calls, duration))
-        return CaseSummary(self.case, outcome, reason, self.calls, duration / 1e9)
+        duration, calls = self.scripts.at(), self.outstanding.calls
+        self.writer.write(CaseEnd(self.case, outcome, reason, calls, duration))
+        return CaseSummary(self.case, outcome, reason, calls, duration / 1e9)
 
-    def _at(self) -> int:
-        return time.monotonic_ns() - self.started_ns
+    def _play(self, group: tuple[tuple[int, Step], ...]) -> str:
+        """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
+        self.stopped, self._gone, self._of, self._given_up = "", [], {}, set()
+        self.outstanding.play(group, self._ask)
+        last, step = group[-1]
+        if self.outstanding.lost_world:
+            return self.lost
+        if self.stopped or (len(group) == 1 and self._of_the_world(step) and step.op != "guest.write"):
+            return self.stopped
+        self.observer.observe(last, self.outstanding.calls - 1, self._of)
+        for n, changed in self._gone:
+            if changed.kind == "vm" and changed.id in self._given_up:
+                continue  # a script that nobody stopped may have made something again
+            self.observer.observe_gone(changed.kind, changed.label, self._places_of(changed.kind, changed.id), n)
+        return ""
 
-    def _play(self, n: int, step: Step) -> str:
-        """Play one step. Returns why the case cannot go on, empty if it can."""
+    def _of_the_world(self, step: Step) -> bool:
+        return step.op.partition(".")[0] not in self.spec.spec.lifecycles
+
+    def _ask(self, n: int, step: Step) -> list[Output] | None:
+        """Ask one operation of oned or of the world. Returns what follows; None, with the reason in `stopped`, if the case cannot go on."""
         arguments = {name: value for name, value in step.arguments.items() if isinstance(value, str | int | bool)}
         arguments["expect"] = step.expect
-        if step.op.partition(".")[0] not in self.spec.spec.lifecycles:
-            self.writer.write(Operation(self.case, n, step.op, arguments, "", self._at()))
-            stopped = self._world_step(step)
-            if step.op == "guest.write" and not stopped:
-                self.observer.observe(n, self.calls - 1)
-            return stopped
+        if self._of_the_world(step):
+            self.writer.write(Operation(self.case, n, step.op, arguments, "", self.scripts.at()))
+            self.stopped = self._world_step(n, step)
+            return None if self.stopped else []
         outputs = self.oned.feed(OperationAsked(n, step.op, step.arguments))
         refused = next((one.reason for one in outputs if isinstance(one, Refused)), "")
-        self.writer.write(Operation(self.case, n, step.op, arguments, refused, self._at()))
+        self.writer.write(Operation(self.case, n, step.op, arguments, refused, self.scripts.at()))
         if refused and not self.lost:
             raise TraceError(f"{self.trace.path}:{step.line}: oned refuses {step.op}: {refused}")
         if refused:
-            return f"{step.op} became impossible ({refused}) after {self.lost}"
-        self.sources = {image.id: image.source for image in self.cloud.images.values()}
-        gone = self._settle(outputs)
-        if self.lost.startswith("world"):
-            return self.lost
-        self.observer.observe(n, self.calls - 1)
-        for kind, id, label in gone:
-            self.observer.observe_gone(kind, label, self._places_of(kind, id), n)
-        return ""
+            self.stopped = f"{step.op} became impossible ({refused}) after {self.lost}"
+            return None
+        if step.op.startswith("vm.recover"):
+            id = self.cloud.find("vm", step.arguments["vm"])
+            self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
+        self.sources |= {image.id: image.source for image in self.cloud.images.values()}
+        return outputs
 
     def _places_of(self, kind: str, id: int) -> list[tuple[str, str]]:
         """Return where nothing may be left of an object that is gone."""
@@ -133,7 +149,7 @@ class CaseRun:
 
     # steps of the world
 
-    def _world_step(self, step: Step) -> str:
+    def _world_step(self, n: int, step: Step) -> str:
         arguments = step.arguments
         match step.op:
             case "file.make":
@@ -143,16 +159,16 @@ class CaseRun:
                 self.files[arguments["path"]] = version
                 self.observer.refresh()
             case "guest.write":
-                return self._guest_write(step)
+                return self._guest_write(n, step)
             case "fault.next":
-                self.faults.append(step)
+                self.scripts.faults.append(step)
             case "host.down":
                 self.world.host_down(arguments["host"])
             case "host.up":
                 self.world.host_up(arguments["host"])
         return ""
 
-    def _guest_write(self, step: Step) -> str:
+    def _guest_write(self, n: int, step: Step) -> str:
         id = self.cloud.find("vm", step.arguments["vm"])
         vm = self.cloud.vms.get(-1 if id is None else id)
         disk = next((one for one in vm.disks if one.id == step.arguments["disk"]), None) if vm is not None else None
@@ -166,210 +182,66 @@ class CaseRun:
         writes = pattern(f"{self.case}:{step.line}", disk.size_mb * MIB, 3)
         failed = self.world.write_disk(host, path, disk.format or "raw", writes)
         version = "" if failed else self.content.write(disk_key(vm.id, disk.id), writes)
-        self.writer.write(GuestWrite(self.case, self.operation, vm.id, disk.id, host, path, version, failed, self._at()))
+        self.writer.write(GuestWrite(self.case, n, vm.id, disk.id, host, path, version, failed, self.scripts.at()))
         self.observer.refresh()
         return ""
 
-    # calls
+    # what oned and the calls tell
 
-    def _settle(self, outputs: list[Output]) -> list[tuple[str, int, str]]:
-        """Run the calls that follow. Returns the objects that are gone afterwards: kind, id, label."""
-        gone = []
-        waiting = deque(outputs)
-        while waiting:
-            output = waiting.popleft()
-            match output:
-                case CallAsked():
-                    waiting.extend(self._call(output))
-                case Changed():
-                    self._state(output)
-                    if output.state in ("GONE", "DONE") and output.id >= 0:
-                        gone.append((output.kind, output.id, output.label))
-                case _:
-                    pass
-        return gone
-
-    def _state(self, changed: Changed) -> None:
+    def _state(self, operation: int, changed: Changed) -> None:
         row = self.spec.spec.number(changed.kind, changed.state)
         self.writer.write(
             StateChange(
-                self.case, changed.kind, changed.id, changed.label, changed.state, row.state, row.lcm, changed.error, self.operation, self._at()
+                self.case,
+                changed.kind,
+                changed.id,
+                changed.label,
+                changed.state,
+                row.state,
+                row.lcm,
+                changed.error,
+                operation,
+                self.scripts.at(),
             )
         )
+        self._of[changed.kind, changed.id] = operation
+        if changed.kind != "datastore" and changed.state in ("GONE", "DONE") and changed.id >= 0:
+            self._gone.append((operation, changed))
 
-    def _call(self, asked: CallAsked) -> list[Output]:
-        self.current_call = self.calls
-        self.calls += 1
-        if asked.action.family == "vmm":
-            return self._hypervisor_call(asked)
-        if self.lost.startswith("world"):
-            return self.oned.feed(CallFinished(asked.call, False))
-        self._prepare(asked)
-        script = self._script(asked)
-        stdin = self._stdin(asked)
-        fault = self._fault(asked)
-        at = self._at()
-        if fault is not None and fault.arguments["act"] == "lost":
-            run = Run(ended_by="lost", status=-1)
-        else:
-            run = self.world.run(
-                FRONTEND,
-                [script, *self._argv(asked)],
-                stdin=stdin,
-                env=dict(self.subject.environment),
-                limits=self.subject.limits,
-                call_id=f"{self.case}/{self.current_call}",
-                faults=() if fault is None else (_gate_fault(fault),),
-            )
-        tree = self.observer.changes()
-        finished = self.oned.feed(
-            CallFinished(
-                asked.call, run.ended_by == "exit" and run.status == 0, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace")
-            )
-        )
-        outcome = finished[0]
-        assert isinstance(outcome, Outcome)
-        self._note(asked, run, script, stdin, outcome, at, tree, fault)
+    def _ended(self, begun: Begun, run: Run, outcome: Outcome) -> None:
+        asked = begun.asked
         self._content(asked, outcome.success and run.ended_by != "lost")
         if run.ended_by == "world_lost" or self.world.broken:
-            self.lost = f"world lost in call {self.current_call} ({asked.action.key})"
+            self.lost = f"world lost in call {begun.n} ({asked.action.key})"
         elif not outcome.success:
-            self.lost = f"call {self.current_call} ({asked.action.key}) failed"
-        return finished[1:]
+            self.lost = f"call {begun.n} ({asked.action.key}) failed"
 
-    def _hypervisor_call(self, asked: CallAsked) -> list[Output]:
-        vm = self.cloud.vms[asked.vm]
-        names = tuple(f"disk.{disk.id}" for disk in vm.disks) + ((f"disk.{vm.context_disk}",) if vm.context is not None else ())
-        at = self._at()
-        error = hypervisor.act(self.world, asked, names)
-        self.observer.refresh()
-        finished = self.oned.feed(CallFinished(asked.call, not error, hypervisor.printed(asked), error))
-        self.writer.write(
-            Call(
-                self.case,
-                self.current_call,
-                asked.operation,
-                "vmm",
-                asked.mad,
-                asked.action.name,
-                "",
-                asked.facts["host"],
-                asked.argv,
-                asked.arguments,
-                not error,
-                "exit",
-                1 if error else 0,
-                facts=self._facts(asked),
-                error=error,
-                at_ns=at,
-                duration_ns=self._at() - at,
-                vm=asked.vm,
-            )
-        )
-        if error:
-            self.lost = f"the hypervisor found that {error}"
-        return finished[1:]
+    def _hypervisor_failed(self, error: str) -> None:
+        self.lost = f"the hypervisor found that {error}"
 
-    def _facts(self, asked: CallAsked) -> dict[str, str]:
-        step = self.step
-        told = {"expect": step.expect, "op": step.op, "about": step.about} if step else {"expect": "success"}
-        return {**asked.facts, **{name: value for name, value in told.items() if value}}
-
-    def _capacity(self, asked: CallAsked) -> dict[str, str]:
-        """Return the true capacity of a datastore that a monitor call is about, in MiB."""
-        if asked.action.name != "monitor":
-            return {}
-        total, free = self.world.capacity_mb(FRONTEND, asked.facts["base_path"])
-        return {"true_total_mb": str(total), "true_free_mb": str(free)}
-
-    def _prepare(self, asked: CallAsked) -> None:
-        """Write the files that oned itself writes before a call."""
-        vm = self.cloud.vms.get(asked.vm)
-        if asked.action.key == "tm/context" and vm is not None and vm.context is not None:
-            self.world.put(FRONTEND, f"{self.cloud.vms_dir}/{vm.id}/context.sh", context_script(vm.context))
-            self.observer.refresh()
-        if asked.document:
-            validation.validate_or_raise(asked.action.key, self.spec.version, asked.document.encode())
-
-    def _script(self, asked: CallAsked) -> str:
-        """Return the path of the script: with the mode's suffix if that file is there, else without (one_tm.rb:103)."""
-        folder = f"{REMOTES}/{_SCRIPT_FOLDERS[asked.action.family]}/{asked.mad}"
-        suffixed = f"{folder}/{asked.action.name}{asked.suffix}"
-        return suffixed if asked.suffix and self.world.exists(FRONTEND, suffixed) else f"{folder}/{asked.action.name}"
-
-    def _argv(self, asked: CallAsked) -> list[str]:
-        if not asked.document:
-            return list(asked.argv)
-        encoded = base64.b64encode(asked.document.encode()).decode()
-        names = self.spec.argv(asked.action)
-        return [encoded if name == "dump" else asked.arguments[name] for name in names]
-
-    def _stdin(self, asked: CallAsked) -> bytes:
-        return base64.b64encode(asked.document.encode()) if asked.document and asked.stdin == "dump" else b""
-
-    def _fault(self, asked: CallAsked) -> Step | None:
-        for step in self.faults:
-            if step.arguments["action"] == asked.action.key:
-                self.faults.remove(step)
-                return step
+    def question(self, asked: WorldQuestion) -> Answer | None:
+        """Answer a question that a driver asks while it runs; called by the world. None if the answer needs calls of its own."""
+        asking = self.outstanding.running.get(asked.call)
+        outputs = self.oned.feed(QuestionAsked(asked.kind, asked.argv, asked.body, asking.asked.call if asking else -1, asked.number))
+        match outputs:
+            case [Answer() as answer]:
+                self._note_question(asked, answer)
+                return answer
+        self._waiting[asked.number] = asked
+        self.outstanding.nested(asked.call, outputs)
         return None
 
-    def _note(
-        self, asked: CallAsked, run: Run, script: str, stdin: bytes, outcome: Outcome, at: int, tree: tuple[TreeChange, ...], fault: Step | None
-    ) -> None:
-        call = Call(
-            case=self.case,
-            n=self.current_call,
-            operation=asked.operation,
-            family=asked.action.family,
-            mad=asked.mad,
-            action=asked.action.name + asked.suffix,
-            script=script,
-            host=FRONTEND,
-            argv=tuple(self._argv(asked)),
-            arguments={name: value for name, value in asked.arguments.items() if name != "dump"},
-            success=outcome.success,
-            ended_by=run.ended_by,
-            status=run.status or 0,
-            signal=run.signal or 0,
-            facts=self._facts(asked) | self._capacity(asked),
-            stdin=self.blobs.put(stdin),
-            stdout=self.blobs.put(run.stdout, run.stdout_seen),
-            stderr=self.blobs.put(run.stderr, run.stderr_seen),
-            parsed=outcome.parsed,
-            parse_error=outcome.parse_error,
-            error=outcome.error,
-            at_ns=at,
-            duration_ns=run.duration_ns,
-            commands=tuple(Command(one.name, one.argv, one.host, one.at_ns, one.fault) for one in run.commands),
-            tree=tree,
-            leftovers=run.leftovers,
-            stdin_left=run.stdin_left,
-            vm=asked.vm,
-            disk=asked.disk,
-            image=asked.image,
-            datastore=asked.datastore,
-        )
-        self.writer.write(call)
-        if fault is not None:
-            command, hit = str(fault.arguments.get("command", "")), run.ended_by == "lost" or any(one.fault for one in run.commands)
-            self.writer.write(
-                FaultInjected(self.case, self.current_call, command, int(fault.arguments.get("ordinal", 1)), str(fault.arguments["act"]), hit)
-            )
-        for datagram in run.datagrams:
-            self.oned.feed(DatagramReceived(datagram))
-            self.writer.write(Datagram(self.case, self.current_call, self.blobs.put(datagram), self._at()))
-        if self.call_seen is not None:
-            self.call_seen(call)
+    def _answered(self, answer: Answer) -> None:
+        asked = self._waiting.pop(answer.question)
+        self._note_question(asked, answer)
+        self.world.answer(answer.question, answer)
 
-    def question(self, asked: WorldQuestion) -> Answer:
-        """Answer a question that a driver asks while it runs; called by the world."""
-        answers = self.oned.feed(QuestionAsked(asked.kind, asked.argv, asked.body))
-        answer = answers[0]
-        assert isinstance(answer, Answer)
+    def _note_question(self, asked: WorldQuestion, answer: Answer) -> None:
+        asking = self.outstanding.running.get(asked.call)
         digest = self.blobs.put(answer.stdout).sha256
-        self.writer.write(Question(self.case, self.current_call, asked.kind, asked.argv, answer.status, digest, self._at()))
-        return answer
+        n = asking.n if asking else -1
+        words = asked.argv if asked.kind == "command" else questions.spoken(asked.body)
+        self.writer.write(Question(self.case, n, asked.kind, words, answer.status, digest, self.scripts.at()))
 
     # content
 
@@ -395,9 +267,3 @@ class CaseRun:
         alias = asked.facts.get("ln_target", "NONE") == "NONE"
         named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
         self.content.apply(effect, success and not named, target, origin, path, size, alias)
-
-
-def _gate_fault(step: Step) -> Fault:
-    return Fault(
-        str(step.arguments.get("command", "")), int(step.arguments.get("ordinal", 1)), str(step.arguments["act"]), str(step.arguments.get("arg", ""))
-    )

@@ -28,7 +28,10 @@ class ExtraFile:
 
 @dataclass(frozen=True)
 class Subjected:
-    """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`."""
+    """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`.
+
+    `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf).
+    """
 
     archive: bytes
     datastore_mad: str
@@ -44,6 +47,7 @@ class Subjected:
     teardown: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
     source: Path | None = None
+    scripts: int = 15
 
 
 def make_cloud(subject: Subjected, shared: bool) -> Cloud:

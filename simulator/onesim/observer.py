@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from onesim.cloud import Cloud
 from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_key
@@ -24,10 +24,12 @@ class Observer:
         self.world, self.cloud, self.content = world, cloud, content
         self.writer, self.blobs, self.case = writer, blobs, case
         self._started_ns = time.monotonic_ns()
+        self.paused = False
 
     def refresh(self) -> None:
-        """Take the picture again after the harness itself has written something."""
-        self.world.picture()
+        """Take the picture again after the harness itself has written something; not while `paused`, when calls overlap."""
+        if not self.paused:
+            self.world.picture()
 
     def changes(self) -> tuple[TreeChange, ...]:
         """Return what changed since the last picture."""
@@ -41,12 +43,17 @@ class Observer:
         host = self.cloud.frontend if vm.state in _ON_FRONTEND else record.hostname
         return host, f"{self.cloud.directory(record, vm)}/disk.{disk.id}"
 
-    def observe(self, operation: int, call: int) -> None:
-        """Read every image and disk whose content is known, and write an observation of each."""
+    def observe(self, last: int, call: int, of: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Read every image and disk whose content is known, and write an observation of each.
+
+        An observation is that of the operation `last`, unless `of` names another one for its image or VM.
+        """
+        of = of or {}
         for image in list(self.cloud.images.values()):
             if image.source and image.state not in ("LOCKED", "DELETE"):
                 if image.state == "USED_PERS":
                     continue  # what the image holds while a VM has it is the driver's own matter
+                operation = of.get(("image", image.id), last)
                 role = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
                 self._read(
                     image_key(image.id),
@@ -63,6 +70,7 @@ class Observer:
         for vm in list(self.cloud.vms.values()):
             if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
                 continue  # after a transfer that failed nobody knows on which side a disk lies
+            operation = of.get(("vm", vm.id), last)
             for disk in vm.disks:
                 host, path = self.seat(vm, disk)
                 key = disk_key(vm.id, disk.id)

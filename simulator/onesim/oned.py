@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from onesim import backups, datastores, documents, operations, parsers, questions
+from onesim import allocation, backups, datastores, documents, operations, parsers, questions
 from onesim.calling import Job, Planned, Subjected, compose
 from onesim.changes import IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
 from onesim.cloud import Cloud
@@ -61,11 +61,35 @@ class Oned:
             case CallFinished():
                 return list(self._finished(event))
             case QuestionAsked():
-                return [questions.answer(self.cloud, self.spec, event)]
+                return list(self._question(event))
             case TimerFired(name):
                 return self.feed(OperationAsked(-1, "datastore.monitor", {"datastore": name}))
             case DatagramReceived():
                 return []
+
+    def _question(self, event: QuestionAsked) -> Iterator[Output]:
+        """Answer a question at once; one that makes an image is answered when oned knows its size, or that there is none."""
+        wanted = questions.wanted_image(event)
+        if wanted is None:
+            yield replace(questions.answer(self.cloud, self.spec, event), question=event.number)
+            return
+        try:
+            if event.call not in self._calls:
+                raise Refusal("images are made for calls under way only")
+            image = allocation.new_image(self.cloud, wanted, self.spec.version)
+        except Refusal as refusal:
+            yield questions.not_made(event, str(refusal))
+            return
+        operation = self._calls[event.call][0].operation
+        if image.path:
+            yield from self._enter("image", image, "STAT", operation, asked=event)
+            return
+        if image.source:
+            operations.add_image(self.cloud, image)
+            yield from self._rest("image", image, "READY", "")
+        else:
+            yield from self._enter("image", image, "MAKE", operation)
+        yield questions.made(event, image.id)
 
     # operations
 
@@ -197,9 +221,11 @@ class Oned:
 
     # phases
 
-    def _enter(self, kind: str, subject: Subjected, name: str, operation: int, prepared: Prepared | None = None) -> Iterator[Output]:
+    def _enter(
+        self, kind: str, subject: Subjected, name: str, operation: int, prepared: Prepared | None = None, asked: QuestionAsked | None = None
+    ) -> Iterator[Output]:
         phase = self.spec.phases[kind, name]
-        job = Job(kind, subject, phase, operation, prepared or Prepared())
+        job = Job(kind, subject, phase, operation, prepared or Prepared(), asked=asked)
         for index, script in enumerate(phase.scripts):
             job.waiting += self._plan(job, script, phase.places[index] if phase.places else phase.here)
         if not isinstance(subject, Datastore) and not phase.beside:
@@ -274,6 +300,8 @@ class Oned:
             job.kind, subject, phase.failure if failed else phase.success, job.operation, phase, job.prepared, job.error if failed else ""
         )
         yield from settled
+        if job.asked is not None and isinstance(subject, Image):
+            yield questions.not_made(job.asked, f"Cannot parse image SIZE: {job.said}") if failed else questions.made(job.asked, subject.id)
         if phase.then == "monitor" and isinstance(subject, Image):
             yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
         if phase.then == "trim" and not failed and isinstance(subject, Vm):
@@ -346,6 +374,7 @@ class Oned:
             raise SpecError(f"call {event.call} was never asked, or has finished already")
         job, planned, asked = self._calls.pop(event.call)
         outcome = self._outcome(asked, event)
+        job.said = event.stdout.partition("\n")[0] if event.ok else outcome.error
         yield outcome
         if outcome.success or outcome.parsed:
             # what could be read is kept, even where something else is missing

@@ -122,7 +122,8 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
     `action` is the name asked for (with its suffix), `script` the file that ran. `arguments` are the argv by the names of the action table; `facts`
     what the simulator knew when it called (base_path, source, format, size_mb, host, vm_dir, ...). `ended_by` is exit, signal, timeout, output,
     processes, memory, missing, not_executable, bad_interpreter or world_lost. `parsed` is what the contract's parser read; `error` the text that oned
-    would show; `stdin_left` are bytes of stdin that nobody read.
+    would show; `stdin_left` are bytes of stdin that nobody read. Where calls overlap nobody knows which of them changed what: then `observed` is false,
+    `tree` is empty, and the differences stand in the record `together`.
     """
 
     case: str
@@ -160,7 +161,10 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
 
 
 class Question(msgspec.Struct, frozen=True, tag="question", tag_field="record", omit_defaults=True):
-    """What a driver asked oned while it ran (`onevm show -x 3`, an XML-RPC method) and the answer's status and digest."""
+    """What a driver asked oned while it ran, and the answer's status (1 for an error of the API) and digest.
+
+    `argv` is a command line (`onevm show -x 3`), or an XML-RPC method with its parameters but the session. `call` is -1 if nobody knows who asked.
+    """
 
     case: str
     call: int
@@ -171,8 +175,33 @@ class Question(msgspec.Struct, frozen=True, tag="question", tag_field="record", 
     at_ns: int = 0
 
 
+class Turn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One moment of a schedule. `what` is begin (a call begins), pass (a command of it, the `ordinal`-th of that name, passes its gate) or end."""
+
+    what: str
+    call: int
+    command: str = ""
+    ordinal: int = 0
+
+
+class Together(msgspec.Struct, frozen=True, tag="together", tag_field="record", omit_defaults=True):
+    """A stretch in which calls overlapped, from the operation `operation` on. It ends when none is outstanding.
+
+    `turns` is the schedule: what went on, in order. `diverged` tells where a schedule that was to be repeated could not be, empty if it could. `tree` is what
+    the calls together have changed; `leftovers` are processes that outlived them and could be of any.
+    """
+
+    case: str
+    operation: int
+    calls: tuple[int, ...]
+    turns: tuple[Turn, ...]
+    diverged: str = ""
+    tree: tuple[TreeChange, ...] = ()
+    leftovers: tuple[str, ...] = ()
+
+
 class Datagram(msgspec.Struct, frozen=True, tag="datagram", tag_field="record", omit_defaults=True):
-    """A UDP datagram that reached the monitor daemon's port."""
+    """A UDP datagram that reached the monitor daemon's port. `call` is -1 where calls overlapped and nobody knows whose it is."""
 
     case: str
     call: int
@@ -259,4 +288,6 @@ class Footer(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit
     wall_s: float = 0.0
 
 
-Record = Header | CaseBegin | Operation | StateChange | Call | Question | Datagram | GuestWrite | FaultInjected | Observation | CaseEnd | Footer
+Record = (
+    Header | CaseBegin | Operation | StateChange | Call | Question | Together | Datagram | GuestWrite | FaultInjected | Observation | CaseEnd | Footer
+)

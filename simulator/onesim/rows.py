@@ -277,6 +277,15 @@ class Chapter(Row, frozen=True):
     retired: tuple[str, ...] = ()
 
 
+class AskedRow(Row, frozen=True):
+    """A kind of object that drivers ask for. Columns are explained at the top of `spec/questions.toml`."""
+
+    kind: str
+    command: str
+    called: str
+    pages: bool = False
+
+
 class Discrepancy(Row, frozen=True):
     """Where a guide promises what oned does not do. Columns are explained at the top of `spec/discrepancies.toml`."""
 

@@ -21,6 +21,7 @@ from onesim.errors import ConfigError, SpecError
 from onesim.rows import (
     Action,
     Argument,
+    AskedRow,
     Carriage,
     Chapter,
     Child,
@@ -70,6 +71,11 @@ class _Arguments(Row, frozen=True):
 
 class _Parsers(Row, frozen=True):
     parser: tuple[ParserRow, ...]
+
+
+class _Questions(Row, frozen=True):
+    object: tuple[AskedRow, ...]
+    family: tuple[str, ...]
 
 
 class _Discrepancies(Row, frozen=True):
@@ -136,6 +142,9 @@ class Spec:
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
         self.chapters: dict[str, Chapter] = {path.stem: _read(path, Chapter) for path in self._files("requirements")}
         self.requirements = tuple(row for chapter in self.chapters.values() for row in chapter.requirement)
+        questions = _read(root / "questions.toml", _Questions)
+        self.asked = {row.kind: row for row in questions.object}
+        self.api_families = frozenset(questions.family)
         self.discrepancies = _read(root / "discrepancies.toml", _Discrepancies).discrepancy
         verdicts = _read(root / "verdicts.toml", _Verdicts)
         self.verdicts = {row.name: row for row in verdicts.verdict}

@@ -1,10 +1,18 @@
 """Traces: what to do, one JSON object a line. The first line is a header; the rest are operations of users, guests and of the world.
 
 `vm.*`, `image.*` and `datastore.*` are the operations of the lifecycle tables; the others are the world's own and are listed in `WORLD_OPERATIONS`.
+
+An operation is asked when all calls of the one before have ended. One with `"beside": true` is asked while the one before still runs, as soon as its
+first call has begun; `"beside": "tm/clone"` waits until a call of that action has begun. So each line with `beside` joins the lines above it to a
+group, whose calls overlap:
+
+    {"op": "vm.deploy", "vm": "one", "host": "host01"}
+    {"op": "vm.deploy", "vm": "two", "host": "host02", "beside": true}
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +52,8 @@ class Step:
     """One line after the header: the operation and its arguments; `line` counts from 1.
 
     `expect` is success; failure (a call of this operation must fail); or any (the trace has made it fail, or may have). `about` is a label that the
-    calls of the operation carry, for requirements that are about one special situation.
+    calls of the operation carry, for requirements that are about one special situation. `beside` is empty for an operation that waits for the one
+    before; else it is asked when that one has begun a call of the action named (`*`: any).
     """
 
     line: int
@@ -52,6 +61,7 @@ class Step:
     arguments: dict[str, Any]
     expect: str = "success"
     about: str = ""
+    beside: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,17 @@ class Trace:
     def name(self) -> str:
         """The name that commands and reports use."""
         return self.header.name
+
+    def groups(self) -> Iterator[tuple[tuple[int, Step], ...]]:
+        """Yield the steps, numbered from 0, that are played together: one that waits for those before, with all that are asked beside it."""
+        group: list[tuple[int, Step]] = []
+        for n, step in enumerate(self.steps):
+            if group and not step.beside:
+                yield tuple(group)
+                group = []
+            group.append((n, step))
+        if group:
+            yield tuple(group)
 
 
 def read_trace(path: Path, spec: Spec) -> Trace:
@@ -92,7 +113,10 @@ def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
         raise TraceError(f"{path}:{lines[0][0]}: header: {error}") from None
     if header.trace != 1:
         raise TraceError(f"{path}:1: trace format {header.trace} is unknown; this version reads 1")
-    return Trace(str(path), header, tuple(_step(path, number, line, spec) for number, line in lines[1:]))
+    steps = tuple(_step(path, number, line, spec) for number, line in lines[1:])
+    if steps and steps[0].beside:
+        raise TraceError(f'{path}:{steps[0].line}: "beside" needs an operation above it')
+    return Trace(str(path), header, steps)
 
 
 def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
@@ -117,7 +141,15 @@ def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
     about = row.pop("about", "")
     if not isinstance(about, str):
         raise TraceError(f'{where}: "about" is a word, not {about!r}')
-    return Step(number, op, row, expect, about)
+    return Step(number, op, row, expect, about, _beside(where, row.pop("beside", False), spec))
+
+
+def _beside(where: str, value: object, spec: Spec) -> str:
+    if isinstance(value, bool):
+        return "*" if value else ""
+    if value not in {action.key for action in spec.actions}:
+        raise TraceError(f'{where}: "beside" is true, or an action such as "tm/clone", not {value!r}')
+    return str(value)
 
 
 def library(spec: Spec, version: str) -> list[Trace]:

@@ -80,6 +80,8 @@ class _Thread(threading.local):
 
 
 _thread = _Thread()
+#: libxml2 compiles the parts that schemas include one at a time, or not at all.
+_compiling = threading.Lock()
 
 
 def validate(kind: str, version: str, xml: bytes) -> list[Problem]:
@@ -194,7 +196,8 @@ def _verifier(kind: str, version: str) -> _Verifier:
 def _compiled(text: str) -> etree.XMLSchema:
     folder = data_dir("schemas")
     try:
-        return etree.XMLSchema(etree.fromstring(text, base_url=str(folder / "document.xsd")))
+        with _compiling:
+            return etree.XMLSchema(etree.fromstring(text, base_url=str(folder / "document.xsd")))
     except etree.LxmlError as error:
         raise SpecError(f"{folder}: {error}; correct the schema") from error
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from onesim.records import Call, CaseBegin, CaseEnd, Datagram, FaultInjected, GuestWrite, Observation, Operation, Question, StateChange
+from onesim.records import Call, CaseBegin, CaseEnd, Datagram, FaultInjected, GuestWrite, Observation, Operation, Question, StateChange, Together
 from onesim.rows import Requirement
 from onesim.spec import ContractSpec
 
@@ -36,6 +36,7 @@ class Case:
     faults: list[FaultInjected] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)
     datagrams: list[Datagram] = field(default_factory=list)
+    stretches: list[Together] = field(default_factory=list)
     end: CaseEnd | None = None
 
     @cached_property
@@ -48,6 +49,10 @@ class Case:
         for call in self.scripts:
             if about(requirement.action, call) and all(_field(call, name) in values for name, values in requirement.when.items() if name != "part"):
                 yield call
+
+    def watched(self, requirement: Requirement) -> Iterator[Call]:
+        """Yield those of them that ran alone: only of these it is known what they have changed."""
+        return (call for call in self.of(requirement) if call.observed)
 
     @cached_property
     def operation_names(self) -> dict[int, str]:

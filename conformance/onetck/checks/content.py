@@ -86,12 +86,13 @@ def _bytes(hexadecimal: str) -> str:
 
 
 def _culprit(case: Case, seen: Observation) -> int:
-    """Return the last call of the operation that was about what was observed, else the last call before."""
+    """Return the last call of the operation that was about what was observed, else the last call before; -1 if that one overlapped with others."""
     if seen.subject == "image":
         mine = [call.n for call in case.scripts if call.operation == seen.operation and call.image == seen.image]
     else:
         mine = [call.n for call in case.scripts if call.operation == seen.operation and call.vm == seen.vm and call.disk == seen.disk]
-    return mine[-1] if mine else seen.after_call
+    shared = any(call.n == seen.after_call and not call.observed for call in case.calls)
+    return mine[-1] if mine else -1 if shared else seen.after_call
 
 
 def gone(case: Case, requirement: Requirement) -> Iterator[Finding]:

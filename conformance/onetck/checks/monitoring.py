@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from onesim import grammars
 from onesim.grammar_values import Datagram as Message
 from onesim.grammar_values import DiskSizes, VmSizes
-from onesim.records import Call, Datagram
+from onesim.records import Call, Datagram, Question
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
 from onetck.checks.remains import lying
@@ -19,7 +19,7 @@ _MAX_DATAGRAM = 65507
 
 def monitor_mark(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The mark .monitor lies in a system datastore that is not shared, with a driver's name in it, and in no shared one."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         base = call.facts.get("system_base_path", "")
         if not base or call.ended_by != "exit" or call.status != 0:
             continue
@@ -52,7 +52,8 @@ def _sent(case: Case, call: Call) -> list[Datagram]:
 def vm_sizes_sent(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A datagram reaches the monitor daemon where MONITOR_VM_DISKS is 1 and there are VMs with disks, and none otherwise."""
     for call in case.of(requirement):
-        if not call.success:
+        nobodys = not call.observed and any(one.call < 0 for one in case.datagrams)
+        if not call.success or nobodys:
             continue
         sent, wanted = _sent(case, call), _asked_for_sizes(call)
         if wanted and not sent and call.facts.get("vms_with_disks"):
@@ -127,13 +128,18 @@ def questions_allowed(case: Case, requirement: Requirement) -> Iterator[Finding]
     """Every question of a call only reads."""
     for call in case.of(requirement):
         asked = [one for one in case.questions if one.call == call.n]
-        changing = [
-            one for one in asked if (one.argv[1:2] and one.argv[1] not in _READING if one.kind == "command" else not one.argv[0].endswith(".info"))
-        ]
+        changing = [one for one in asked if not _reads(one)]
         if changing:
             yield Finding("fail", f"{words(call)} asked {' '.join(changing[0].argv[:3])}, which does more than read", call.n)
         elif asked:
             yield Finding("pass", f"{words(call)} only read", call.n)
+
+
+def _reads(question: Question) -> bool:
+    if question.kind == "command":
+        return not question.argv[1:2] or question.argv[1] in _READING
+    method = question.argv[0] if question.argv else ""
+    return not method or method.rpartition(".")[2].startswith("info") or method == "one.system.version"
 
 
 def questions_answered(case: Case, requirement: Requirement) -> Iterator[Finding]:

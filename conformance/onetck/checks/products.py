@@ -44,6 +44,8 @@ def within_wait(case: Case, requirement: Requirement) -> Iterator[Finding]:
 def changes_nothing(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call that only tells has changed nothing in the datastores."""
     for call in _done(case, requirement):
+        if not call.observed:
+            continue
         changed = [one for one in call.tree if below(one.path, _DATASTORES)]
         if changed:
             yield Finding("fail", f"{words(call)} {changed[0].change} {changed[0].host}:{changed[0].path}", call.n)
@@ -54,6 +56,8 @@ def changes_nothing(case: Case, requirement: Requirement) -> Iterator[Finding]:
 def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """After rm nothing is left of what the driver's calls have made in the datastore for this image."""
     for call in _done(case, requirement):
+        if not call.observed:
+            continue
         base = posixpath.normpath(call.facts.get("base_path", "/"))
         made = {
             (one.host, one.path)
@@ -105,7 +109,7 @@ def export_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """IMPORT_INFO names a place that is there, figures that are right, and a disposal that spares the image."""
     for call in _done(case, requirement):
         root = validation.parse(call.stdout.text.encode())
-        if not isinstance(root, etree._Element):
+        if not isinstance(root, etree._Element) or not call.observed:
             continue  # another requirement is about its grammar
         told = {str(child.tag): (child.text or "").strip() for child in root}
         wrong = _wrong_export(call, told, _part(requirement))

@@ -24,12 +24,16 @@ def _fact(call: Call, name: str) -> str:
 
 
 def lying(case: Case, last: int) -> set[tuple[str, str]]:
-    """Return host and path of everything that the case's calls have created, up to and with call `last`, and that is still there."""
+    """Return host and path of everything that the case's calls have created, up to and with call `last`, and that is still there.
+
+    What calls have changed together counts once the last of them has ended.
+    """
     there: set[tuple[str, str]] = set()
-    for call in case.calls:
-        if call.n > last:
+    pictures = [(call.n, call.tree) for call in case.calls] + [(max(one.calls), one.tree) for one in case.stretches if one.calls]
+    for n, tree in sorted(pictures, key=lambda picture: picture[0]):
+        if n > last:
             break
-        for one in call.tree:
+        for one in tree:
             if one.change == "created":
                 there.add((one.host, one.path))
             elif one.change == "removed":
@@ -58,7 +62,7 @@ def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
 
 def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """After a call that takes something away, nothing that the case has made there is left."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status != 0:
             continue
         places = _own(call)
@@ -72,7 +76,7 @@ def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call that failed has left none of the files that it made."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status == 0:
             continue
         made = [one for one in call.tree if one.change == "created" and one.kind != "d" and below(one.path, _DATASTORES)]
@@ -84,7 +88,7 @@ def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 def left_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call that has nothing to do has changed nothing of the VM."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         directories = {_fact(call, "vm_directory"), _fact(call, "other_vm_directory")} - {""}
         if _moves(call) or not directories:
             continue
@@ -103,7 +107,7 @@ def _moves(call: Call) -> bool:
 
 def declared_target(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The disk takes its space where CLONE_TARGET or LN_TARGET says."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         target = call.facts.get("ln_target" if call.action.startswith("ln") else "clone_target", "")
         if not target or not call.success:
             continue
@@ -123,7 +127,7 @@ def _makes_space(change: TreeChange) -> bool:
 
 def backup_folder(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The backup folder holds one file for each disk of the list, and for no other."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         if not call.success:
             continue
         folder = f"{_fact(call, 'vm_directory')}/backup"
@@ -139,7 +143,7 @@ def backup_folder(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 def backup_document(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The backup folder holds vm.xml, as large as the VM on standard input is in base64."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         if not call.success or not call.stdin.size:
             continue
         path = f"{_fact(call, 'vm_directory')}/backup/vm.xml"

@@ -31,7 +31,7 @@ def _named_by_user(call: Call, change: TreeChange) -> bool:
 
 def outside_untouched(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Nothing changed outside the datastores and the temporary directories."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         wrong = [one for one in call.tree if not _below(one.path, _DATASTORES) and not any(_below(one.path, tmp) for tmp in _TEMPORARY)]
         if wrong:
             yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}", call.n)
@@ -45,7 +45,7 @@ def _more(rows: list[TreeChange]) -> str:
 
 def no_temporary_files(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Nothing new in the temporary directories."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         left = [one for one in call.tree if one.change == "created" and any(_below(one.path, tmp) for tmp in _TEMPORARY)]
         if left:
             yield Finding("fail", f"{words(call)} left {left[0].host}:{left[0].path}{_more(left)}", call.n)
@@ -55,7 +55,7 @@ def no_temporary_files(case: Case, requirement: Requirement) -> Iterator[Finding
 
 def path_untouched(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The file that the user named is as it was."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         wrong = [one for one in call.tree if _named_by_user(call, one)]
         if wrong:
             yield Finding("fail", f"{words(call)} {_said(wrong[0])}, the user's own file", call.n)
@@ -89,7 +89,7 @@ def _allowed(case: Case, call: Call, change: TreeChange) -> bool:
 
 def places(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Within the datastores, only the places that the action's row names have changed."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         wrong = [one for one in call.tree if _below(one.path, _DATASTORES) and not _allowed(case, call, one)]
         if wrong:
             yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}, which is not its own", call.n)
@@ -99,7 +99,7 @@ def places(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 def own_disk(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """An action for one disk has changed no other disk of the VM."""
-    for call in case.of(requirement):
+    for call in case.watched(requirement):
         if call.disk < 0:
             continue
         other = [

@@ -25,6 +25,7 @@ from typing import Any
 
 from onesim.world import calls, clients, nsview, tree
 from onesim.world.calls import Call
+from onesim.world.holding import CROWD, Holding
 from onesim.world.starting import Starter
 from onesim.world.work import WORK, needs_root
 
@@ -61,6 +62,8 @@ class Agent:
         self.questions: dict[int, Callable[[dict[str, Any]], None]] = {}
         self.next_question = 0
         self.gates = nsview.build_root(settings["gates"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
+        self.holding = Holding(self.send)
+        self.unclaimed: list[bytes] = []
         self.doors = clients.Doors(self)
         self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
@@ -79,8 +82,9 @@ class Agent:
         """Serve until the harness is gone."""
         watched = time.monotonic()
         while True:
-            for key, _ in self.selector.select(_WATCH_S / 2 if self.running else 5):
+            for key, _ in self.selector.select(self.holding.patience_s(_WATCH_S / 2 if self.running else 5)):
                 key.data()
+            self.holding.due()
             if self.running and time.monotonic() - watched > _WATCH_S:
                 watched = time.monotonic()
             for call in list(self.running.values()):
@@ -131,6 +135,9 @@ class Agent:
             if handler is not None:
                 handler(message)
             return
+        if message["do"] == "release":
+            self.holding.release(message["held"])
+            return
         try:
             do = message["do"]
             if do in WORK:
@@ -167,6 +174,9 @@ class Agent:
         call = Call(message["id"], message["call"] or f"#{message['id']}", message["host"], message["limits"], message["faults"])
         if self.broken:
             return {"ended_by": "world_lost"}
+        if self.running:
+            for one in (call, *self.running.values()):
+                one.alone = False
         environment = {**_ENVIRONMENT, **message["env"], "ONETCK_CALL": call.id}
         stdin = self._input(base64.b64decode(message["stdin"]))
         out, err, failed = os.pipe(), os.pipe(), os.pipe()
@@ -176,7 +186,7 @@ class Agent:
             (stdin, out[1], err[1]),
             environment,
             root=message["root"],
-            limits=call.limits,
+            limits=self.bounds(call),
             cwd="/var/lib/one",
             failed=failed[1],
         )
@@ -220,8 +230,12 @@ class Agent:
 
     # a call under way
 
-    def _alone(self) -> bool:
-        return len(self.running) == 1 and not self.kept
+    def bounds(self, call: Call) -> dict[str, float]:
+        """Return the bounds that the kernel holds for a process of a call; where others may run beside it, the watch alone counts its processes."""
+        return {**call.limits, "processes": call.limits["processes"] * CROWD} if self.holding.on else call.limits
+
+    def _alone(self, call: Call) -> bool:
+        return call.alone and not self.kept
 
     def _output(self, call: Call, name: str, fd: int) -> None:
         try:
@@ -246,7 +260,7 @@ class Agent:
         """Finish a call whose script has ended, once its processes are gone or have had their grace."""
         if call.status is None or call.id not in self.running:
             return
-        left = [pid for pid in calls.members(call, self._alone()) if pid != call.leader]
+        left = [pid for pid in calls.members(call, self._alone(call)) if pid != call.leader]
         late = time.monotonic_ns() - call.ended_ns > _GRACE_S * 1e9
         if (left or call.open_streams) and not late:
             return
@@ -268,7 +282,7 @@ class Agent:
         del call.open_streams[name]
 
     def _kill(self, call: Call) -> None:
-        if not calls.kill(call, self._alone()):
+        if not calls.kill(call, self._alone(call)):
             self.broken = True
 
     def _end(self, call: Call, why: str) -> None:
@@ -280,7 +294,7 @@ class Agent:
         if call.status is not None:
             self._maybe_finish(call)
             return
-        elapsed = (time.monotonic_ns() - call.began_ns) / 1e9
+        elapsed = call.elapsed_ns(time.monotonic_ns()) / 1e9
         if call.killed_at and time.monotonic() > call.killed_at:
             call.killed_at = 0.0
             self._kill(call)
@@ -290,7 +304,7 @@ class Agent:
             with contextlib.suppress(OSError):
                 os.killpg(call.leader, signal.SIGTERM)
         elif elapsed > _WATCH_S and not call.ended_by:
-            count, resident = calls.usage(call, self._alone())
+            count, resident = calls.usage(call, self._alone(call))
             if count >= call.limits["processes"] - 4:
                 self._end(call, "processes")
             elif resident > call.limits["memory_mb"]:
@@ -309,7 +323,7 @@ class Agent:
                 "stderr": base64.b64encode(call.streams["stderr"]).decode(),
                 "stdout_seen": call.seen["stdout"],
                 "stderr_seen": call.seen["stderr"],
-                "duration_ns": call.ended_ns - call.began_ns,
+                "duration_ns": call.elapsed_ns(call.ended_ns),
                 "commands": call.commands,
                 "datagrams": [base64.b64encode(one).decode() for one in call.datagrams],
                 "leftovers": call.leftovers,
@@ -324,6 +338,18 @@ class Agent:
         """Take a host down or up."""
         (self.down.discard if message["up"] else self.down.add)(message["host"])
         return {}
+
+    def do_hold(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Hold gated commands from now on."""
+        self.holding.on = True
+        return {}
+
+    def do_let_go(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Hold nothing any more, and end what no call under way has started."""
+        self.holding.release_all()
+        datagrams, self.unclaimed = self.unclaimed, []
+        leftovers = [] if self.kept else calls.end_strays(self.running)
+        return {"leftovers": leftovers, "datagrams": [base64.b64encode(one).decode() for one in datagrams]}
 
     def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a picture, and return how it differs from the last one if that is asked."""

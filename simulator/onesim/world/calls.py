@@ -37,6 +37,27 @@ class Call:
     status: int | None = None
     ended_ns: int = 0
     killed_at: float = 0.0
+    alone: bool = True
+    held: int = 0
+    held_since_ns: int = 0
+    held_ns: int = 0
+
+    def stops(self) -> None:
+        """A command of it is held: from the first on, its time does not count."""
+        self.held += 1
+        if self.held == 1:
+            self.held_since_ns = time.monotonic_ns()
+
+    def goes_on(self) -> None:
+        """A held command of it goes on."""
+        self.held -= 1
+        if not self.held:
+            self.held_ns += time.monotonic_ns() - self.held_since_ns
+
+    def elapsed_ns(self, now_ns: int) -> int:
+        """Return how long it has run until `now_ns`, without the time in which it was held."""
+        waiting = now_ns - self.held_since_ns if self.held else 0
+        return now_ns - self.began_ns - self.held_ns - waiting
 
     def take(self, stream: str, data: bytes) -> bool:
         """Keep output up to the limit. Returns whether the limit is passed."""
@@ -72,7 +93,7 @@ def _environment_id(pid: int) -> str:
 
 
 def members(call: Call, alone: bool) -> list[int]:
-    """Return the living processes of a call; `alone` = no other call is under way, so that every process is its."""
+    """Return the living processes of a call; `alone` = no other call was under way while it ran, so that every process is its."""
     found = []
     for pid in processes():
         row = _stat(pid)
@@ -83,8 +104,8 @@ def members(call: Call, alone: bool) -> list[int]:
     return found
 
 
-def owner(pid: int, running: dict[str, Call]) -> Call | None:
-    """Return the call that a process belongs to: by its session, those above it, or its environment."""
+def owner(pid: int, running: dict[str, Call], *, certain: bool = False) -> Call | None:
+    """Return the call that a process belongs to: by its session, those above it, or its environment; unless `certain`, else the only one that runs."""
     at, steps = pid, 0
     while at > 1 and steps < 64:
         row = _stat(at)
@@ -94,7 +115,7 @@ def owner(pid: int, running: dict[str, Call]) -> Call | None:
             if int(row[3]) in call.sessions:
                 return call
         at, steps = int(row[1]), steps + 1
-    return running.get(_environment_id(pid)) or (next(iter(running.values())) if len(running) == 1 else None)
+    return running.get(_environment_id(pid)) or (next(iter(running.values())) if len(running) == 1 and not certain else None)
 
 
 def usage(call: Call, alone: bool) -> tuple[int, float]:
@@ -121,6 +142,16 @@ def kill(call: Call, alone: bool) -> bool:
     with contextlib.suppress(OSError):
         os.kill(-1, signal.SIGKILL)  # atomic against fork: process 1 itself is spared
     return False
+
+
+def end_strays(running: dict[str, Call]) -> list[str]:
+    """Kill the processes that belong to no call under way, and return their command lines."""
+    strays = [pid for pid in processes() if (row := _stat(pid)) and row[0] not in "ZX" and owner(pid, running, certain=True) is None]
+    lines = [line for line in (command_line(pid) for pid in strays[:20]) if line]
+    for pid in strays:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+    return lines
 
 
 def command_line(pid: int) -> str:

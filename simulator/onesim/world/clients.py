@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from onesim.world import calls
 from onesim.world import syscalls as sc
+from onesim.world.senders import process_at
 
 if TYPE_CHECKING:
     from onesim.world.agent import Agent
@@ -97,9 +98,21 @@ class Doors:
         connection.close()
 
     def _datagram(self) -> None:
-        payload = self.datagrams.recv(65535)
-        for call in self.agent.running.values():
+        payload, sender = self.datagrams.recvfrom(65535)
+        call = self._behind("udp", sender[1])
+        if call is not None:
             call.datagrams.append(payload)
+        elif self.agent.running:
+            self.agent.unclaimed.append(payload)
+
+    def _behind(self, table: str, port: int) -> Call | None:
+        """Return the call that speaks from a port: the only one that runs, or that of the process whose socket it is."""
+        running = self.agent.running
+        if len(running) < 2:
+            return next(iter(running.values()), None)
+        pids = calls.processes()
+        pid = process_at(table, port, pids) or process_at(f"{table}6", port, pids)
+        return calls.owner(pid, running) if pid else None
 
     def _answer(self, connection: socket.socket, text: str) -> None:
         connection.setblocking(True)
@@ -123,10 +136,21 @@ class Doors:
         host = self._host_of(pid)
         call = calls.owner(pid, self.agent.running)
         act, argument = self._record(call, name, words, host)
-        if act == "hang":
-            return True  # the reply never comes; the connection stays open with the process
+        passes = partial(self._pass, connection, pid, [name, *words], host, call, act, argument)
         if act == "slow":
-            time.sleep(min(int(argument or 0), 5000) / 1000)
+            delay_s = min(int(argument or 0), 5000) / 1000
+            passes = partial(self.agent.holding.later, delay_s, pid, passes)
+        if call is not None and self.agent.holding.on:
+            self.agent.holding.hold(call, pid, name, passes)
+        else:
+            passes()
+        return True
+
+    def _pass(self, connection: socket.socket, pid: int, argv: list[str], host: str, call: Call | None, act: str, argument: str) -> None:
+        """Do to a command what is to be done. One that hangs is never answered: the connection stays open with the process."""
+        name, words = argv[0], argv[1:]
+        if act == "hang":
+            return
         if act == "die" and call is not None:
             with contextlib.suppress(OSError):
                 os.kill(call.leader, 9 if argument == "KILL" else 15)
@@ -139,12 +163,11 @@ class Doors:
         elif name == "sudo":
             self._sudo(connection, pid, words, host, call)
         elif name.startswith("one"):
-            self._question(connection, pid, [name, *words], call)
+            self._question(connection, pid, argv, call)
         else:
             folder = next(one for one in ("bin", "sbin") if os.path.exists(f"/machine/usr/{one}/{name}"))
             real = f"/run/onetck/usr/{folder}/{name}"
             self._answer(connection, f"cut {real} {argument}" if act == "cut" else f"run {real}")
-        return True
 
     def _record(self, call: Call | None, name: str, words: list[str], host: str) -> tuple[str, str]:
         """Note that a command passed a gate, and return what is to be done to it."""
@@ -203,7 +226,7 @@ class Doors:
         if call is not None:
             environment = {**environment, "ONETCK_CALL": call.id}
         failed_reader, failed = os.pipe()
-        limits = call.limits if call is not None else {}
+        limits = self.agent.bounds(call) if call is not None else {}
         child = self.agent.starter.spawn(host, argv, fds, environment, root=root, limits=limits, cwd="/" if root else "/var/lib/one", failed=failed)
         for fd in (*fds, failed, failed_reader):
             os.close(fd)
@@ -292,7 +315,7 @@ class Doors:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
             connection.close()
 
-        call = next(iter(self.agent.running.values()), None)
+        call = self._behind("tcp", connection.getpeername()[1])
         self.agent.ask({"kind": "xmlrpc", "body": base64.b64encode(body).decode(), "argv": [], "call": call.id if call else ""}, answered)
         return True
 

@@ -98,11 +98,42 @@ class Run:
 
 @dataclass(frozen=True)
 class Question:
-    """A driver asks oned: a command line, or the body of an XML-RPC request (kind xmlrpc)."""
+    """A driver asks oned: a command line, or the body of an XML-RPC request (kind xmlrpc).
+
+    `call` is the `call_id` of the command that asks, empty if nobody knows; `number` is what `World.answer` needs for an answer that comes later.
+    """
 
     kind: str
     argv: tuple[str, ...] = ()
     body: bytes = b""
+    call: str = ""
+    number: int = -1
+
+
+@dataclass(frozen=True)
+class Held:
+    """A command of a call stands at its gate until `World.release` lets it go; it is the `ordinal`-th of that name in the call, from 1."""
+
+    number: int
+    call: str
+    command: str
+    ordinal: int
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that `World.begin` started has ended."""
+
+    call: str
+    run: Run
+
+
+@dataclass(frozen=True)
+class Strays:
+    """What could not be told to be of one call while several ran: command lines of processes that outlived their calls, and datagrams."""
+
+    leftovers: tuple[str, ...] = ()
+    datagrams: tuple[bytes, ...] = ()
 
 
 class Reply(Protocol):
@@ -166,7 +197,35 @@ class World(Protocol):
         call_id: str = "",
         faults: Sequence[Fault] = (),
     ) -> Run:
-        """Run a command as oneadmin in /var/lib/one."""
+        """Run a command as oneadmin in /var/lib/one, to its end."""
+
+    def begin(
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        call_id: str = "",
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        """Start a command as `run` does; `wait` tells when it has ended."""
+
+    def wait(self, timeout_s: float | None = None) -> Held | Ended | None:
+        """Wait for what happens next. None when the seconds are over, or when a question was asked: it may have led to something."""
+
+    def hold(self) -> None:
+        """From now on every gated command of a call waits for `release`."""
+
+    def let_go(self) -> Strays:
+        """Release what is held and hold nothing from now on. Ends what calls have left behind."""
+
+    def release(self, number: int) -> None:
+        """Let a held command go on."""
+
+    def answer(self, number: int, reply: Reply) -> None:
+        """Answer a question to which there was no answer at once."""
 
     def must_run(self, host: str, argv: Sequence[str]) -> None:
         """Run a command of the harness or the vendor's set-up. Raises HarnessError if it fails."""

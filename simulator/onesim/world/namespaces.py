@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onesim.errors import HarnessError
-from onesim.world.interface import Change, DiskContent, Fault, GateCommand, Limits, Patch, Question, Reply, Run
+from onesim.world import wire
+from onesim.world.control import Control
+from onesim.world.interface import Change, DiskContent, Ended, Fault, Held, Limits, Patch, Question, Reply, Run, Strays
 
 HOSTS = ("frontend", "host01", "host02")
 _START_S = 20.0
@@ -44,18 +46,21 @@ def obtainable() -> dict[str, str]:
 
 
 class NamespaceWorld:
-    """A world of namespaces. Requests may come from one thread at a time; questions are answered in the thread that waits."""
+    """A world of namespaces. Requests may come from one thread at a time; questions are answered in the thread that waits.
 
-    def __init__(self, control: socket.socket, process: subprocess.Popen[bytes] | None, on_question: Callable[[Question], Reply]) -> None:
+    `on_question` returns None for a question that is answered later, by `answer`.
+    """
+
+    def __init__(self, control: Control, process: subprocess.Popen[bytes] | None, on_question: Callable[[Question], Reply | None]) -> None:
         self.broken = False
         self.gates: tuple[str, ...] = ()
         self.pid = 0
         self._control = control
         self._process = process
         self._on_question = on_question
-        self._buffer = b""
-        self._next = 0
         self._lock = threading.RLock()
+        self._begun: dict[int, str] = {}
+        self._events: deque[Held | Ended] = deque()
 
     @classmethod
     def start(
@@ -66,7 +71,7 @@ class NamespaceWorld:
         hosts: Sequence[str] = HOSTS,
         disk_mb: int = 1024,
         keep: Path | None = None,
-        on_question: Callable[[Question], Reply],
+        on_question: Callable[[Question], Reply | None],
     ) -> NamespaceWorld:
         """Start a world. With `keep` it survives this process and can be attached to at that socket.
 
@@ -87,10 +92,9 @@ class NamespaceWorld:
             umask=0o022,
         )
         theirs.close()
-        world = cls(ours, process, on_question)
+        world = cls(Control(ours), process, on_question)
         script = (Path(__file__).parent / "skel" / "gate").read_bytes()
-        ours.settimeout(_START_S)
-        world._send(
+        world._control.send(
             {
                 "hosts": list(hosts),
                 "shared": shared,
@@ -102,7 +106,9 @@ class NamespaceWorld:
             }
         )
         while True:
-            message = world._receive()
+            message = world._control.receive(_START_S)
+            if message is None:
+                raise HarnessError(f"the world did not come up within {_START_S:g} s")
             if "refused" in message:
                 process.wait()
                 raise HarnessError(f"a world of namespaces cannot be made: {message['refused']}")
@@ -111,18 +117,17 @@ class NamespaceWorld:
             if "ready" in message:
                 world.gates = tuple(message["gates"])
                 break
-        ours.settimeout(None)
         return world
 
     @classmethod
-    def attach(cls, path: Path, on_question: Callable[[Question], Reply]) -> NamespaceWorld:
+    def attach(cls, path: Path, on_question: Callable[[Question], Reply | None]) -> NamespaceWorld:
         """Attach to a kept world. Raises HarnessError if it is not there."""
         control = socket.socket(socket.AF_UNIX)
         try:
             control.connect(str(path))
         except OSError as error:
             raise HarnessError(f"{path}: no kept world answers there ({error.strerror})") from None
-        return cls(control, None, on_question)
+        return cls(Control(control), None, on_question)
 
     def __enter__(self) -> NamespaceWorld:
         return self
@@ -132,60 +137,30 @@ class NamespaceWorld:
 
     # messages
 
-    def _send(self, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        data = json.dumps(message).encode()
-        frame = struct.pack(">I", len(data)) + data
-        try:
-            if fds:
-                socket.send_fds(self._control, [frame], list(fds))
-            else:
-                self._control.sendall(frame)
-        except OSError:
-            raise HarnessError("the world is gone: its agent does not answer") from None
-
-    def _receive(self) -> dict[str, Any]:
-        while True:
-            if len(self._buffer) >= 4:
-                (length,) = struct.unpack(">I", self._buffer[:4])
-                if len(self._buffer) >= 4 + length:
-                    message: dict[str, Any] = json.loads(self._buffer[4 : 4 + length])
-                    self._buffer = self._buffer[4 + length :]
-                    if "crashed" in message:
-                        raise HarnessError(f"the world is gone: its agent failed: {message['crashed']}")
-                    return message
-            try:
-                data = self._control.recv(1 << 20)
-            except TimeoutError:
-                raise HarnessError(f"the world did not come up within {_START_S:g} s") from None
-            except OSError:
-                data = b""
-            if not data:
-                raise HarnessError("the world is gone: its agent has ended")
-            self._buffer += data
-
     def _request(self, do: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
         with self._lock:
-            number, self._next = self._next, self._next + 1
-            self._send({"do": do, "id": number, **arguments}, fds)
+            number = self._control.post(do, fds, **arguments)
             while True:
-                message = self._receive()
-                if "question" in message:
-                    self._answer(message)
-                elif message.get("reply") == number:
+                message = self._control.receive()
+                assert message is not None, "without a time limit there is a message"
+                if message.get("reply") == number:
                     return message
+                self._take(message)
 
-    def _answer(self, message: dict[str, Any]) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
+        """Deal with a message that is no reply to what is waited for: answer a question, keep an event."""
+        if "question" in message:
+            self._ask(message)
+        elif "held" in message:
+            self._events.append(Held(message["held"], message["call"], message["command"], message["ordinal"]))
+        elif message.get("reply") in self._begun:
+            self._events.append(Ended(self._begun.pop(message["reply"]), self._seen(message)))
+
+    def _ask(self, message: dict[str, Any]) -> None:
         body = base64.b64decode(message.get("body", ""))
-        reply = self._on_question(Question(message["kind"], tuple(message["argv"]), body))
-        self._send(
-            {
-                "do": "answer",
-                "question": message["question"],
-                "status": reply.status,
-                "stdout": base64.b64encode(reply.stdout).decode(),
-                "stderr": base64.b64encode(reply.stderr).decode(),
-            }
-        )
+        reply = self._on_question(Question(message["kind"], tuple(message["argv"]), body, message["call"], message["question"]))
+        if reply is not None:
+            self.answer(message["question"], reply)
 
     def _must(self, do: str, **arguments: Any) -> dict[str, Any]:
         answer = self._request(do, **arguments)
@@ -209,36 +184,65 @@ class NamespaceWorld:
         root: bool = False,
     ) -> Run:
         """Run a command; see `World.run`. `root` runs it as the world's own root."""
-        bounds = limits or Limits()
-        answer = self._request(
-            "run",
-            host=host,
-            argv=list(argv),
-            stdin=base64.b64encode(stdin).decode(),
-            env=dict(env or {}),
-            root=root,
-            call=call_id,
-            limits={"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
-            faults=[{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg} for one in faults],
+        return self._seen(self._request("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, root)))
+
+    def begin(
+        self,
+        host: str,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        call_id: str = "",
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        """Start a command; see `World.begin`."""
+        with self._lock:
+            self._begun[self._control.post("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, False))] = call_id
+
+    def wait(self, timeout_s: float | None = None) -> Held | Ended | None:
+        """Wait for an event; see `World.wait`."""
+        with self._lock:
+            until = None if timeout_s is None else time.monotonic() + timeout_s
+            while not self._events:
+                message = self._control.receive(None if until is None else max(until - time.monotonic(), 0))
+                if message is None:
+                    return None
+                self._take(message)
+                if "question" in message:
+                    return None
+            return self._events.popleft()
+
+    def hold(self) -> None:
+        """Hold gated commands from now on."""
+        self._request("hold")
+
+    def let_go(self) -> Strays:
+        """Hold nothing from now on; see `World.let_go`."""
+        answer = self._request("let_go")
+        return Strays(tuple(answer["leftovers"]), tuple(base64.b64decode(one) for one in answer["datagrams"]))
+
+    def release(self, number: int) -> None:
+        """Let a held command go on."""
+        self._control.send({"do": "release", "held": number})
+
+    def answer(self, number: int, reply: Reply) -> None:
+        """Answer a question."""
+        self._control.send(
+            {
+                "do": "answer",
+                "question": number,
+                "status": reply.status,
+                "stdout": base64.b64encode(reply.stdout).decode(),
+                "stderr": base64.b64encode(reply.stderr).decode(),
+            }
         )
-        if "stdout" not in answer:
-            self.broken = True
-            return Run("world_lost")
-        self.broken = self.broken or answer["broken"]
-        return Run(
-            answer["ended_by"],
-            answer["status"],
-            answer["signal"],
-            base64.b64decode(answer["stdout"]),
-            base64.b64decode(answer["stderr"]),
-            answer["stdout_seen"],
-            answer["stderr_seen"],
-            answer["duration_ns"],
-            tuple(GateCommand(row["name"], tuple(row["argv"]), row["host"], row["at_ns"], row["fault"]) for row in answer["commands"]),
-            tuple(base64.b64decode(one) for one in answer["datagrams"]),
-            tuple(answer["leftovers"]),
-            answer["stdin_left"],
-        )
+
+    def _seen(self, answer: dict[str, Any]) -> Run:
+        run = wire.run_of(answer)
+        self.broken = self.broken or run.ended_by == "world_lost" or answer["broken"]
+        return run
 
     def must_run(self, host: str, argv: Sequence[str]) -> None:
         """Run a command that must succeed."""
@@ -278,7 +282,7 @@ class NamespaceWorld:
 
     def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
         """Make a disk."""
-        self._must("make_disk", host=host, path=path, format=format, size=size, patches=_rows(patches))
+        self._must("make_disk", host=host, path=path, format=format, size=size, patches=wire.rows(patches))
 
     def read_disk(self, host: str, path: str, format: str) -> DiskContent:
         """Read a disk."""
@@ -293,7 +297,7 @@ class NamespaceWorld:
 
     def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch]) -> str:
         """Let the guest write."""
-        answer = self._request("write_disk", host=host, path=path, format=format, patches=_rows(patches))
+        answer = self._request("write_disk", host=host, path=path, format=format, patches=wire.rows(patches))
         return str(answer.get("error") or answer.get("failed", ""))
 
     def host_down(self, host: str) -> None:
@@ -315,7 +319,7 @@ class NamespaceWorld:
     def close(self) -> None:
         """End the world and everything in it."""
         with contextlib.suppress(HarnessError):
-            self._send({"do": "close", "id": -1})
+            self._control.send({"do": "close", "id": -1})
         self._control.close()
         if self._process is None:
             return
@@ -326,7 +330,3 @@ class NamespaceWorld:
                 os.kill(self.pid, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
-
-
-def _rows(patches: Sequence[Patch]) -> list[list[int]]:
-    return [[one.offset, one.length, one.byte] for one in patches]

@@ -1,0 +1,35 @@
+"""Plays a trace on oned alone: with answers instead of drivers, in memory. So a plan knows the calls that a driver will get."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from onesim.events import CallAsked, CallFinished, OperationAsked, Output, Refused
+from onesim.oned import Oned
+from onesim.trace import Step, Trace
+
+
+def rehearse(oned: Oned, trace: Trace, answer: Callable[[CallAsked], CallFinished]) -> Iterator[tuple[int, CallAsked | Refused]]:
+    """Yield the calls of a trace in order, each with the number of the step that led to it, and the refusals. `answer` plays the driver.
+
+    Operations that are asked beside others are asked as early as they may.
+    """
+    for group in trace.groups():
+        pending = deque((n, step) for n, step in group if step.op.partition(".")[0] in oned.spec.spec.lifecycles)
+        waiting: deque[tuple[int, Output]] = deque()
+        while waiting or pending:
+            if pending and (not waiting or _begun(waiting, pending[0][1])):
+                n, step = pending.popleft()
+                waiting.extend((n, output) for output in oned.feed(OperationAsked(n, step.op, step.arguments)))
+                continue
+            n, output = waiting.popleft()
+            if isinstance(output, CallAsked | Refused):
+                yield n, output
+            if isinstance(output, CallAsked):
+                waiting.extend((n, one) for one in oned.feed(answer(output)))
+
+
+def _begun(waiting: deque[tuple[int, Output]], step: Step) -> bool:
+    """Whether a step may be asked although calls are outstanding: one of the action that it is to run beside is among them."""
+    return bool(step.beside) and any(isinstance(one, CallAsked) and step.beside in ("*", one.action.key) for _, one in waiting)

@@ -1,0 +1,218 @@
+"""One call: the script with its arguments and stdin is started in the world, and what was seen of it becomes a record."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from onesim import hypervisor, validation
+from onesim.cloud import Cloud
+from onesim.events import CallAsked, Outcome
+from onesim.journal import BlobStore, Writer
+from onesim.layout import REMOTES, Subjected, context_script
+from onesim.model import FRONTEND
+from onesim.observer import Observer
+from onesim.records import Call, Command, Datagram, FaultInjected, TreeChange
+from onesim.spec import ContractSpec
+from onesim.trace import Step, Trace
+from onesim.world.interface import Fault, Held, Run, World
+
+_FOLDERS = {"ds": "datastore", "tm": "tm"}
+
+
+@dataclass
+class Begun:
+    """A call under way. `n` counts the calls of the case, `id` is the world's name for it; `run` is there once it has ended.
+
+    `moving` = it has not come to a gate since it was let go; `held` are its commands that stand at one.
+    """
+
+    n: int
+    id: str
+    asked: CallAsked
+    script: str
+    stdin: bytes
+    fault: Step | None
+    at_ns: int
+    run: Run | None = None
+    moving: bool = True
+    held: list[Held] = field(default_factory=list)
+
+
+class Scripts:
+    """Runs the driver's scripts of one case. `faults` are the steps that wait for a call; `seen` is told of each record."""
+
+    def __init__(
+        self,
+        spec: ContractSpec,
+        subject: Subjected,
+        trace: Trace,
+        world: World,
+        cloud: Cloud,
+        observer: Observer,
+        writer: Writer,
+        blobs: BlobStore,
+        seen: Callable[[Call], None] | None,
+    ) -> None:
+        self.spec, self.subject, self.trace, self.world, self.cloud = spec, subject, trace, world, cloud
+        self.observer, self.writer, self.blobs, self.seen = observer, writer, blobs, seen
+        self.faults: list[Step] = []
+        self.started_ns = time.monotonic_ns()
+
+    def at(self) -> int:
+        """Return the nanoseconds since the case began."""
+        return time.monotonic_ns() - self.started_ns
+
+    def begin(self, n: int, asked: CallAsked) -> Begun:
+        """Start a script. A call that is planned to be lost ends at once."""
+        self._prepare(asked)
+        begun = Begun(n, f"{self.trace.name}/{n}", asked, self._script(asked), self._stdin(asked), self._fault(asked), self.at())
+        fault = begun.fault
+        if fault is not None and fault.arguments["act"] == "lost":
+            begun.run, begun.moving = Run(ended_by="lost", status=-1), False
+        else:
+            self.world.begin(
+                FRONTEND,
+                [begun.script, *self._argv(asked)],
+                stdin=begun.stdin,
+                env=dict(self.subject.environment),
+                limits=self.subject.limits,
+                call_id=begun.id,
+                faults=() if fault is None else (_gate_fault(fault),),
+            )
+        return begun
+
+    def _prepare(self, asked: CallAsked) -> None:
+        """Write the files that oned itself writes before a call."""
+        vm = self.cloud.vms.get(asked.vm)
+        if asked.action.key == "tm/context" and vm is not None and vm.context is not None:
+            self.world.put(FRONTEND, f"{self.cloud.vms_dir}/{vm.id}/context.sh", context_script(vm.context))
+            self.observer.refresh()
+        if asked.document:
+            validation.validate_or_raise(asked.action.key, self.spec.version, asked.document.encode())
+
+    def _script(self, asked: CallAsked) -> str:
+        """Return the path of the script: with the mode's suffix if that file is there, else without (one_tm.rb:103)."""
+        folder = f"{REMOTES}/{_FOLDERS[asked.action.family]}/{asked.mad}"
+        suffixed = f"{folder}/{asked.action.name}{asked.suffix}"
+        return suffixed if asked.suffix and self.world.exists(FRONTEND, suffixed) else f"{folder}/{asked.action.name}"
+
+    def _argv(self, asked: CallAsked) -> list[str]:
+        if not asked.document:
+            return list(asked.argv)
+        encoded = base64.b64encode(asked.document.encode()).decode()
+        names = self.spec.argv(asked.action)
+        return [encoded if name == "dump" else asked.arguments[name] for name in names]
+
+    def _stdin(self, asked: CallAsked) -> bytes:
+        return base64.b64encode(asked.document.encode()) if asked.document and asked.stdin == "dump" else b""
+
+    def _fault(self, asked: CallAsked) -> Step | None:
+        for step in self.faults:
+            if step.arguments["action"] == asked.action.key:
+                self.faults.remove(step)
+                return step
+        return None
+
+    def _facts(self, asked: CallAsked) -> dict[str, str]:
+        step = self.trace.steps[asked.operation] if asked.operation >= 0 else None
+        told = {"expect": step.expect, "op": step.op, "about": step.about} if step else {"expect": "success"}
+        return {**asked.facts, **{name: value for name, value in told.items() if value}}
+
+    def _capacity(self, asked: CallAsked) -> dict[str, str]:
+        """Return the true capacity of a datastore that a monitor call is about, in MiB."""
+        if asked.action.name != "monitor":
+            return {}
+        total, free = self.world.capacity_mb(FRONTEND, asked.facts["base_path"])
+        return {"true_total_mb": str(total), "true_free_mb": str(free)}
+
+    def record(self, begun: Begun, run: Run, outcome: Outcome, tree: tuple[TreeChange, ...], observed: bool) -> list[bytes]:
+        """Write down a call that has ended. Returns the datagrams that it sent."""
+        asked = begun.asked
+        call = Call(
+            case=self.trace.name,
+            n=begun.n,
+            operation=asked.operation,
+            family=asked.action.family,
+            mad=asked.mad,
+            action=asked.action.name + asked.suffix,
+            script=begun.script,
+            host=FRONTEND,
+            argv=tuple(self._argv(asked)),
+            arguments={name: value for name, value in asked.arguments.items() if name != "dump"},
+            success=outcome.success,
+            ended_by=run.ended_by,
+            status=run.status or 0,
+            signal=run.signal or 0,
+            facts=self._facts(asked) | self._capacity(asked),
+            stdin=self.blobs.put(begun.stdin),
+            stdout=self.blobs.put(run.stdout, run.stdout_seen),
+            stderr=self.blobs.put(run.stderr, run.stderr_seen),
+            parsed=outcome.parsed,
+            parse_error=outcome.parse_error,
+            error=outcome.error,
+            at_ns=begun.at_ns,
+            duration_ns=run.duration_ns,
+            commands=tuple(Command(one.name, one.argv, one.host, one.at_ns, one.fault) for one in run.commands),
+            tree=tree,
+            leftovers=run.leftovers,
+            stdin_left=run.stdin_left,
+            vm=asked.vm,
+            disk=asked.disk,
+            image=asked.image,
+            datastore=asked.datastore,
+            observed=observed,
+        )
+        self.writer.write(call)
+        self._note_fault(begun, run)
+        for datagram in run.datagrams:
+            self.writer.write(Datagram(call.case, begun.n, self.blobs.put(datagram), self.at()))
+        if self.seen is not None:
+            self.seen(call)
+        return list(run.datagrams)
+
+    def _note_fault(self, begun: Begun, run: Run) -> None:
+        if begun.fault is not None:
+            fault = begun.fault.arguments
+            hit = run.ended_by == "lost" or any(one.fault for one in run.commands)
+            ordinal = int(fault.get("ordinal", 1))
+            self.writer.write(FaultInjected(self.trace.name, begun.n, str(fault.get("command", "")), ordinal, str(fault["act"]), hit))
+
+    def hypervisor(self, n: int, asked: CallAsked) -> str:
+        """Let the simulated hypervisor act, and write that down. Returns the error, empty for success."""
+        vm = self.cloud.vms[asked.vm]
+        names = tuple(f"disk.{disk.id}" for disk in vm.disks) + ((f"disk.{vm.context_disk}",) if vm.context is not None else ())
+        at = self.at()
+        error = hypervisor.act(self.world, asked, names)
+        self.observer.refresh()
+        self.writer.write(
+            Call(
+                self.trace.name,
+                n,
+                asked.operation,
+                "vmm",
+                asked.mad,
+                asked.action.name,
+                "",
+                asked.facts["host"],
+                asked.argv,
+                asked.arguments,
+                not error,
+                "exit",
+                1 if error else 0,
+                facts=self._facts(asked),
+                error=error,
+                at_ns=at,
+                duration_ns=self.at() - at,
+                vm=asked.vm,
+            )
+        )
+        return error
+
+
+def _gate_fault(step: Step) -> Fault:
+    return Fault(
+        str(step.arguments.get("command", "")), int(step.arguments.get("ordinal", 1)), str(step.arguments["act"]), str(step.arguments.get("arg", ""))
+    )

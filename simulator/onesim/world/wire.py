@@ -1,0 +1,58 @@
+"""What travels between the harness and an agent: a command to start, and what was seen of it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from onesim.world.interface import Fault, GateCommand, Limits, Patch, Run
+
+
+def start(
+    host: str,
+    argv: Sequence[str],
+    stdin: bytes,
+    env: Mapping[str, str] | None,
+    limits: Limits | None,
+    call_id: str,
+    faults: Sequence[Fault],
+    root: bool,
+) -> dict[str, Any]:
+    """Return the arguments of the request that starts a command."""
+    bounds = limits or Limits()
+    return {
+        "host": host,
+        "argv": list(argv),
+        "stdin": base64.b64encode(stdin).decode(),
+        "env": dict(env or {}),
+        "root": root,
+        "call": call_id,
+        "limits": {"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
+        "faults": [{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg} for one in faults],
+    }
+
+
+def rows(patches: Sequence[Patch]) -> list[list[int]]:
+    """Return patches as they travel."""
+    return [[one.offset, one.length, one.byte] for one in patches]
+
+
+def run_of(answer: dict[str, Any]) -> Run:
+    """Return what was seen of a command, from the agent's reply."""
+    if "stdout" not in answer:
+        return Run("world_lost")
+    return Run(
+        answer["ended_by"],
+        answer["status"],
+        answer["signal"],
+        base64.b64decode(answer["stdout"]),
+        base64.b64decode(answer["stderr"]),
+        answer["stdout_seen"],
+        answer["stderr_seen"],
+        answer["duration_ns"],
+        tuple(GateCommand(row["name"], tuple(row["argv"]), row["host"], row["at_ns"], row["fault"]) for row in answer["commands"]),
+        tuple(base64.b64decode(one) for one in answer["datagrams"]),
+        tuple(answer["leftovers"]),
+        answer["stdin_left"],
+    )
