@@ -96,7 +96,7 @@ def _image(cloud: Cloud, vm: Vm, datastore: int, parameters: dict[str, str]) -> 
         size_mb=_size(parameters),
         state="READY",
         regtime_s=cloud.now_s,
-        vms=[vm.id],
+        vms={vm.id},
     )
     image.backup_disks = [int(id) for id in parameters["backup_disks"].split(":") if id]
     operations.add_image(cloud, image)

@@ -292,7 +292,7 @@ def _restored_disks(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
 
 
 def _fresh(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
-    vm.deploy_id = ""
+    vm.deploy_id = vm.away = ""
     return []
 
 

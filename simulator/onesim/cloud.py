@@ -65,6 +65,9 @@ class Cloud:
 
     def label(self, kind: str, id: int) -> str:
         """Return the trace's name of an object, or its id."""
+        named = self.vms.get(id) if kind == "vm" else self.images.get(id) if kind == "image" else None
+        if named is not None:
+            return named.name
         return next((name for (of, name), known in self.labels.items() if of == kind and known == id), str(id))
 
     def find(self, kind: str, name: str) -> int | None:

@@ -38,7 +38,7 @@ def create(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Datastore:
 def delete(cloud: Cloud, datastore: Datastore) -> None:
     """Take a datastore out of the cloud. Raises Refusal while it has images."""
     if datastore.images:
-        raise Refusal(f"datastore {datastore.name!r} is not empty: images {', '.join(map(str, datastore.images))}")
+        raise Refusal(f"datastore {datastore.name!r} is not empty: images {', '.join(map(str, sorted(datastore.images)))}")
     del cloud.datastores[datastore.id]
     for key in [key for key, id in cloud.labels.items() if key[0] == "datastore" and id == datastore.id]:
         del cloud.labels[key]

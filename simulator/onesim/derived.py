@@ -201,4 +201,6 @@ def vm_facts(subject: Subject) -> dict[str, str]:
                 "base_path": cloud.datastores[disk.datastore].base_path,
                 "original_size_mb": str(disk.original_size_mb),
             }
-    return {name: value for name, value in facts.items() if value}
+    for name in [name for name, value in facts.items() if not value]:
+        del facts[name]
+    return facts

@@ -63,7 +63,7 @@ def image_xml(image: Image, datastore: Datastore, version: str, spec: ContractSp
             "CLONING_ID": str(image.cloning_id),
             "DATASTORE_ID": str(image.datastore),
             "DATASTORE": datastore.name,
-            "VMS": ids_xml(image.vms),
+            "VMS": ids_xml(sorted(image.vms)),
             "CLONES": ids_xml(image.clones),
             "TEMPLATE": template_xml({**image.template, "ERROR": image.error} if image.error else image.template),
             "TARGET_SNAPSHOT": str(image.target_snapshot),
@@ -97,7 +97,7 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
             "TOTAL_MB": str(datastore.total_mb),
             "FREE_MB": str(datastore.free_mb),
             "USED_MB": str(datastore.used_mb),
-            "IMAGES": ids_xml([id for id in datastore.images if id != without]),
+            "IMAGES": ids_xml(sorted(datastore.images - {without})),
             "TEMPLATE": template_xml(datastore.template),
         },
     )

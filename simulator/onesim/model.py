@@ -28,7 +28,7 @@ class Datastore:
     tm_mad: str
     base_path: str
     template: dict[str, str] = field(default_factory=dict)
-    images: list[int] = field(default_factory=list)
+    images: set[int] = field(default_factory=set)
     total_mb: int = 0
     free_mb: int = 0
     used_mb: int = 0
@@ -77,7 +77,7 @@ class Image:
     cloning_id: int = -1
     cloning_ops: int = 0
     regtime_s: int = 0
-    vms: list[int] = field(default_factory=list)
+    vms: set[int] = field(default_factory=set)
     clones: list[int] = field(default_factory=list)
     template: dict[str, str] = field(default_factory=dict)
     snapshots: Snapshots = field(default_factory=Snapshots)
@@ -145,7 +145,10 @@ class BootFile:
 
 @dataclass
 class Vm:
-    """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state); `phase` the last one that it was in."""
+    """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state); `phase` the last one that it was in.
+
+    `away` is STOPPED or UNDEPLOYED while its disks wait at the front-end for the next deployment.
+    """
 
     id: int
     name: str
@@ -164,4 +167,5 @@ class Vm:
     stime_s: int = 0
     prev_state: str = "PENDING"
     phase: str = ""
+    away: str = ""
     error: str = ""

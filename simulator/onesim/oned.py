@@ -167,6 +167,7 @@ class Oned:
                 prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)
             if row.record == "new":
                 operations.new_record(self.cloud, subject, event.arguments)
+                subject.away = ""
             elif row.record == "copy":
                 subject.history.append(replace(subject.history[-1], seq=len(subject.history), stime_s=self.cloud.now_s))
             elif row.record == "back":
@@ -183,7 +184,7 @@ class Oned:
                 return self.cloud.datastores[id]
 
     def _holding(self, rows: list[OperationRow], subject: Subjected, state: str) -> OperationRow | None:
-        previous = subject.prev_state if isinstance(subject, Vm) else ""
+        previous = subject.away if isinstance(subject, Vm) else ""
         for row in rows:
             if state in row.from_ and (not row.previous or previous in row.previous) and self._met(row, subject):
                 return row
@@ -351,6 +352,8 @@ class Oned:
         if subject.state != state:
             subject.prev_state, subject.state = subject.state, state
             yield self._changed(kind, subject)
+        if isinstance(subject, Vm) and self.spec.spec.number("vm", state).away:
+            subject.away = state
         if isinstance(subject, Image) and state == "GONE" and subject.id >= 0:
             backups.forget(self.cloud, subject)
             operations.drop_image(self.cloud, subject)

@@ -105,14 +105,14 @@ def add_image(cloud: Cloud, image: Image) -> None:
     """Give the image its id and put it into the cloud."""
     image.id, cloud.next_image = cloud.next_image, cloud.next_image + 1
     cloud.images[image.id] = image
-    cloud.datastores[image.datastore].images.append(image.id)
+    cloud.datastores[image.datastore].images.add(image.id)
     cloud.labels["image", image.name] = image.id
 
 
 def drop_image(cloud: Cloud, image: Image) -> None:
     """Take the image out of the cloud; its id is never used again."""
     cloud.images.pop(image.id, None)
-    cloud.datastores[image.datastore].images.remove(image.id)
+    cloud.datastores[image.datastore].images.discard(image.id)
     cloud.labels.pop(("image", image.name), None)
 
 
@@ -151,7 +151,7 @@ def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
         )
         if kind == "persistent":
             disk.snapshots = snapshots.copied(image.snapshots)
-        image.vms.append(vm.id)
+        image.vms.add(vm.id)
         image.state = "USED_PERS" if kind == "persistent" else "USED"
         return disk
     volatile = text(row, "volatile")
@@ -207,13 +207,17 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     context = arguments.get("context")
     if context is not None and not (isinstance(context, dict) and all(isinstance(one, str) for one in context.values())):
         raise Refusal("argument 'context' is an object of texts")
-    before = {image.id: (image.state, list(image.vms)) for image in cloud.images.values()}
+    before: dict[int, str] = {}
     try:
         for row in rows:
+            image = cloud.images.get(cloud.labels.get(("image", str(row.get("image"))), -1)) if isinstance(row, dict) else None
+            if image is not None:
+                before.setdefault(image.id, image.state)
             vm.disks.append(make_disk(cloud, spec, vm, row))
     except Refusal:
-        for id, (state, vms) in before.items():
-            cloud.images[id].state, cloud.images[id].vms = state, vms
+        for id, state in before.items():
+            cloud.images[id].state = state
+            cloud.images[id].vms.discard(vm.id)
         raise
     for name, kind in (("kernel", "KERNEL"), ("initrd", "RAMDISK")):
         if name in arguments:
@@ -291,7 +295,7 @@ def release_disk(cloud: Cloud, vm: Vm, disk: Disk, how: str) -> list[Image]:
     image = cloud.images.get(disk.image)
     if image is None:
         return []
-    image.vms.remove(vm.id)
+    image.vms.discard(vm.id)
     if disk.kind == "persistent" and how == "normal":
         image.snapshots = snapshots.copied(disk.snapshots)
     goal = "ERROR" if how == "forced" and disk.kind == "persistent" else "USED" if image.vms else "READY"

@@ -109,10 +109,11 @@ class Action(Row, frozen=True):
     until: Range = ()
     unverified: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> str:
-        """Family and name, as scripts and requirements refer to it."""
-        return f"{self.family}/{self.name}"
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        """Set `key`: family and name, as scripts and requirements refer to it."""
+        msgspec.structs.force_setattr(self, "key", f"{self.family}/{self.name}")
 
 
 class ParserRow(Row, frozen=True):
@@ -125,12 +126,13 @@ class ParserRow(Row, frozen=True):
 
 
 class State(Row, frozen=True):
-    """A state by name and number; `rest` = it waits for an operation."""
+    """A state by name and number; `rest` = it waits for an operation, `away` = the disks of the VM wait at the front-end."""
 
     name: str
     state: int
     lcm: int = -1
     rest: bool = False
+    away: bool = False
 
 
 class Kind(Row, frozen=True):

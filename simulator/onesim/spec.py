@@ -132,6 +132,7 @@ class Spec:
         self.carriages = {row.name: row for row in contracts.carriage}
         states = _read(root / "states.toml", _States)
         self.states: dict[str, tuple[State, ...]] = {"vm": states.vm, "image": states.image, "datastore": states.datastore}
+        self._numbers = {(kind, row.name): row for kind, rows in self.states.items() for row in rows}
         self.actions = tuple(row for path in self._files("actions") for row in _read(path, _Actions).action)
         self.arguments = {row.name: row for row in _read(root / "arguments.toml", _Arguments).argument}
         self.parsers = {row.name: row for row in _read(root / "parsers.toml", _Parsers).parser}
@@ -173,14 +174,15 @@ class Spec:
 
     def number(self, kind: str, name: str) -> State:
         """Return the row of a state. Raises SpecError for an unknown one."""
-        for row in self.states[kind]:
-            if row.name == name:
-                return row
+        row = self._numbers.get((kind, name))
+        if row is not None:
+            return row
         raise SpecError(f"{self.root / 'states.toml'}: no {kind} state {name!r}")
 
     def rests(self, kind: str, name: str) -> bool:
         """Tell whether a state waits for an operation."""
-        return any(row.rest for row in self.states[kind] if row.name == name)
+        row = self._numbers.get((kind, name))
+        return row is not None and row.rest
 
 
 class ContractSpec:
@@ -199,6 +201,14 @@ class ContractSpec:
         self.phases: dict[tuple[str, str], Phase] = {
             (kind, row.name): row for kind, table in spec.lifecycles.items() for row in self._holding(table.phase)
         }
+        # decided once: these are asked for with every call
+        self._operations: dict[tuple[str, str], list[OperationRow]] = {}
+        for kind, table in spec.lifecycles.items():
+            for operation in self._holding(table.operation):
+                self._operations.setdefault((kind, operation.name), []).append(operation)
+        self._parsers = {key: self._holding(row.output)[0].parser for key, row in self.actions.items()}
+        self._forms = {key: self._holding(row.form)[0] for key, row in self.actions.items() if row.form}
+        self._children = {key: self._holding(row.children) for key, row in self.actions.items()}
 
     def _holding(self, rows: Iterable[_Ranged]) -> list[_Ranged]:
         return [row for row in rows if in_range(self.version, row.since, row.until)]
@@ -209,26 +219,23 @@ class ContractSpec:
 
     def parser(self, action: str) -> str:
         """Return the name of the output parser of an action."""
-        return self._holding(self.actions[action].output)[0].parser
+        return self._parsers[action]
 
     def operations(self, kind: str, name: str) -> list[OperationRow]:
         """Return the rows of an operation in this contract."""
-        return [row for row in self._holding(self.spec.lifecycles[kind].operation) if row.name == name]
+        return self._operations.get((kind, name), [])
 
     def argv(self, action: Action) -> Sequence[str]:
         """Return the names of the arguments of an action in order."""
-        return self.passing.argv if action.passing else self._form(action).argv
+        return self.passing.argv if action.passing else self._forms[action.key].argv
 
     def stdin(self, action: Action) -> str:
         """Return the name of what travels on an action's stdin: a row of the carriages."""
-        return self.passing.stdin if action.passing else self._form(action).stdin
+        return self.passing.stdin if action.passing else self._forms[action.key].stdin
 
     def children(self, action: Action) -> list[Child]:
         """Return the children of an action's document in order, optional ones too."""
-        return self._holding(action.children)
-
-    def _form(self, action: Action) -> Form:
-        return self._holding(action.form)[0]
+        return self._children[action.key]
 
 
 @cache

@@ -37,7 +37,7 @@ def datastore(**template: str) -> Datastore:
         "shared",
         "/var/lib/one//datastores/1",
         {"TYPE": "IMAGE_DS", **template},
-        [0, 4, 7],
+        {0, 4, 7},
         100,
         90,
         10,
@@ -94,7 +94,7 @@ def test_image_documents_are_valid(contract: str, state: str) -> None:
         10,
         state,
         persistent=True,
-        vms=[9],
+        vms={9},
         clones=[5, 6],
         error="it broke",
     )

@@ -62,7 +62,7 @@ def images(
 ) -> Datastore:
     """Return the recorded image datastore."""
     template = IMAGE_DS if version == "6.4.0" else IMAGE_DS | SNAP
-    return Datastore(id, name, "IMAGE_DS", "recds", "recshared", f"{BASE}/{id}", template, members or [], *mb)
+    return Datastore(id, name, "IMAGE_DS", "recds", "recshared", f"{BASE}/{id}", template, set(members or []), *mb)
 
 
 def image_document(image: Image, datastore: Datastore, version: str) -> str:

@@ -43,10 +43,10 @@ def cloud(version: str = "7.4.0") -> Player:
         player.play("vm.create", {"vm": name, "disks": [{"volatile": "fs", "size_mb": 1}]})
     player.play("vm.deploy", {"vm": "two", "host": "host01"})
     player.play("vm.terminate", {"vm": "three"})
-    player.oned.cloud.images[9] = Image(9, "backup", "BACKUP", 101, source="abc", state="READY", vms=[1])
+    player.oned.cloud.images[9] = Image(9, "backup", "BACKUP", 101, source="abc", state="READY", vms={1})
     player.oned.cloud.labels["image", "backup"] = 9
     player.oned.cloud.next_image = 10
-    player.oned.cloud.datastores[101].images.append(9)
+    player.oned.cloud.datastores[101].images.add(9)
     return player
 
 

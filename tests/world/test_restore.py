@@ -74,7 +74,7 @@ def played(tmp_path: Path, stat: str, expect: str = "success") -> list[Any]:
         run = CaseRun(spec, Subjected(driver.archive(spec.version), "fs", "shared", "shared"), trace, world, writer, BlobStore(tmp_path / "blobs"))
         holder.append(run)
         cloud = run.cloud
-        cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", "store", "-", f"{cloud.location}/101", images=[9])
+        cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", "store", "-", f"{cloud.location}/101", images={9})
         cloud.images[9] = Image(9, "backup", "BACKUP", 101, source="abc", state="READY")
         cloud.labels |= {("datastore", "backups"): 101, ("image", "backup"): 9}
         cloud.next_image = 10
