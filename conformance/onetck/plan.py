@@ -20,7 +20,7 @@ _PRINTED = {
     "source_format": "{base}/{id} raw",
     "source_maybe_format": "{base}/{id} raw",
     "size": "1",
-    "monitor": "USED_MB=1 TOTAL_MB=2 FREE_MB=1",
+    "monitor": "USED_MB=1 TOTAL_MB=1048576 FREE_MB=1048575",
     "ignored": "",
     "text": "-1",
     "epoch": "0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from onesim.model import Datastore, History, Host, Image, Vm
+from onesim.rsa_keys import PrivateKey
 
 LOCATION = "/var/lib/one//datastores"
 
@@ -24,7 +25,10 @@ class MadConf:
 
 @dataclass
 class Cloud:
-    """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch."""
+    """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch.
+
+    `monitor_key` is the monitor daemon's own, if messages to it are encrypted.
+    """
 
     frontend: str
     location: str = LOCATION
@@ -40,6 +44,7 @@ class Cloud:
     next_request: int = 0
     next_app: int = 0
     now_s: int = 1_700_000_000
+    monitor_key: PrivateKey | None = None
 
     def label(self, kind: str, id: int) -> str:
         """Return the trace's name of an object, or its id."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from onesim import documents, operations, parsers, questions
+from onesim import documents, monitoring, operations, parsers, questions
 from onesim.calling import Job, Planned, Subjected, compose
 from onesim.changes import IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
 from onesim.cloud import Cloud
@@ -63,8 +63,8 @@ class Oned:
                 return [questions.answer(self.cloud, self.spec, event)]
             case TimerFired(name):
                 return self.feed(OperationAsked(-1, "datastore.monitor", {"datastore": name}))
-            case DatagramReceived():
-                return []
+            case DatagramReceived(payload):
+                return [monitoring.receive(self.cloud, self.spec, payload)]
 
     # operations
 
@@ -312,10 +312,12 @@ class Oned:
             job.prepared.parameters |= parsed
         elif isinstance(subject, Image) and asked.action.key == "ds/stat":
             subject.size_mb = int(parsed["size_mb"])
+            job.error = monitoring.shortage(self.cloud.datastores[subject.datastore], subject.size_mb)
         elif isinstance(subject, Image) and not job.phase.beside:
             subject.source = parsed.get("source", subject.source)
             subject.format = parsed.get("format", subject.format)
         elif isinstance(subject, Datastore):
             subject.total_mb, subject.free_mb, subject.used_mb = (int(float(parsed[name])) for name in ("total_mb", "free_mb", "used_mb"))
+            subject.monitored = True
         elif isinstance(subject, Vm) and asked.action.key == "vmm/deploy":
             subject.deploy_id = f"one-{subject.id}"

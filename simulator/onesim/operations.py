@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from onesim import monitoring
 from onesim.cloud import Cloud
 from onesim.model import BootFile, Disk, History, Image, Vm
 from onesim.rows import Kind
@@ -93,6 +94,9 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
         image.path, image.format, image.fs = original.source, original.format, original.fs
         image.size_mb, image.type, image.cloning_id = original.size_mb, original.type, original.id
         image.template = dict(original.template)
+    lacking = monitoring.shortage(cloud.datastores[datastore_id], image.size_mb)
+    if lacking:
+        raise Refusal(lacking)
     return image
 
 

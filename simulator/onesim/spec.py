@@ -18,6 +18,7 @@ import tomli
 from onesim.contracts import in_range
 from onesim.data import data_dir
 from onesim.errors import ConfigError, SpecError
+from onesim.monitor_rows import MonitorTables
 from onesim.rows import (
     Action,
     Argument,
@@ -136,6 +137,7 @@ class Spec:
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
         self.chapters: dict[str, Chapter] = {path.stem: _read(path, Chapter) for path in self._files("requirements")}
         self.requirements = tuple(row for chapter in self.chapters.values() for row in chapter.requirement)
+        self.monitor = _read(root / "monitor.toml", MonitorTables)
         self.discrepancies = _read(root / "discrepancies.toml", _Discrepancies).discrepancy
         verdicts = _read(root / "verdicts.toml", _Verdicts)
         self.verdicts = {row.name: row for row in verdicts.verdict}

@@ -65,9 +65,13 @@ class Player:
                 counts[key] += 1
                 counts[key.partition("/")[0]] += 1
                 failing = fault is not None and counts[fault[0]] == fault[1] and (key == fault[0] or key.startswith(f"{fault[0]}/"))
-                printed = {"ds/cp": f"/src/{output.image} raw", "ds/mkfs": f"/src/{output.image}", "ds/stat": "10", "ds/backup": "b1 100 raw"}.get(
-                    key, ""
-                )
+                printed = {
+                    "ds/cp": f"/src/{output.image} raw",
+                    "ds/mkfs": f"/src/{output.image}",
+                    "ds/stat": "10",
+                    "ds/backup": "b1 100 raw",
+                    "ds/monitor": "TOTAL_MB=100000 FREE_MB=90000 USED_MB=10000",
+                }.get(key, "")
                 waiting.extend(self.oned.feed(CallFinished(output.call, not failing, printed, "it failed")))
         return asked
 
