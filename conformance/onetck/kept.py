@@ -17,7 +17,7 @@ from onesim.errors import ConfigError, HarnessError
 from onesim.events import Answer, CallAsked, CallFinished, OperationAsked, Output
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer
-from onesim.layout import Subjected, make_cloud
+from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
 from onesim.records import Call
 from onesim.spec import ContractSpec
@@ -62,7 +62,7 @@ def _leading(spec: ContractSpec, subject: Subjected, key: str) -> Trace:
     """Return the shortest trace of the library in which every step succeeds and that calls the action."""
     best: tuple[int, Trace] | None = None
     for trace in library(spec.spec, spec.version):
-        if any(step.expect != "success" for step in trace.steps):
+        if any(step.expect != "success" for step in trace.steps) or trace.header.shared not in (None, shared_of(subject, None)):
             continue
         reached = _steps_to(spec, subject, trace, key)
         if reached is not None and (best is None or reached < best[0]):
@@ -73,7 +73,7 @@ def _leading(spec: ContractSpec, subject: Subjected, key: str) -> Trace:
 
 
 def _steps_to(spec: ContractSpec, subject: Subjected, trace: Trace, key: str) -> int | None:
-    for n, asked in null_calls(spec, subject, trace.steps, trace.header.shared):
+    for n, asked in null_calls(spec, subject, trace.steps, shared_of(subject, trace.header.shared)):
         if asked.action.key == key:
             return n
     return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onesim.errors import ConfigError, TraceError
 from onesim.events import CallAsked, CallFinished, OperationAsked, Output, Refused
-from onesim.layout import Subjected, make_cloud
+from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, library, read_trace
@@ -42,11 +42,14 @@ class PlannedCase:
 
 
 def choose(spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str]) -> list[PlannedCase]:
-    """Return the cases to run: the traces given as files, else the library's; only the named ones if names are given.
+    """Return the cases to run: the traces given as files, else those of the library that are for the driver's layout; only the named ones if names are given.
 
     Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
     """
-    traces = [read_trace(path, spec.spec) for path in paths] or library(spec.spec, spec.version)
+    layout = shared_of(subject, None)
+    traces = [read_trace(path, spec.spec) for path in paths] or [
+        one for one in library(spec.spec, spec.version) if one.header.shared in (None, layout)
+    ]
     unknown = sorted(set(names) - {one.name for one in traces})
     if unknown:
         raise ConfigError(f"case {unknown[0]!r} is unknown; there are {', '.join(one.name for one in traces)}")
@@ -58,7 +61,7 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
 
     Raises TraceError for an operation that oned refuses although nothing has failed.
     """
-    oned = Oned(spec, make_cloud(subject, trace.header.shared))
+    oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
     seen: dict[str, None] = {}
     lost: list[str] = []
     clean = True

@@ -192,5 +192,6 @@ def _facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Dat
     facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in spec.spec.encrypted)
     if datastore.type == "SYSTEM_DS":
         facts |= {"system_base_path": datastore.base_path, "vms_with_disks": monitoring.vms_in(cloud, datastore.id), "monitor_vm_disks": sizes}
+        facts["monitor_key"] = "YES" if cloud.monitor_key is not None else "NO"
         facts["shared"] = "YES" if cloud.conf(datastore.tm_mad).shared else "NO"
     return {name: value for name, value in facts.items() if value}

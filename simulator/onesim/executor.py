@@ -12,16 +12,19 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onesim import hypervisor, validation
+import msgspec
+
+from onesim import hypervisor, measuring, monitord, validation
 from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
 from onesim.errors import HarnessError, TraceError
-from onesim.events import Answer, CallAsked, CallFinished, Changed, DatagramReceived, OperationAsked, Outcome, Output, QuestionAsked, Refused
+from onesim.events import Answer, CallAsked, CallFinished, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
-from onesim.layout import HOSTS, REMOTES, Subjected, context_script, furnish, make_cloud
+from onesim.layout import HOSTS, REMOTES, Subjected, context_script, furnish, make_cloud, shared_of
 from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
-from onesim.records import Call, CaseBegin, CaseEnd, Command, Datagram, FaultInjected, GuestWrite, Operation, Question, StateChange, TreeChange
+from onesim.probing import Probing
+from onesim.records import Call, CaseBegin, CaseEnd, Command, FaultInjected, GuestWrite, Operation, Question, StateChange, TreeChange
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.world.interface import Fault, Run, World
@@ -60,7 +63,8 @@ class CaseRun:
         self.writer, self.blobs, self.expects = writer, blobs, expects
         self.call_seen = call_seen
         self.case = trace.name
-        self.cloud = make_cloud(subject, trace.header.shared)
+        self.shared = shared_of(subject, trace.header.shared)
+        self.cloud = make_cloud(subject, self.shared)
         self.oned = Oned(spec, self.cloud)
         self.content = ContentModel()
         self.observer = Observer(world, self.cloud, self.content, writer, blobs, self.case)
@@ -76,7 +80,7 @@ class CaseRun:
 
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
-        self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.trace.header.shared, self.expects))
+        self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.shared, self.expects))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
@@ -150,7 +154,34 @@ class CaseRun:
                 self.world.host_down(arguments["host"])
             case "host.up":
                 self.world.host_up(arguments["host"])
+            case "host.probe":
+                self._probe(step)
+            case "monitor.encrypt":
+                failed = monitord.encrypt(self.world, self.oned)
+                self.observer.refresh()
+                return failed
         return ""
+
+    def _probe(self, step: Step) -> None:
+        """Run the probes of a node; what it sends reaches the monitor daemon."""
+        host = self.cloud.host_named(step.arguments["host"])
+        if host is None:
+            raise TraceError(f"{self.trace.path}:{step.line}: host.probe names no host; this world has {', '.join(HOSTS)}")
+        facts = {"expect": step.expect, "op": step.op, "about": step.about}
+        limits = self.subject.limits
+        probing = Probing(self.world, self.oned, self.blobs, self.case, self.operation, facts, limits, self._number, self._at, self._note_probe)
+        for message in probing.messages(host):
+            monitord.take(self.oned, self.writer, self.blobs, self.case, -1, message, self._at())
+
+    def _number(self) -> int:
+        self.current_call, self.calls = self.calls, self.calls + 1
+        return self.current_call
+
+    def _note_probe(self, call: Call) -> None:
+        """Write down a call that a node's probe has made, with what it changed."""
+        self.writer.write(msgspec.structs.replace(call, tree=self.observer.changes()))
+        if self.call_seen is not None:
+            self.call_seen(call)
 
     def _guest_write(self, step: Step) -> str:
         id = self.cloud.find("vm", step.arguments["vm"])
@@ -275,13 +306,6 @@ class CaseRun:
         told = {"expect": step.expect, "op": step.op, "about": step.about} if step else {"expect": "success"}
         return {**asked.facts, **{name: value for name, value in told.items() if value}}
 
-    def _capacity(self, asked: CallAsked) -> dict[str, str]:
-        """Return the true capacity of a datastore that a monitor call is about, in MiB."""
-        if asked.action.name != "monitor":
-            return {}
-        total, free = self.world.capacity_mb(FRONTEND, asked.facts["base_path"])
-        return {"true_total_mb": str(total), "true_free_mb": str(free)}
-
     def _prepare(self, asked: CallAsked) -> None:
         """Write the files that oned itself writes before a call."""
         vm = self.cloud.vms.get(asked.vm)
@@ -332,7 +356,7 @@ class CaseRun:
             ended_by=run.ended_by,
             status=run.status or 0,
             signal=run.signal or 0,
-            facts=self._facts(asked) | self._capacity(asked),
+            facts=self._facts(asked) | measuring.truth(self.world, asked),
             stdin=self.blobs.put(stdin),
             stdout=self.blobs.put(run.stdout, run.stdout_seen),
             stderr=self.blobs.put(run.stderr, run.stderr_seen),
@@ -357,8 +381,7 @@ class CaseRun:
                 FaultInjected(self.case, self.current_call, command, int(fault.arguments.get("ordinal", 1)), str(fault.arguments["act"]), hit)
             )
         for datagram in run.datagrams:
-            self.oned.feed(DatagramReceived(datagram))
-            self.writer.write(Datagram(self.case, self.current_call, self.blobs.put(datagram), self._at()))
+            monitord.take(self.oned, self.writer, self.blobs, self.case, self.current_call, datagram, self._at())
         if self.call_seen is not None:
             self.call_seen(call)
 

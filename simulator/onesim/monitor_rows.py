@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from onesim.rows import Row
 
 
@@ -43,7 +45,7 @@ class ProbeRow(Row, frozen=True):
     argv: tuple[str, ...] = ()
     stdin: Literal["nothing"] = "nothing"
     cwd: str = ""
-    environment: dict[str, str] = {}
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
     succeeds: int = 0
     location_text: tuple[str, ...] = ()
     datastore_text: tuple[str, ...] = ()

@@ -29,7 +29,7 @@ def receive(cloud: Cloud, spec: ContractSpec, data: bytes) -> Monitored:
     if isinstance(found, datagrams.Unreadable):
         return Monitored(problem=found.what)
     reads = next(row.reads for row in tables.message if row.name == found.kind)
-    problem, unknown = _refused(cloud, found), ()
+    problem, unknown = _refused(cloud, found), tuple[str, ...]()
     if not problem and reads != "nothing":
         template = _template("monitor_message", found.text, spec.version)
         if isinstance(template, str):

@@ -23,17 +23,19 @@ WORLD_OPERATIONS = {
     "fault.next": ("action", "act"),
     "host.down": ("host",),
     "host.up": ("host",),
+    "host.probe": ("host",),
+    "monitor.encrypt": (),
 }
 _MAX_BYTES = 8 * 1024 * 1024
 
 
 class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """First line. `shared` is the layout of the datastores; `gates` are commands that report to the agent."""
+    """First line. `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent."""
 
     trace: int
     name: str
     title: str
-    shared: bool = True
+    shared: bool | None = None
     gates: tuple[str, ...] = ()
     since: str = ""
     until: str = ""

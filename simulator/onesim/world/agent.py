@@ -177,7 +177,7 @@ class Agent:
             environment,
             root=message["root"],
             limits=call.limits,
-            cwd="/var/lib/one",
+            cwd=message["cwd"],
             failed=failed[1],
         )
         for fd in (out[1], err[1], failed[1]):
@@ -192,7 +192,7 @@ class Agent:
         why = os.read(failed[0], 64)  # ends at exec
         os.close(failed[0])
         if why:
-            call.ended_by = _exec_failure(why, message["argv"][0], self)
+            call.ended_by = _exec_failure(why, message["argv"][0], call.host, self)
         for name, fd in (("stdout", out[0]), ("stderr", err[0])):
             os.set_blocking(fd, False)
             call.open_streams[name] = fd
@@ -254,6 +254,7 @@ class Agent:
             call.leftovers = [line for line in (calls.command_line(pid) for pid in left[:20]) if line]
         if left:
             self._kill(call)
+        self.doors.take_datagrams()
         for name, fd in list(call.open_streams.items()):
             with contextlib.suppress(OSError):
                 while data := os.read(fd, 1 << 16):
@@ -363,13 +364,13 @@ class Agent:
         os._exit(0)
 
 
-def _exec_failure(why: bytes, path: str, agent: Agent) -> str:
+def _exec_failure(why: bytes, path: str, host: str, agent: Agent) -> str:
     stage, _, number = why.decode().partition(" ")
     if stage != "exec":
         return "world_lost"
     if int(number) == errno.EACCES:
         return "not_executable"
-    if int(number) == errno.ENOENT and not agent.starter.within(agent.hosts[0], lambda: {"value": os.path.exists(path)})["value"]:
+    if int(number) == errno.ENOENT and not agent.starter.within(host, lambda: {"value": os.path.exists(path)})["value"]:
         return "missing"
     return "bad_interpreter"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _PASSES = 20
+_DATAGRAMS_MAX = 1000
 
 
 @dataclass
@@ -45,6 +46,11 @@ class Call:
         if room > 0:
             self.streams[stream] += data[:room]
         return self.seen[stream] > self.limits["output_bytes"]
+
+    def take_datagram(self, payload: bytes) -> None:
+        """Keep a datagram that the call has sent; what exceeds a thousand of them is dropped, as UDP may."""
+        if len(self.datagrams) < _DATAGRAMS_MAX:
+            self.datagrams.append(payload)
 
 
 def processes() -> list[int]:

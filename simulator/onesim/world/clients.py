@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from onesim.world import calls
+from onesim.world import calls, datagrams
 from onesim.world import syscalls as sc
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Doors:
             agent.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, handler))
         self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.datagrams.bind(("127.0.0.1", DATAGRAM_PORT))
-        agent.selector.register(self.datagrams, selectors.EVENT_READ, self._datagram)
+        self.datagrams.setblocking(False)
+        agent.selector.register(self.datagrams, selectors.EVENT_READ, self.take_datagrams)
 
     def _accept(self, listener: socket.socket, handler: Any) -> None:
         connection, _ = listener.accept()
@@ -96,10 +97,15 @@ class Doors:
             self.agent.selector.unregister(connection)
         connection.close()
 
-    def _datagram(self) -> None:
-        payload = self.datagrams.recv(65535)
-        for call in self.agent.running.values():
-            call.datagrams.append(payload)
+    def take_datagrams(self) -> None:
+        """Give each datagram that has arrived to the call whose process sent it; to all that run if the sender is gone and cannot be told."""
+        with contextlib.suppress(OSError):
+            while True:
+                payload, (_, port) = self.datagrams.recvfrom(65536)
+                running = list(self.agent.running.values())
+                sender = datagrams.sender(port, self.agent.running) if len(running) > 1 else None
+                for call in running if sender is None else [sender]:
+                    call.take_datagram(payload)
 
     def _answer(self, connection: socket.socket, text: str) -> None:
         connection.setblocking(True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from onesim.errors import HarnessError
-from onesim.world.interface import Change, DiskContent, Fault, GateCommand, Limits, Patch, Question, Reply, Run
+from onesim.world.interface import Change, DatastoreSeen, DatastoresSeen, DiskContent, Fault, GateCommand, Limits, Patch, Question, Reply, Room, Run
 
 HOSTS = ("frontend", "host01", "host02")
 _START_S = 20.0
@@ -206,6 +206,7 @@ class NamespaceWorld:
         limits: Limits | None = None,
         call_id: str = "",
         faults: Sequence[Fault] = (),
+        cwd: str = "/var/lib/one",
         root: bool = False,
     ) -> Run:
         """Run a command; see `World.run`. `root` runs it as the world's own root."""
@@ -216,6 +217,7 @@ class NamespaceWorld:
             argv=list(argv),
             stdin=base64.b64encode(stdin).decode(),
             env=dict(env or {}),
+            cwd=cwd,
             root=root,
             call=call_id,
             limits={"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
@@ -275,6 +277,20 @@ class NamespaceWorld:
         """Return total and free MiB; zeros where the path is not there."""
         answer = self._request("capacity", host=host, path=path)
         return int(answer.get("total", 0)), int(answer.get("free", 0))
+
+    def disk_sizes(self, host: str, path: str) -> dict[str, tuple[int, int]]:
+        """Return allocated and apparent bytes of every disk and snapshot below a system datastore's directory."""
+        return {name: (allocated, apparent) for name, (allocated, apparent) in self._request("disk_sizes", host=host, path=path).get("disks", {}).items()}
+
+    def datastores(self, host: str, path: str, directories: str, mark: str) -> DatastoresSeen:
+        """Return what a node's probe sees."""
+        answer = self._must("datastores", host=host, path=path, directories=directories, mark=mark)
+        rows = [DatastoreSeen(row["name"], base64.b64decode(row["mark"]), Room(*row["room"])) for row in answer["marked"]]
+        return DatastoresSeen(Room(*answer["room"]), tuple(rows))
+
+    def read(self, host: str, path: str, most: int = 65536) -> bytes:
+        """Return the beginning of a file; nothing where it cannot be read."""
+        return base64.b64decode(self._request("read", host=host, path=path, most=most).get("data", ""))
 
     def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
         """Make a disk."""
