@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from onesim import documents, monitoring, operations, parsers, questions
 from onesim.calling import Job, Planned, Subjected, compose
-from onesim.changes import IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
+from onesim.changes import DATASTORE_MAKES, IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, IMAGE_FACTS, Subject
 from onesim.errors import SpecError
@@ -107,6 +107,8 @@ class Oned:
         prepared = Prepared()
         if isinstance(subject, Image) and row.makes:
             prepared = IMAGE_MAKES[row.makes](self.cloud, subject, event.arguments)
+        elif isinstance(subject, Datastore) and row.makes:
+            DATASTORE_MAKES[row.makes](subject, event.arguments)
         elif isinstance(subject, Vm):
             if row.makes:
                 prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)

@@ -126,4 +126,3 @@ def driver_of(row: ProbeRow, mark: bytes) -> str:
 def _filled(lines: tuple[str, ...], room: Room, datastore: str) -> str:
     values = {"used_mb": room.used_mb, "total_mb": room.total_mb, "free_mb": room.free_mb, "datastore": datastore}
     return "".join(f"{line.format(**values)}\n" for line in lines)
-

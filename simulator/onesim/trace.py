@@ -19,6 +19,7 @@ from onesim.spec import Spec
 #: Operations that are not oned's, with the arguments they need.
 WORLD_OPERATIONS = {
     "file.make": ("path", "format", "size_mb"),
+    "file.put": ("host", "path", "text"),
     "guest.write": ("vm", "disk"),
     "fault.next": ("action", "act"),
     "host.down": ("host",),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from onesim.records import Call, Datagram
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
-from onetck.checks.remains import lying
+from onetck.checks.remains import below
 
 #: One UDP datagram carries no more.
 _MAX_DATAGRAM = 65507
@@ -19,14 +19,36 @@ _MARK = ".monitor"
 _TOLERANCE = 0.05
 
 
+def _marks(case: Case, last: Call) -> dict[tuple[str, str], str]:
+    """Return the marks that lie there after a call, with what they hold: those that calls have made, and those that the trace has laid."""
+    marks: dict[tuple[str, str], str] = {}
+    calls = [call for call in case.calls if call.n <= last.n]
+    for operation in case.operations:
+        path = str(operation.arguments.get("path", ""))
+        if operation.op == "file.put" and posixpath.basename(path) == _MARK and operation.n < last.operation:
+            # what is shared is seen on the front-end
+            host = case.begin.hosts[0] if case.begin.shared else str(operation.arguments["host"])
+            marks[host, path] = str(operation.arguments["text"])
+        for one in (change for call in calls if call.operation == operation.n for change in call.tree):
+            if one.change == "removed":
+                marks = {key: text for key, text in marks.items() if key[0] != one.host or not below(key[1], one.path)}
+            elif posixpath.basename(one.path) == _MARK:
+                marks[one.host, one.path] = one.text
+    return marks
+
+
 def monitor_mark(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """The mark .monitor lies in a system datastore that is not shared, on the host that the call is for, with the driver's name in it; in no shared one."""
+    """The mark .monitor lies in a system datastore that is not shared, on the host that the call is for, with the driver's name in it; in no shared one.
+
+    Of `part` name, only what a mark holds counts.
+    """
+    part = requirement.when.get("part", ("",))[0]
     for call in case.of(requirement):
         base = call.facts.get("system_base_path", "")
         if not base or call.ended_by != "exit" or call.status != 0:
             continue
         mark = posixpath.normpath(f"{base}/{_MARK}")
-        there = {host for host, path in lying(case, call.n) if path == mark}
+        there = {host: text for (host, path), text in _marks(case, call).items() if path == mark}
         if call.facts.get("shared") == "YES":
             if there:
                 yield Finding("fail", f"after {words(call)}, {mark} is there although the system datastore is shared", call.n)
@@ -35,19 +57,15 @@ def monitor_mark(case: Case, requirement: Requirement) -> Iterator[Finding]:
             continue
         host, name = call.facts.get("host", ""), call.facts.get("system_tm", call.mad)
         if host not in there:
+            if part == "name":
+                continue
             yield Finding("fail", f"after {words(call)} there is no {host}:{mark}: the node's probe will not look at this datastore", call.n)
-            continue
-        held = _held(case, call, host, mark)
-        if held.removesuffix("\n") != name:
-            yield Finding("fail", f"after {words(call)}, {host}:{mark} holds {quoted(held)}, not the driver's name {name!r} on one line", call.n)
+        elif there[host].removesuffix("\n") != name:
+            yield Finding(
+                "fail", f"after {words(call)}, {host}:{mark} holds {quoted(there[host])}, not the driver's name {name!r} on one line", call.n
+            )
         else:
             yield Finding("pass", f"after {words(call)} the mark {host}:{mark} names {name}", call.n)
-
-
-def _held(case: Case, last: Call, host: str, mark: str) -> str:
-    """Return what a mark held after a call."""
-    changes = [one for call in case.calls if call.n <= last.n for one in call.tree if (one.host, one.path) == (host, mark) and one.change != "removed"]
-    return changes[-1].text if changes else ""
 
 
 def monitor_mark_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:

@@ -280,7 +280,9 @@ class NamespaceWorld:
 
     def disk_sizes(self, host: str, path: str) -> dict[str, tuple[int, int]]:
         """Return allocated and apparent bytes of every disk and snapshot below a system datastore's directory."""
-        return {name: (allocated, apparent) for name, (allocated, apparent) in self._request("disk_sizes", host=host, path=path).get("disks", {}).items()}
+        return {
+            name: (allocated, apparent) for name, (allocated, apparent) in self._request("disk_sizes", host=host, path=path).get("disks", {}).items()
+        }
 
     def datastores(self, host: str, path: str, directories: str, mark: str) -> DatastoresSeen:
         """Return what a node's probe sees."""
