@@ -18,7 +18,7 @@ from onesim.rsa_keys import PrivateKey, decrypt
 MAX_INFLATED_BYTES = 1024 * 1024
 #: RSA cannot be compressed, so that more than this never came in one datagram.
 _MAX_ENCRYPTED_BYTES = 65536
-_MESSAGE = re.compile(r"\s*(\S{1,64})\s+(\S{1,64})\s+([+-]?[0-9]{1,18})\s+([+-]?[0-9]{1,18})\s*([^\n]*)")
+_MESSAGE = re.compile(r"\s*(\S{1,64})\s+(\S{1,64})\s+([+-]?[0-9]{1,18})\s+([+-]?[0-9]{1,18})(?!\S)\s*([^\n]*)")
 
 
 @dataclass(frozen=True)
