@@ -16,7 +16,7 @@ def truth(world: World, asked: CallAsked) -> dict[str, str]:
     if asked.action.name != "monitor":
         return {}
     facts = capacity(world, FRONTEND, asked.facts["base_path"])
-    return facts | sizes(world, FRONTEND, asked.facts["base_path"]) if asked.facts.get("monitor_vm_disks") == "1" else facts
+    return facts | sizes(world, FRONTEND, asked.facts["base_path"]) if "system_base_path" in asked.facts else facts
 
 
 def capacity(world: World, host: str, path: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ VECTORS: dict[str, dict[str, str]] = json.loads((HERE / "vectors.json").read_tex
 def test_every_required_requirement_with_a_check_is_the_root_cause_in_a_miniature() -> None:
     """No verdict rests on a check that was never seen to fail: every requirement of a profile is broken by one miniature at least."""
     required = {id for profile in load().profiles.values() for id in profile.requirements}
-    assert {row.id for row in load().requirements if row.check and row.id in required} == {row.breaks for row in MINIATURES}
+    assert {row.id for row in load().requirements if row.check and row.id in required} <= {row.breaks for row in MINIATURES}
 
 
 def test_every_miniature_declares_its_vector_with_its_root_cause_in_it() -> None:

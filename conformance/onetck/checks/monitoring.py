@@ -22,14 +22,17 @@ _TOLERANCE = 0.05
 def _marks(case: Case, last: Call) -> dict[tuple[str, str], str]:
     """Return the marks that lie there after a call, with what they hold: those that calls have made, and those that the trace has laid."""
     marks: dict[tuple[str, str], str] = {}
-    calls = [call for call in case.calls if call.n <= last.n]
-    for operation in case.operations:
-        path = str(operation.arguments.get("path", ""))
-        if operation.op == "file.put" and posixpath.basename(path) == _MARK and operation.n < last.operation:
-            # what is shared is seen on the front-end
-            host = case.begin.hosts[0] if case.begin.shared else str(operation.arguments["host"])
-            marks[host, path] = str(operation.arguments["text"])
-        for one in (change for call in calls if call.operation == operation.n for change in call.tree):
+    # what is shared is seen on the front-end
+    laid = [
+        (row.n, case.begin.hosts[0] if case.begin.shared else str(row.arguments["host"]), str(row.arguments["path"]), str(row.arguments["text"]))
+        for row in case.operations
+        if row.op == "file.put" and posixpath.basename(str(row.arguments["path"])) == _MARK
+    ]
+    for call in (one for one in case.calls if one.n <= last.n):
+        while laid and laid[0][0] < call.operation:
+            _, host, path, text = laid.pop(0)
+            marks[host, path] = text
+        for one in call.tree:
             if one.change == "removed":
                 marks = {key: text for key, text in marks.items() if key[0] != one.host or not below(key[1], one.path)}
             elif posixpath.basename(one.path) == _MARK:
@@ -187,9 +190,9 @@ def _wrong_vms(call: Call, named: Sizes, there: Sizes) -> str:
 
 def _wrong_disks(call: Call, named: Sizes, there: Sizes) -> str:
     known = {(vm, disk) for vm, disks in _known(call).items() for disk in disks}
-    vms = {key[0] for key in named}
+    vms = {key[0] for key in named} & ({key[0] for key in there} | set(_known(call)))
     # what lies there besides VMs' disks, such as a context image, may be named
-    strange = sorted(set(named) - set(there) - known)
+    strange = sorted(key for key in set(named) - set(there) - known if key[0] in vms)
     missing = sorted(key for key in known - set(named) if key[0] in vms)
     return f"names {_place(strange[0])}, which is not there" if strange else f"leaves out {_place(missing[0])}" if missing else ""
 
@@ -207,6 +210,22 @@ def _place(key: tuple[int, ...]) -> str:
 
 
 _PARTS = {"vms": _wrong_vms, "disks": _wrong_disks, "sizes": _wrong_sizes}
+
+
+_REACHING = frozenset({"ssh", "scp", "rsync"})
+
+
+def stays_on_node(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call on a node reaches no other host and asks oned nothing."""
+    for call in case.of(requirement):
+        reaching = [one for one in call.commands if one.host != call.host or one.name in _REACHING or one.name.startswith("one")]
+        elsewhere = [one for one in call.tree if one.host != call.host] if call.facts.get("shared") == "NO" else []
+        if reaching:
+            yield Finding("fail", f"{words(call)} on {call.host} ran {' '.join((reaching[0].name, *reaching[0].argv))[:120]}", call.n)
+        elif elsewhere:
+            yield Finding("fail", f"{words(call)} on {call.host} changed {elsewhere[0].host}:{elsewhere[0].path}", call.n)
+        elif call.ended_by == "exit":
+            yield Finding("pass", f"{words(call)} stayed on {call.host}", call.n)
 
 
 _READING = ("show", "list", "top")
@@ -243,6 +262,7 @@ CHECKS: dict[str, Check] = {
     "vm_sizes_grammar": vm_sizes_grammar,
     "vm_sizes_true": vm_sizes_true,
     "vm_sizes_encrypted": vm_sizes_encrypted,
+    "stays_on_node": stays_on_node,
     "questions_allowed": questions_allowed,
     "questions_answered": questions_answered,
 }

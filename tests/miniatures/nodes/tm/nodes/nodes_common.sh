@@ -26,6 +26,9 @@ host_receive() {
 bring() {
     format=raw grown_mb=0
     [[ $3 != */disk.* ]] || ask_disk "$4" "$3"
-    { host_script host_receive "$3" "$format" "$grown_mb"; cat -- "$1"; } | ssh -o BatchMode=yes "$2" bash -s >/dev/null ||
+    {
+        host_script host_receive "$3" "$format" "$grown_mb"
+        cat -- "$1"
+    } | ssh -o BatchMode=yes "$2" bash -s >/dev/null ||
         fail "Cannot copy $1 to $2:$3"
 }
