@@ -47,6 +47,8 @@ class ProbeRow(Row, frozen=True):
     cwd: str = ""
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     succeeds: int = 0
+    aborts: tuple[str, ...] = ()
+    failed_text: str = ""
     location_text: tuple[str, ...] = ()
     datastore_text: tuple[str, ...] = ()
 

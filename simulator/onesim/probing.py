@@ -39,15 +39,24 @@ class Probing:
         cloud = self.oned.cloud
         for row in self.oned.spec.spec.monitor.probe:
             seen = self.world.datastores(host.name, cloud.location, row.directories, row.mark)
-            text = _filled(row.location_text, seen.room, "") + "".join(self._of_datastore(row, host, one) for one in seen.marked)
+            text, status = _filled(row.location_text, seen.room, ""), "SUCCESS"
+            for one in seen.marked:
+                told = self._of_datastore(row, host, one)
+                if told is None:
+                    text, status = row.failed_text, "FAILURE"
+                    break
+                text += told
             if text:
-                yield encode(Message(row.message, "SUCCESS", host.id, cloud.now_s, text))
+                yield encode(Message(row.message, status, host.id, cloud.now_s, text))
 
-    def _of_datastore(self, row: ProbeRow, host: Host, seen: DatastoreSeen) -> str:
+    def _of_datastore(self, row: ProbeRow, host: Host, seen: DatastoreSeen) -> str | None:
+        """Return what is sent of a datastore; None where that breaks off the probe."""
         told = _filled(row.datastore_text, seen.room, seen.name)
         if not row.script:
             return told
         run = self._run(row, host, seen, driver_of(row, seen.mark))
+        if run.ended_by in row.aborts:
+            return None
         if run.ended_by != "exit" or run.status != row.succeeds:
             return told
         printed = run.stdout.decode(errors="replace")

@@ -159,7 +159,7 @@ class DatastoreSeen:
 
 @dataclass(frozen=True)
 class DatastoresSeen:
-    """What a node's probe sees: the room of all, and the datastores that are marked, by number."""
+    """What a node's probe sees: the room of all, and the datastores that are marked, in the order of their names as texts."""
 
     room: Room
     marked: tuple[DatastoreSeen, ...]

@@ -45,10 +45,13 @@ def _measure(found: dict[str, tuple[int, int]], base: str, name: str) -> None:
 
 
 def datastores(message: Message) -> Message:
-    """Return the room below `path`, and of each directory there that is named like a datastore and marked, with the mark's content."""
+    """Return the room below `path`, and of each directory there that is named like a datastore and marked, with the mark's content.
+
+    They come in the order of their names as texts, as Ruby's glob gives them.
+    """
     location = message["path"]
     marked = []
-    for name in sorted(_names(location, re.compile(message["directories"])), key=int):
+    for name in _names(location, re.compile(message["directories"])):
         mark = f"{location}/{name}/{message['mark']}"
         if os.path.isdir(f"{location}/{name}") and os.path.exists(mark):
             content = read({"path": mark, "most": _MARK_BYTES})
