@@ -18,12 +18,15 @@ from onesim.rsa_keys import PrivateKey, decrypt
 MAX_INFLATED_BYTES = 1024 * 1024
 #: RSA cannot be compressed, so that more than this never came in one datagram.
 _MAX_ENCRYPTED_BYTES = 65536
-_MESSAGE = re.compile(r"\s*(\S{1,64})\s+(\S{1,64})\s+([+-]?[0-9]{1,18})\s+([+-]?[0-9]{1,18})(?!\S)\s*([^\n]*)")
+_MESSAGE = re.compile(r"\s*(\S{1,64})(?=\s)(?:\s+(\S{1,64}))?(?:\s+([+-]?[0-9]{1,18}))?(?:\s+([+-]?[0-9]{1,18}))?\s*([^\n]*)")
 
 
 @dataclass(frozen=True)
 class Message:
-    """A message that could be read. A datastore's has `oid` -1 and the time 0, a node's the host's id and seconds since the epoch."""
+    """A message that could be read. A datastore's has `oid` -1 and the time 0, a node's the host's id and seconds since the epoch.
+
+    The daemon reads on where status, id or time is missing: then they are a dash, -1 and 0.
+    """
 
     kind: str
     status: str
@@ -42,6 +45,7 @@ class Unreadable:
 
 
 _NO_TEXT = Unreadable("the payload is no text; it may be encrypted", "send it in clear, or encrypt it for the key that monitord.conf names")
+_NO_BASE64 = Unreadable("the payload is not base64 of zlib", "compress the text with zlib, then encode it in base64 without line breaks")
 
 
 def unwrapped(payload: str) -> bytes | Unreadable:
@@ -50,7 +54,9 @@ def unwrapped(payload: str) -> bytes | Unreadable:
     try:
         data = inflater.decompress(base64.b64decode(payload, validate=True), MAX_INFLATED_BYTES)
     except (binascii.Error, zlib.error, ValueError):
-        return Unreadable("the payload is not base64 of zlib", "compress the text with zlib, then encode it in base64 without line breaks")
+        return _NO_BASE64
+    if len(payload) % 4:  # Python lets superfluous padding pass
+        return _NO_BASE64
     if inflater.unconsumed_tail:
         return Unreadable(f"the payload inflates to more than {MAX_INFLATED_BYTES} bytes", "send the sizes of fewer VMs at a time")
     if not inflater.eof:
@@ -70,7 +76,7 @@ def decode(data: bytes, kinds: Collection[str], key: PrivateKey | None = None) -
     """Read a datagram. With a key, what was encrypted for it is decrypted, and what was not is taken as it is (oned 7.4.0: include/Message.h:209)."""
     found = _MESSAGE.match(data.decode("latin-1"))
     if found is None:
-        return Unreadable("no kind, status, id and time at its beginning", "write MONITOR_VM SUCCESS -1 0, then the payload")
+        return Unreadable("no kind of message at its beginning", "write MONITOR_VM SUCCESS -1 0, then the payload")
     kind, status, oid, seconds, payload = found.groups()
     if kind not in kinds:
         return Unreadable(f"{kind!r} is no kind of message", f"write one of {', '.join(sorted(kinds))}")
@@ -79,7 +85,7 @@ def decode(data: bytes, kinds: Collection[str], key: PrivateKey | None = None) -
         return content
     plain = decrypt(key, content) if key is not None and len(content) <= _MAX_ENCRYPTED_BYTES else None
     text = in_words(content if plain is None else plain)
-    return text if isinstance(text, Unreadable) else Message(kind, status, int(oid), int(seconds), text, plain is not None)
+    return text if isinstance(text, Unreadable) else Message(kind, status or "-", int(oid or -1), int(seconds or 0), text, plain is not None)
 
 
 def encode(message: Message) -> bytes:

@@ -27,6 +27,10 @@ KINDS = frozenset({"MONITOR_VM", "SYSTEM_HOST"})
         # blanks do not count, a second line is never seen, no payload is an empty text
         (wrapped("x", "  MONITOR_VM\tSUCCESS   -1  0  ") + b"\nMONITOR_VM again", Message("MONITOR_VM", "SUCCESS", -1, 0, "x")),
         (b"MONITOR_VM SUCCESS -1 0", Message("MONITOR_VM", "SUCCESS", -1, 0, "")),
+        # the daemon reads on where words are missing
+        (wrapped("x", "MONITOR_VM SUCCESS -1"), Message("MONITOR_VM", "SUCCESS", -1, 0, "x")),
+        (b"MONITOR_VM SUCC", Message("MONITOR_VM", "SUCC", -1, 0, "")),
+        (b"MONITOR_VM ", Message("MONITOR_VM", "-", -1, 0, "")),
     ],
 )
 def test_a_message_is_read(data: bytes, message: Message) -> None:
@@ -39,9 +43,11 @@ def test_a_message_is_read(data: bytes, message: Message) -> None:
     [
         (b"", "no kind"),
         (b"\xff\xfe\x00", "no kind"),
-        (b"MONITOR_VM SUCCESS", "no kind"),
-        (b"MONITOR_VM SUCCESS x 0 eA==", "no kind"),
-        (b"MONITOR_VM SUCCESS -1 " + b"9" * 5000, "no kind"),
+        (b"MONITOR_VM", "no kind"),
+        (wrapped("x", "MONITOR_VM SUCCESS x 0"), "not base64"),
+        (wrapped("x", "MONITOR_VM SUCCESS 1x 0"), "not base64"),
+        (wrapped("x") + b"=", "not base64"),
+        (b"MONITOR_VM SUCCESS -1 " + b"9" * 5000, "not base64"),
         (wrapped("x", "MONITOR_VMS SUCCESS -1 0"), "'MONITOR_VMS'"),
         (b"MONITOR_VM SUCCESS -1 0 not base64!", "not base64 of zlib"),
         (b"MONITOR_VM SUCCESS -1 0 \xc3\xa9", "not base64 of zlib"),
