@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from onesim import hypervisor, measuring, monitord, validation
+from onesim import hypervisor, measuring, monitord, monitoring, validation
 from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, CallFinished, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
@@ -31,6 +31,7 @@ from onesim.world.interface import Fault, Run, World
 from onesim.world.interface import Question as WorldQuestion
 
 MIB = 1024 * 1024
+_CLOSED = "monitor left no room in the datastore"
 _SCRIPT_FOLDERS = {"ds": "datastore", "tm": "tm"}
 
 
@@ -117,6 +118,8 @@ class CaseRun:
         self.writer.write(Operation(self.case, n, step.op, arguments, refused, self._at()))
         if refused and step.expect != "success":
             return ""  # a refusal is a failure that no driver is asked for
+        if refused == monitoring.FULL:
+            self.lost = self.lost or _CLOSED
         if refused and not self.lost:
             raise TraceError(f"{self.trace.path}:{step.line}: oned refuses {step.op}: {refused}")
         if refused:
@@ -226,6 +229,8 @@ class CaseRun:
         return gone
 
     def _state(self, changed: Changed) -> None:
+        if changed.error == monitoring.FULL:
+            self.lost = self.lost or _CLOSED
         row = self.spec.spec.number(changed.kind, changed.state)
         self.writer.write(
             StateChange(

@@ -17,6 +17,8 @@ from onesim.grammar_values import Template, Vector
 from onesim.model import Capacity, Datastore, Vm
 from onesim.spec import ContractSpec
 
+#: The reason of a refusal.
+FULL = "Not enough space in datastore"
 #: States in which the disks of a VM have been brought to the front-end, or are not there yet.
 AT_FRONTEND = frozenset({"PENDING", "HOLD", "STOPPED", "UNDEPLOYED"})
 _NUMBER = re.compile(r"[ \t\n]*([+-]?[0-9]{1,18})")
@@ -154,7 +156,7 @@ def shortage(datastore: Datastore, size_mb: int) -> str:
     """
     if not datastore.monitored or datastore.template.get("DATASTORE_CAPACITY_CHECK", "YES").upper() not in ("YES", "TRUE", "1"):
         return ""
-    return "Not enough space in datastore" if size_mb > available_mb(datastore) else ""
+    return FULL if size_mb > available_mb(datastore) else ""
 
 
 def available_mb(datastore: Datastore) -> int:
