@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onesim.datagrams import Message, encode
 from onesim.errors import ConfigError, TraceError
-from onesim.events import CallAsked, CallFinished, OperationAsked, Output, Refused
+from onesim.events import CallAsked, CallFinished, DatagramReceived, OperationAsked, Output, Refused
 from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
 from onesim.spec import ContractSpec
@@ -31,6 +32,8 @@ _PRINTED = {
     "backup_format": "{id} 1 raw",
     "increments": "",
 }
+#: What a node's probe tells there.
+_ROOM = "DS_LOCATION_TOTAL_MB = 1048576\nDS_LOCATION_FREE_MB = 1048575\nDS_LOCATION_USED_MB = 1\n"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,10 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
     for n, step in enumerate(trace.steps):
         if step.op == "fault.next" and step.arguments["act"] == "lost":
             lost.append(step.arguments["action"])
+        if step.op == "host.probe":
+            oned.feed(
+                DatagramReceived(encode(Message("SYSTEM_HOST", "SUCCESS", oned.cloud.labels.get(("host", step.arguments["host"]), -1), 0, _ROOM)))
+            )
         if step.op.partition(".")[0] not in spec.spec.lifecycles:
             continue
         clean = clean and step.expect == "success"

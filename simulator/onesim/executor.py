@@ -31,7 +31,7 @@ from onesim.world.interface import Fault, Run, World
 from onesim.world.interface import Question as WorldQuestion
 
 MIB = 1024 * 1024
-_CLOSED = "monitor left no room in the datastore"
+_CLOSED = "monitoring told of no room"
 _SCRIPT_FOLDERS = {"ds": "datastore", "tm": "tm"}
 
 
@@ -118,7 +118,7 @@ class CaseRun:
         self.writer.write(Operation(self.case, n, step.op, arguments, refused, self._at()))
         if refused and step.expect != "success":
             return ""  # a refusal is a failure that no driver is asked for
-        if refused == monitoring.FULL:
+        if refused.startswith((monitoring.FULL, monitoring.NO_HOST)):
             self.lost = self.lost or _CLOSED
         if refused and not self.lost:
             raise TraceError(f"{self.trace.path}:{step.line}: oned refuses {step.op}: {refused}")

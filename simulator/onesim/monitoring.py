@@ -17,8 +17,8 @@ from onesim.grammar_values import Template, Vector
 from onesim.model import Capacity, Datastore, Vm
 from onesim.spec import ContractSpec
 
-#: The reason of a refusal.
-FULL = "Not enough space in datastore"
+#: The reasons of refusals that follow from what drivers told of room.
+FULL, NO_HOST = "Not enough space in datastore", "no host and system datastore has room"
 #: States in which the disks of a VM have been brought to the front-end, or are not there yet.
 AT_FRONTEND = frozenset({"PENDING", "HOLD", "STOPPED", "UNDEPLOYED"})
 _NUMBER = re.compile(r"[ \t\n]*([+-]?[0-9]{1,18})")

@@ -194,3 +194,31 @@ def test_an_image_from_a_file_is_measured_first(oned: Oned) -> None:
     assert [(one.state, one.error) for one in rest if isinstance(one, Changed)] == [("GONE", "Not enough space in datastore")]
     calls, _ = asked(oned, "image.register", {"image": "a", "path": "/x"}, {"ds/stat": "900"})
     assert [call.action.key for call in calls] == ["ds/stat", "ds/cp", "ds/monitor"]
+
+
+def placed(oned: Oned, size_mb: int, label: str) -> str:
+    """Let the scheduler deploy a VM with a volatile disk. Returns the host, or the reason why there is none."""
+    asked(oned, "vm.create", {"vm": label, "disks": [{"volatile": "fs", "size_mb": size_mb}]})
+    _, rest = asked(oned, "vm.deploy", {"vm": label})
+    refusal = next((one.reason for one in rest if isinstance(one, Refused)), "")
+    return refusal or oned.cloud.vms[oned.cloud.labels["vm", label]].history[-1].hostname
+
+
+def test_the_scheduler_goes_by_what_monitor_told_of_a_shared_datastore(oned: Oned) -> None:
+    """Not before it was monitored; less than what is free, or than what LIMIT_MB leaves; a broken host is passed over."""
+    assert "monitored" in placed(oned, 1, "a")
+    asked(oned, "datastore.monitor", {"datastore": "system"})
+    assert "900 MiB" in placed(oned, 900, "b") and placed(oned, 899, "c") == "host01"
+    oned.cloud.hosts[0].error = "broken"
+    assert placed(oned, 1, "d") == "host02"
+    asked(oned, "datastore.update", {"datastore": "system", "LIMIT_MB": "110"})
+    assert "10 MiB" in placed(oned, 10, "e") and placed(oned, 9, "f") == "host02"
+
+
+def test_the_scheduler_goes_by_what_nodes_told_of_their_own_datastores() -> None:
+    """The figures of the datastore where it is marked, of the whole location elsewhere; monitor is not asked."""
+    oned = Oned(for_contract("7.4"), make_cloud(Subjected(b"", "fs", "ssh", "ssh"), shared=False))
+    assert "monitored" in placed(oned, 1, "a")
+    received(oned, wrapped("DS_LOCATION_FREE_MB = 50\nDS = [ ID = 0, FREE_MB = 5, TOTAL_MB = 9, USED_MB = 4 ]\n", "SYSTEM_HOST SUCCESS 0 1"))
+    received(oned, wrapped("DS_LOCATION_FREE_MB = 20\n", "SYSTEM_HOST SUCCESS 1 1"))
+    assert (placed(oned, 4, "b"), placed(oned, 19, "c")) == ("host01", "host02") and "20 MiB" in placed(oned, 20, "d")
