@@ -287,7 +287,7 @@ def show_operations() -> None:
                 states = sorted({state for row in lifecycle.operation if row.name == name for state in row.from_})
                 out_console.print(f"{kind}.{name}" + (f"  from {', '.join(states)}" if states else ""), markup=False)
         for name, needed in WORLD_OPERATIONS.items():
-            out_console.print(f"{name}  needs {', '.join(needed)}", markup=False)
+            out_console.print(name + (f"  needs {', '.join(needed)}" if needed else ""), markup=False)
 
 
 reading.register(app)

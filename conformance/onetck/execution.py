@@ -17,7 +17,7 @@ from onesim import __version__
 from onesim.errors import ConfigError, HarnessError
 from onesim.executor import CaseRun, CaseSummary
 from onesim.journal import BlobStore, Writer, normalised, read
-from onesim.layout import Subjected
+from onesim.layout import Subjected, shared_of
 from onesim.records import SCHEMA, Call, CaseEnd, Footer, Header, Record
 from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
@@ -90,7 +90,7 @@ def execute(
         progress.began(case.trace.name)
         holder: list[CaseRun] = []
         staying = keep if case is plan[-1] else None
-        world = start_world(case.trace.header.shared, case.trace.header.gates, holder, staying)
+        world = start_world(shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying)
         try:
             chooser = partial(_chooser, case.trace.name, seed, schedules or {})
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)

@@ -50,6 +50,7 @@ class History:
     footer: Footer | None = None
     cases: int = 0
     calls: int = 0
+    shared: set[str] = field(default_factory=set)
 
 
 def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) -> Iterator[Case]:
@@ -63,6 +64,7 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
                 history.footer = record
             case CaseBegin():
                 open_cases[record.case] = Case(record.case, spec, record)
+                history.shared.add("YES" if record.shared else "NO")
             case CaseEnd():
                 case = open_cases.pop(record.case)
                 case.end = record
@@ -152,7 +154,7 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
         results.extend(judge_case(case, requirements, frozenset(profile.requirements), repeat.format(case=case.name)))
     header = history.header
     assert header is not None, "a history begins with its header"
-    verdicts = [_verdict(row, results, row.id in profile.requirements) for row in requirements]
+    verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history.shared)) for row in requirements]
     partial = history.footer is None or history.footer.interrupted
     decision = decide(verdicts, partial=partial)
     judgement = Judgement(
@@ -189,14 +191,21 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
     return judgement
 
 
-def _verdict(row: Requirement, results: list[Result], required: bool) -> RequirementVerdict:
+def _elsewhere(row: Requirement, spec: ContractSpec, seen: set[str]) -> str:
+    """Return for which other layout of system datastores a requirement is, empty if it is for one that was seen, or for any."""
+    action = spec.actions.get(row.action)
+    wanted = set(row.when.get("shared", ())) or ({action.shared} if action is not None and action.shared else set())
+    return f"it is for system datastores with SHARED of {' or '.join(sorted(wanted))}" if wanted and not wanted & seen else ""
+
+
+def _verdict(row: Requirement, results: list[Result], required: bool, elsewhere: str) -> RequirementVerdict:
     mine = [one for one in results if one.requirement == row.id]
     verdict = worst(one.verdict for one in mine)
     first = next((one for one in mine if one.verdict == verdict), None)
     reason = first.evidence[0].sentence if first is not None and first.evidence and verdict != "pass" else ""
     if not mine:
-        reason = row.untestable or "no case that ran reaches it"
-        verdict = "not_applicable" if row.untestable else "not_tested"
+        reason = row.untestable or elsewhere or "no case that ran reaches it"
+        verdict = "not_applicable" if row.untestable or elsewhere else "not_tested"
     return RequirementVerdict(
         row.id,
         verdict,

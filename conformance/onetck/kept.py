@@ -16,7 +16,7 @@ from onesim.errors import ConfigError, HarnessError
 from onesim.events import Answer, CallAsked, CallFinished
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer
-from onesim.layout import Subjected, make_cloud
+from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
 from onesim.records import Call
 from onesim.rehearsal import rehearse
@@ -62,7 +62,8 @@ def _leading(spec: ContractSpec, subject: Subjected, key: str) -> Trace:
     """Return the shortest trace of the library in which every step succeeds, one after the other, and that calls the action."""
     best: tuple[int, Trace] | None = None
     for trace in library(spec.spec, spec.version):
-        if any(step.expect != "success" or step.beside for step in trace.steps):
+        apart = trace.header.shared not in (None, shared_of(subject, None))
+        if apart or any(step.expect != "success" or step.beside for step in trace.steps):
             continue
         reached = _steps_to(spec, subject, trace, key)
         if reached is not None and (best is None or reached < best[0]):
@@ -81,9 +82,8 @@ def _steps_to(spec: ContractSpec, subject: Subjected, trace: Trace, key: str) ->
 
 def null_calls(spec: ContractSpec, subject: Subjected, trace: Trace) -> list[tuple[int, CallAsked]]:
     """Return the calls that a driver which always succeeds would get, with the step that leads to each."""
-    played = rehearse(
-        Oned(spec, make_cloud(subject, trace.header.shared)), trace, lambda asked: CallFinished(asked.call, True, null_output(spec, asked))
-    )
+    oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
+    played = rehearse(oned, trace, lambda asked: CallFinished(asked.call, True, null_output(spec, asked)))
     return [(n, output) for n, output in played if isinstance(output, CallAsked)]
 
 

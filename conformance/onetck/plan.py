@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onesim.errors import ConfigError, TraceError
 from onesim.events import CallAsked, CallFinished, Refused
-from onesim.layout import Subjected, make_cloud
+from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
 from onesim.rehearsal import rehearse
 from onesim.spec import ContractSpec
@@ -20,7 +20,7 @@ _PRINTED = {
     "source_format": "{base}/{id} raw",
     "source_maybe_format": "{base}/{id} raw",
     "size": "1",
-    "monitor": "USED_MB=1 TOTAL_MB=2 FREE_MB=1",
+    "monitor": "USED_MB=1 TOTAL_MB=1048576 FREE_MB=1048575",
     "ignored": "",
     "text": "-1",
     "epoch": "0",
@@ -42,11 +42,14 @@ class PlannedCase:
 
 
 def choose(spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str]) -> list[PlannedCase]:
-    """Return the cases to run: the traces given as files, else the library's; only the named ones if names are given.
+    """Return the cases to run: the traces given as files, else those of the library that are for the driver's layout; only the named ones if names are given.
 
     Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
     """
-    traces = [read_trace(path, spec.spec) for path in paths] or library(spec.spec, spec.version)
+    layout = shared_of(subject, None)
+    traces = [read_trace(path, spec.spec) for path in paths] or [
+        one for one in library(spec.spec, spec.version) if one.header.shared in (None, layout)
+    ]
     unknown = sorted(set(names) - {one.name for one in traces})
     if unknown:
         raise ConfigError(f"case {unknown[0]!r} is unknown; there are {', '.join(one.name for one in traces)}")
@@ -69,7 +72,8 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
         return CallFinished(asked.call, not failing, null_output(spec, asked), "refused")
 
     clean = True
-    for n, output in rehearse(Oned(spec, make_cloud(subject, trace.header.shared)), trace, driver):
+    oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
+    for n, output in rehearse(oned, trace, driver):
         step = trace.steps[n]
         clean = clean and step.expect == "success"
         if isinstance(output, CallAsked) and output.action.family != "vmm":

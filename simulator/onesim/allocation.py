@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onesim import grammars, operations
+from onesim import grammars, monitoring, operations
 from onesim.cloud import Cloud
 from onesim.grammar_values import Single, Template
 from onesim.model import Image
@@ -52,5 +52,8 @@ def new_image(cloud: Cloud, wanted: Wanted, version: str) -> Image:
     )
     image.source, image.format, image.fs = singles.get("SOURCE", ""), singles.get("FORMAT", ""), singles.get("FS", "")
     image.size_mb = int(size) if size.isdigit() else 0
+    lacking = monitoring.shortage(datastore, image.size_mb)
+    if lacking:
+        raise Refusal(lacking)
     image.template |= {name: value for name, value in sorted(singles.items()) if name not in _OWN}
     return image

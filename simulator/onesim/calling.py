@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from onesim import documents
+from onesim import documents, monitoring
 from onesim.changes import Prepared
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, Subject, vm_facts
@@ -112,6 +112,7 @@ class _Content:
     datastore: Datastore
     image: Image | None
     job: Job
+    sizes: str = ""
 
     def the_image(self) -> Image:
         if self.image is None:
@@ -137,7 +138,7 @@ _CHILDREN: dict[str, Callable[[_Content], str]] = {
     "IMAGE_PATH": lambda content: documents.image_path_xml(content.the_image().path),
     "DATASTORE": _datastore,
     "DATASTORE_LOCATION": lambda content: documents.element("DATASTORE_LOCATION", content.cloud.location),
-    "MONITOR_VM_DISKS": lambda content: documents.element("MONITOR_VM_DISKS", "1"),
+    "MONITOR_VM_DISKS": lambda content: documents.element("MONITOR_VM_DISKS", content.sizes) if content.sizes else "",
     "MARKETPLACE": lambda content: "",
     "SOURCE_BRIDGE_LIST": lambda content: "",
     "DESTINATION_DS_ID": lambda content: documents.element("DESTINATION_DS_ID", content.job.prepared.parameters["destination"]),
@@ -150,8 +151,10 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
     datastore = subject if isinstance(subject, Datastore) else _datastore_of(cloud, subject, action)
     image = subject if isinstance(subject, Image) else None
     shown = replace(image, state=image.prev_state) if image is not None and job.phase.shows == "before" else image
-    content = _Content(spec, cloud, datastore, shown, job)
-    document = documents.action_data([_CHILDREN[child.name](content) for child in spec.children(action)])
+    children = [child.name for child in spec.children(action)]
+    every = spec.spec.monitor.daemon.vm_disks_every if "MONITOR_VM_DISKS" in children else 0
+    content = _Content(spec, cloud, datastore, shown, job, monitoring.ask_sizes(datastore, every))
+    document = documents.action_data([_CHILDREN[name](content) for name in children])
     names = spec.argv(action)
     given = {"dump": document, "dash": "-", "id": str(_number(cloud, action, image, datastore))}
     arguments = {name: given[name] for name in names}
@@ -165,7 +168,7 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
         arguments,
         document,
         spec.stdin(action),
-        _facts(spec, cloud, action, image, datastore),
+        _facts(spec, cloud, image, datastore, content.sizes),
         image=image.id if image else -1,
         datastore=datastore.id,
     )
@@ -189,7 +192,7 @@ def _number(cloud: Cloud, action: Action, image: Image | None, datastore: Datast
     return image.id if image is not None and action.id in ("image", "new_image") else datastore.id
 
 
-def _facts(spec: ContractSpec, cloud: Cloud, action: Action, image: Image | None, datastore: Datastore) -> dict[str, str]:
+def _facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Datastore, sizes: str) -> dict[str, str]:
     facts = {"base_path": datastore.base_path, "host": cloud.frontend, "datastore": datastore.name}
     if image is not None:
         facts |= {
@@ -203,12 +206,7 @@ def _facts(spec: ContractSpec, cloud: Cloud, action: Action, image: Image | None
         }
     facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in spec.spec.encrypted)
     if datastore.type == "SYSTEM_DS":
-        told = "MONITOR_VM_DISKS" in (child.name for child in spec.children(action))
-        facts |= {"system_base_path": datastore.base_path, "vms_with_disks": _vms_in(cloud, datastore), "monitor_vm_disks": "1" if told else ""}
+        facts |= {"system_base_path": datastore.base_path, "vms_with_disks": monitoring.vms_in(cloud, datastore.id), "monitor_vm_disks": sizes}
+        facts["monitor_key"] = "YES" if cloud.monitor_key is not None else "NO"
+        facts["shared"] = "YES" if cloud.conf(datastore.tm_mad).shared else "NO"
     return {name: value for name, value in facts.items() if value}
-
-
-def _vms_in(cloud: Cloud, datastore: Datastore) -> str:
-    """Return the VMs with disks in a system datastore, each with the ids of its disks: `3:0,1 4:0`."""
-    there = [vm for vm in cloud.vms.values() if vm.history and vm.history[-1].datastore == datastore.id and vm.disks and vm.state != "DONE"]
-    return " ".join(f"{vm.id}:{','.join(str(disk.id) for disk in vm.disks)}" for vm in there)

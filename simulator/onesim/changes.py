@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from onesim import backups, operations, snapshots
 from onesim.cloud import Cloud
-from onesim.model import Disk, Image, Vm
+from onesim.model import Datastore, Disk, Image, Vm
 from onesim.operations import Arguments, Refusal, known, new_label, number, text
 from onesim.spec import ContractSpec
 
@@ -336,3 +336,16 @@ IMAGE_SETTLES: dict[str, Callable[[Image], None]] = {
     "image_snapshot_active": _snapshot_active,
     "image_snapshots_gone": _snapshots_gone,
 }
+
+
+def _template(datastore: Datastore, arguments: Arguments) -> None:
+    wanted = {name: text(arguments, name) for name in arguments if name.isupper()}
+    if not wanted:
+        raise Refusal("no attribute is given; name one in capitals, such as LIMIT_MB")
+    kept = {name: value for name, value in (datastore.template | wanted).items() if value}
+    datastore.template.clear()
+    datastore.template.update(kept)
+
+
+#: The same for a datastore: it is changed at once.
+DATASTORE_MAKES: dict[str, Callable[[Datastore, Arguments], None]] = {"template": _template}

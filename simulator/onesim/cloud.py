@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onesim.model import Datastore, History, Host, Image, Vm
+from onesim.rsa_keys import PrivateKey
 
 LOCATION = "/var/lib/one//datastores"
 
@@ -41,7 +42,8 @@ class MadConf:
 class Cloud:
     """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch.
 
-    `ds_required` are the REQUIRED_ATTRS of DS_MAD_CONF by driver; `vm_mad` is the hypervisor driver of all hosts.
+    `ds_required` are the REQUIRED_ATTRS of DS_MAD_CONF by driver; `vm_mad` is the hypervisor driver of all hosts; `monitor_key` is the monitor daemon's
+    own, if messages to it are encrypted.
     """
 
     frontend: str
@@ -62,6 +64,7 @@ class Cloud:
     next_app: int = 0
     next_template: int = 0
     now_s: int = 1_700_000_000
+    monitor_key: PrivateKey | None = None
 
     def label(self, kind: str, id: int) -> str:
         """Return the trace's name of an object, or its id."""

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from lxml import etree
 
 from onesim.cloud import Cloud
-from onesim.model import Datastore, Disk, History, Host, Image, Vm
+from onesim.model import Capacity, Datastore, Disk, History, Host, Image, Vm
 from onesim.rendering import element as element
 from onesim.rendering import elements as elements
 from onesim.rendering import ids_xml, inner, render, template_xml
@@ -106,7 +106,30 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
 def host_xml(host: Host, cloud: Cloud, version: str) -> str:
     """Return the HOST element; its VMS are those whose last history record names it and that are not DONE."""
     vms = [vm.id for vm in cloud.vms.values() if vm.state != "DONE" and vm.history and vm.history[-1].host == host.id]
-    return render("HOST", version, {"ID": str(host.id), "NAME": host.name, "VMS": ids_xml(vms)})
+    state = number("host_state", "ERROR" if host.error else "MONITORED")
+    values = {"ID": str(host.id), "NAME": host.name, "STATE": state, "PREV_STATE": state, "VMS": ids_xml(vms)}
+    if host.heard_s:
+        values["HOST_SHARE"] = f"<MEM_USAGE>0</MEM_USAGE><CPU_USAGE>0</CPU_USAGE><RUNNING_VMS>{len(vms)}</RUNNING_VMS>{_datastores_xml(host)}"
+    return render("HOST", version, values)
+
+
+def _datastores_xml(host: Host) -> str:
+    """Return the capacity of a node's datastores as its probe told it."""
+    own = "".join(f"<DS>{template_xml({'ID': str(id), **_room(one)})}</DS>" for id, one in sorted(host.datastores.items()))
+    whole = {"FREE_DISK": host.location.free_mb, "MAX_DISK": host.location.total_mb, "USED_DISK": host.location.used_mb}
+    rest = template_xml({name: str(value) for name, value in whole.items()})
+    return f"<DATASTORES><DISK_USAGE><![CDATA[0]]></DISK_USAGE>{own}{rest}</DATASTORES>"
+
+
+def _room(one: Capacity) -> dict[str, str]:
+    return {"FREE_MB": str(one.free_mb), "TOTAL_MB": str(one.total_mb), "USED_MB": str(one.used_mb)}
+
+
+def _monitoring_xml(vm: Vm) -> str:
+    """Return the sizes of a VM's disks as they were monitored last."""
+    disks = [("DISK_SIZE", {"ID": str(id), "SIZE": str(size)}) for id, size in vm.disk_sizes_mb.items()]
+    snapshots = [("SNAPSHOT_SIZE", {"DISK_ID": str(disk), "ID": str(id), "SIZE": str(size)}) for (disk, id), size in vm.snapshot_sizes_mb.items()]
+    return "".join(f"<{name}>{template_xml(values)}</{name}>" for name, values in (*disks, *snapshots))
 
 
 def cluster_xml(cloud: Cloud) -> str:
@@ -149,6 +172,8 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
             "PREV_LCM_STATE": lcm,
             "STIME": str(vm.stime_s),
             "DEPLOY_ID": vm.deploy_id,
+            # drivers get the VM without it
+            "MONITORING": _monitoring_xml(vm) if records == "all" else "",
             "TEMPLATE": template,
             "USER_TEMPLATE": template_xml({"ERROR": vm.error} if vm.error else {}),
             "HISTORY_RECORDS": "".join(_history_xml(record, vm, spec.version) for record in shown),

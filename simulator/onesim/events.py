@@ -125,6 +125,22 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Monitored:
+    """What the monitor daemon made of a datagram: kind, status, object id, text in clear, and what it did not like.
+
+    `problem` is why it took nothing of it, empty if it took it; `unknown` are VMs and disks in it that oned does not have.
+    """
+
+    kind: str = ""
+    status: str = ""
+    oid: int = -1
+    text: str = ""
+    encrypted: bool = False
+    problem: str = ""
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TimerWanted:
     """oned wants to be woken after `after_s` virtual seconds."""
 
@@ -132,4 +148,4 @@ class TimerWanted:
     after_s: int
 
 
-Output = CallAsked | Outcome | Changed | Refused | Answer | TimerWanted
+Output = CallAsked | Outcome | Changed | Refused | Answer | Monitored | TimerWanted

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from onesim import questions
+import msgspec
+
+from onesim import monitord, monitoring, questions
 from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
-from onesim.layout import HOSTS, Subjected, furnish, make_cloud
+from onesim.layout import HOSTS, Subjected, furnish, make_cloud, shared_of
 from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.outstanding import Outstanding, Told
+from onesim.probing import Probing
 from onesim.records import Call, CaseBegin, CaseEnd, GuestWrite, Operation, Question, StateChange
 from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
@@ -29,6 +32,7 @@ from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
 
 MIB = 1024 * 1024
+_CLOSED = "monitoring told of no room"
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class CaseRun:
         self.spec, self.subject, self.trace, self.world = spec, subject, trace, world
         self.writer, self.blobs, self.expects = writer, blobs, expects
         self.case = trace.name
-        self.cloud = make_cloud(subject, trace.header.shared)
+        self.shared = shared_of(subject, trace.header.shared)
+        self.cloud = make_cloud(subject, self.shared)
         self.oned = Oned(spec, self.cloud)
         self.content = ContentModel()
         self.observer = Observer(world, self.cloud, self.content, writer, blobs, self.case)
@@ -74,6 +79,7 @@ class CaseRun:
         self.lost = ""
         self.sources: dict[int, str] = {}
         self.stopped = ""
+        self._acted = False
         self._gone: list[tuple[int, Changed]] = []
         self._of: dict[tuple[str, int], int] = {}
         self._given_up: set[int] = set()
@@ -81,7 +87,7 @@ class CaseRun:
 
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
-        self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.trace.header.shared, self.expects))
+        self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.shared, self.expects))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
@@ -101,14 +107,13 @@ class CaseRun:
 
     def _play(self, group: tuple[tuple[int, Step], ...]) -> str:
         """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
-        self.stopped, self._gone, self._of, self._given_up = "", [], {}, set()
+        self.stopped, self._acted, self._gone, self._of, self._given_up = "", False, [], {}, set()
         self.outstanding.play(group, self._ask)
-        last, step = group[-1]
         if self.outstanding.lost_world:
             return self.lost
-        if self.stopped or (len(group) == 1 and self._of_the_world(step) and step.op != "guest.write"):
+        if self.stopped or not self._acted:
             return self.stopped
-        self.observer.observe(last, self.outstanding.calls - 1, self._of)
+        self.observer.observe(group[-1][0], self.outstanding.calls - 1, self._of)
         for n, changed in self._gone:
             if changed.kind == "vm" and changed.id in self._given_up:
                 continue  # a script that nobody stopped may have made something again
@@ -124,16 +129,22 @@ class CaseRun:
         arguments["expect"] = step.expect
         if self._of_the_world(step):
             self.writer.write(Operation(self.case, n, step.op, arguments, "", self.scripts.at()))
+            self._acted = self._acted or step.op == "guest.write"
             self.stopped = self._world_step(n, step)
             return None if self.stopped else []
         outputs = self.oned.feed(OperationAsked(n, step.op, step.arguments))
         refused = next((one.reason for one in outputs if isinstance(one, Refused)), "")
         self.writer.write(Operation(self.case, n, step.op, arguments, refused, self.scripts.at()))
+        if refused and step.expect != "success":
+            return []  # a refusal is a failure that no driver is asked for
+        if refused.startswith((monitoring.FULL, monitoring.NO_HOST)):
+            self.lost = self.lost or _CLOSED
         if refused and not self.lost:
             raise TraceError(f"{self.trace.path}:{step.line}: oned refuses {step.op}: {refused}")
         if refused:
             self.stopped = f"{step.op} became impossible ({refused}) after {self.lost}"
             return None
+        self._acted = True
         if step.op.startswith("vm.recover"):
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
@@ -158,6 +169,9 @@ class CaseRun:
                 self.world.make_disk(FRONTEND, arguments["path"], arguments["format"], size, version.writes)
                 self.files[arguments["path"]] = version
                 self.observer.refresh()
+            case "file.put":
+                self.world.put(arguments["host"], arguments["path"], arguments["text"].encode())
+                self.observer.refresh()
             case "guest.write":
                 return self._guest_write(n, step)
             case "fault.next":
@@ -166,7 +180,30 @@ class CaseRun:
                 self.world.host_down(arguments["host"])
             case "host.up":
                 self.world.host_up(arguments["host"])
+            case "host.probe":
+                self._probe(n, step)
+            case "monitor.encrypt":
+                failed = monitord.encrypt(self.world, self.oned)
+                self.observer.refresh()
+                return failed
         return ""
+
+    def _probe(self, n: int, step: Step) -> None:
+        """Run the probes of a node; what it sends reaches the monitor daemon."""
+        host = self.cloud.host_named(step.arguments["host"])
+        if host is None:
+            raise TraceError(f"{self.trace.path}:{step.line}: host.probe names no host; this world has {', '.join(HOSTS)}")
+        facts = {"expect": step.expect, "op": step.op, "about": step.about}
+        number, at, limits = self.outstanding.number, self.scripts.at, self.subject.limits
+        probing = Probing(self.world, self.oned, self.blobs, self.case, n, facts, limits, number, at, self._note_probe)
+        for message in probing.messages(host):
+            monitord.take(self.oned, self.writer, self.blobs, self.case, -1, message, at(), host.name)
+
+    def _note_probe(self, call: Call) -> None:
+        """Write down a call that a node's probe has made, with what it changed."""
+        self.writer.write(msgspec.structs.replace(call, tree=self.observer.changes()))
+        if self.scripts.seen is not None:
+            self.scripts.seen(call)
 
     def _guest_write(self, n: int, step: Step) -> str:
         id = self.cloud.find("vm", step.arguments["vm"])
@@ -189,6 +226,8 @@ class CaseRun:
     # what oned and the calls tell
 
     def _state(self, operation: int, changed: Changed) -> None:
+        if changed.error == monitoring.FULL:
+            self.lost = self.lost or _CLOSED
         row = self.spec.spec.number(changed.kind, changed.state)
         self.writer.write(
             StateChange(

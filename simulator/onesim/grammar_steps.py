@@ -5,14 +5,11 @@ Each is named in the column `build` of `schemas/grammars.toml`. A text that has 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
-import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from onesim import template_syntax
+from onesim import datagrams, template_syntax
 from onesim.grammar_trees import Context, children, position, texts
 from onesim.grammar_values import BackupUrl, Datagram, Download, ErrorBlock, Link, Location, LogLine, MadAnswer, Stderr
 from onesim.parsers import error_whole
@@ -22,27 +19,15 @@ if TYPE_CHECKING:
 
     from onesim.grammar_trees import Answer
 
-#: A datagram cannot be longer than 64 KiB; what it inflates to is bounded by this.
-MAX_INFLATED_BYTES = 1024 * 1024
-
 
 def datagram(tree: Tree[Token], context: Context) -> Answer:
-    """A message to the monitor daemon; what it inflates to is bounded."""
+    """A message to the monitor daemon, in clear; what it inflates to is bounded."""
     tokens = texts(tree)
     (oid,), (seconds,) = ([int(str(node.children[0])) for node in children(tree, name)] for name in ("oid", "timestamp_s"))
-    at = position(tree, "PAYLOAD")
-    inflater = zlib.decompressobj()
-    try:
-        data = inflater.decompress(base64.b64decode(tokens["PAYLOAD"], validate=True), MAX_INFLATED_BYTES)
-        if inflater.unconsumed_tail:
-            return context.wrong(f"the payload inflates to more than {MAX_INFLATED_BYTES} bytes", "send the sizes of fewer VMs at a time", at)
-        if not inflater.eof:
-            return context.wrong("the payload is cut: zlib's end is missing", "send all of it in one datagram", at)
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return context.wrong("the payload is no text; it may be encrypted", "send it in clear, or decrypt it first", at)
-    except (binascii.Error, zlib.error):
-        return context.wrong("the payload is not base64 of zlib", "compress the text with zlib, then encode it in base64 without line breaks", at)
+    content = datagrams.unwrapped(tokens["PAYLOAD"])
+    text = datagrams.in_words(content) if isinstance(content, bytes) else content
+    if isinstance(text, datagrams.Unreadable):
+        return context.wrong(text.what, text.remedy, position(tree, "PAYLOAD"))
     return Datagram(tokens["KIND"], tokens["STATUS"], oid, seconds, text)
 
 

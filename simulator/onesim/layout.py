@@ -8,6 +8,8 @@ from pathlib import Path
 
 from onesim.cloud import Cloud, MadConf, Mode
 from onesim.model import FRONTEND, Datastore, Host
+from onesim.monitor_rows import MonitorTables
+from onesim.spec import load
 from onesim.world.interface import Limits, World
 
 REMOTES = "/var/lib/one/remotes"
@@ -78,6 +80,16 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
     return cloud
 
 
+def shared_of(subject: Subjected, asked: bool | None) -> bool:
+    """Return whether the hosts of a world share their datastores: as the trace asks, else as the driver's TM_MAD_CONF says."""
+    return subject.tm_conf.get(subject.system_tm_mad, MadConf()).shared if asked is None else asked
+
+
+def lay_monitor_conf(world: World, tables: MonitorTables, *, encrypted: bool = False) -> None:
+    """Lay monitord.conf, in which drivers find the monitor daemon, onto the front-end."""
+    world.put(FRONTEND, tables.daemon.conf, tables.conf_text(encrypted=encrypted).encode())
+
+
 def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
     """Lay the driver tree, the datastore directories and the vendor's files into a fresh world, and run the vendor's set-up commands.
 
@@ -92,6 +104,7 @@ def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
     for datastore in cloud.datastores.values():
         for host in (FRONTEND, *HOSTS):
             world.mkdir(host, f"{DATASTORES}/{datastore.id}")
+    lay_monitor_conf(world, load().monitor)
     for extra in subject.files:
         for host in (FRONTEND, *HOSTS):
             if extra.where in ("all", host) or (extra.where == "hosts" and host != FRONTEND):

@@ -9,17 +9,37 @@ from onesim.snapshots import Snapshots
 FRONTEND = "frontend"
 
 
+@dataclass(frozen=True)
+class Capacity:
+    """Room on a file system in MiB, as it was reported."""
+
+    total_mb: int = 0
+    free_mb: int = 0
+    used_mb: int = 0
+
+
 @dataclass
 class Host:
-    """A hypervisor node. `id` is oned's, `name` is what drivers get before the colon."""
+    """A hypervisor node. `id` is oned's, `name` is what drivers get before the colon.
+
+    `location` is the capacity of all its datastores together, `datastores` that of each system datastore that lies on the node, by id. `heard_s` is the time of
+    the last message of each kind; `error` why the node counts as broken.
+    """
 
     id: int
     name: str
+    location: Capacity = Capacity()
+    datastores: dict[int, Capacity] = field(default_factory=dict)
+    heard_s: dict[str, int] = field(default_factory=dict)
+    error: str = ""
 
 
 @dataclass
 class Datastore:
-    """A datastore. `type` is IMAGE_DS, SYSTEM_DS or FILE_DS; capacities are MiB as monitored last."""
+    """A datastore. `type` is IMAGE_DS, SYSTEM_DS or FILE_DS; capacities are MiB as monitored last; `monitored` = they are known at all.
+
+    `sizes_in` counts down the calls of monitor until the sizes of VM disks are asked for again.
+    """
 
     id: int
     name: str
@@ -32,6 +52,8 @@ class Datastore:
     total_mb: int = 0
     free_mb: int = 0
     used_mb: int = 0
+    monitored: bool = False
+    sizes_in: int = 0
 
 
 @dataclass
@@ -148,6 +170,7 @@ class Vm:
     """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state); `phase` the last one that it was in.
 
     `away` is STOPPED or UNDEPLOYED while its disks wait at the front-end for the next deployment.
+    `disk_sizes_mb` and `snapshot_sizes_mb` are what was monitored last, by the disk's id, and by the ids of disk and snapshot.
     """
 
     id: int
@@ -169,3 +192,5 @@ class Vm:
     phase: str = ""
     away: str = ""
     error: str = ""
+    disk_sizes_mb: dict[int, int] = field(default_factory=dict)
+    snapshot_sizes_mb: dict[tuple[int, int], int] = field(default_factory=dict)

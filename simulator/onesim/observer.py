@@ -10,11 +10,12 @@ from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_ke
 from onesim.journal import BlobStore, Writer
 from onesim.model import FRONTEND, Disk, Vm
 from onesim.records import Observation, TreeChange
-from onesim.world.interface import DiskContent, World
+from onesim.world.interface import Change, DiskContent, World
 
 _ON_FRONTEND = frozenset({"PENDING", "STOPPED", "UNDEPLOYED"})
 _SWAP_MAGIC_AT = 4086
 _ISO_DESCRIPTOR_AT = 32768
+_MARK_BYTES = 256
 
 
 class Observer:
@@ -33,7 +34,15 @@ class Observer:
 
     def changes(self) -> tuple[TreeChange, ...]:
         """Return what changed since the last picture."""
-        return tuple(TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target) for one in self.world.changes())
+        return tuple(
+            TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target, self._mark(one)) for one in self.world.changes()
+        )
+
+    def _mark(self, change: Change) -> str:
+        """Return what a mark for monitoring holds."""
+        if not change.path.endswith("/.monitor") or change.change == "removed":
+            return ""
+        return self.world.read(change.host, change.path, _MARK_BYTES).decode(errors="replace")
 
     # disks
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from onesim import allocation, backups, datastores, documents, operations, parsers, questions
+from onesim import allocation, backups, datastores, documents, monitoring, operations, parsers, questions
 from onesim.calling import Job, Planned, Subjected, compose
-from onesim.changes import IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
+from onesim.changes import DATASTORE_MAKES, IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, IMAGE_FACTS, Subject
 from onesim.errors import SpecError
@@ -64,8 +64,8 @@ class Oned:
                 return list(self._question(event))
             case TimerFired(name):
                 return self.feed(OperationAsked(-1, "datastore.monitor", {"datastore": name}))
-            case DatagramReceived():
-                return []
+            case DatagramReceived(payload):
+                return [monitoring.receive(self.cloud, self.spec, payload)]
 
     def _question(self, event: QuestionAsked) -> Iterator[Output]:
         """Answer a question at once; one that makes an image is answered when oned knows its size, or that there is none."""
@@ -162,6 +162,8 @@ class Oned:
         prepared = Prepared()
         if isinstance(subject, Image) and row.makes:
             prepared = IMAGE_MAKES[row.makes](self.cloud, subject, event.arguments)
+        elif isinstance(subject, Datastore) and row.makes:
+            DATASTORE_MAKES[row.makes](subject, event.arguments)
         elif isinstance(subject, Vm):
             if row.makes:
                 prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)
@@ -302,7 +304,8 @@ class Oned:
         )
         yield from settled
         if job.asked is not None and isinstance(subject, Image):
-            yield questions.not_made(job.asked, f"Cannot parse image SIZE: {job.said}") if failed else questions.made(job.asked, subject.id)
+            why = job.error if job.error == monitoring.FULL else f"Cannot parse image SIZE: {job.said}"
+            yield questions.not_made(job.asked, why) if failed else questions.made(job.asked, subject.id)
         if phase.then == "monitor" and isinstance(subject, Image):
             yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
         if phase.then == "trim" and not failed and isinstance(subject, Vm):
@@ -417,6 +420,7 @@ class Oned:
             job.prepared.parameters |= parsed
         elif isinstance(subject, Image) and asked.action.key == "ds/stat":
             subject.size_mb = int(parsed["size_mb"])
+            job.error = monitoring.shortage(self.cloud.datastores[subject.datastore], subject.size_mb)
         elif isinstance(subject, Image) and asked.action.key == "ds/increment_flatten":
             if not backups.flattened(subject, parsed["chain"], parsed["size_mb"]):
                 job.error = "Error flattening backup increments"
@@ -425,5 +429,6 @@ class Oned:
             subject.format = parsed.get("format", subject.format)
         elif isinstance(subject, Datastore):
             subject.total_mb, subject.free_mb, subject.used_mb = (int(float(parsed[name])) for name in ("total_mb", "free_mb", "used_mb"))
+            subject.monitored = True
         elif isinstance(subject, Vm) and asked.action.key == "vmm/deploy":
             subject.deploy_id = parsed["text"]

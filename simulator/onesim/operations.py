@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from onesim import snapshots
+from onesim import monitoring, placement, snapshots
 from onesim.cloud import Cloud
 from onesim.model import BackupConfig, BootFile, Datastore, Disk, History, Image, Vm
 from onesim.rows import Kind
@@ -98,6 +98,9 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
         image.path, image.format, image.fs = original.source, original.format, original.fs
         image.size_mb, image.type, image.cloning_id = original.size_mb, original.type, original.id
         image.template = dict(original.template)
+    lacking = monitoring.shortage(cloud.datastores[datastore_id], image.size_mb)
+    if lacking:
+        raise Refusal(lacking)
     return image
 
 
@@ -241,13 +244,18 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
 
 
 def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
-    """Append a history record for the host and system datastore that the arguments name."""
-    host = cloud.host_named(text(arguments, "host"))
-    if host is None:
-        raise Refusal(f"no host is called {arguments['host']!r}; this world has {', '.join(one.name for one in cloud.hosts.values())}")
+    """Append a history record for the host and system datastore that the arguments name. A first one without a host is the scheduler's choice."""
     datastore = cloud.datastores[known(cloud, "datastore", arguments)] if "datastore" in arguments else None
     if datastore is None:
         datastore = cloud.datastores[vm.history[-1].datastore] if vm.history else cloud.system_datastore()
+    if "host" not in arguments and not vm.history:
+        host = placement.first_host(cloud, vm, datastore)
+        if host is None:
+            raise Refusal(f"{monitoring.NO_HOST} for {placement.needed_mb(vm)} MiB, or none was monitored: the VM stays PENDING")
+    else:
+        host = cloud.host_named(text(arguments, "host"))
+    if host is None:
+        raise Refusal(f"no host is called {arguments['host']!r}; this world has {', '.join(one.name for one in cloud.hosts.values())}")
     if datastore.type != "SYSTEM_DS":
         raise Refusal(f"datastore {datastore.name!r} is no system datastore")
     if vm.history and vm.history[-1].datastore != datastore.id and not cloud.conf(datastore.tm_mad).ds_migrate:

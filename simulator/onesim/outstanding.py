@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from onesim import hypervisor
-from onesim.events import Answer, CallAsked, CallFinished, Changed, DatagramReceived, Outcome, Output
+from onesim import hypervisor, monitord
+from onesim.events import Answer, CallAsked, CallFinished, Changed, Outcome, Output
 from onesim.oned import Oned
-from onesim.records import Datagram, Together, Turn
+from onesim.records import Together, Turn
 from onesim.schedule import Chooser
 from onesim.scripts import Begun, Scripts
 from onesim.trace import Step
@@ -114,8 +114,13 @@ class Outstanding:
                 self._queue.remove(asked)
                 self._begin(asked)
 
+    def number(self) -> int:
+        """Return the number of the next call; the calls of a case are numbered from 0."""
+        self.calls += 1
+        return self.calls - 1
+
     def _begin(self, asked: CallAsked) -> None:
-        n, self.calls = self.calls, self.calls + 1
+        n = self.number()
         if asked.action.family == "vmm":
             error = self.scripts.hypervisor(n, asked)
             if error:
@@ -219,8 +224,8 @@ class Outstanding:
         outcome = self._finished(
             begun.asked, CallFinished(begun.asked.call, ok, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace"))
         )
-        for datagram in self.scripts.record(begun, run, outcome, tree, self._together is None):
-            self.oned.feed(DatagramReceived(datagram))
+        self.scripts.record(begun, run, outcome, tree, self._together is None)
+        self._sent(begun.n, run.datagrams)
         self.lost_world = self.lost_world or run.ended_by == "world_lost" or self.world.broken
         self.told.ended(begun, run, outcome)
         self._begin_queued()
@@ -246,6 +251,10 @@ class Outstanding:
         calls = tuple(range(stretch.first, self.calls))
         tree = self.observer.changes()
         self.scripts.writer.write(Together(case, stretch.operation, calls, tuple(stretch.turns), stretch.chooser.diverged, tree, strays.leftovers))
-        for datagram in strays.datagrams:
-            self.oned.feed(DatagramReceived(datagram))
-            self.scripts.writer.write(Datagram(case, -1, self.scripts.blobs.put(datagram), self.scripts.at()))
+        self._sent(-1, strays.datagrams)
+
+    def _sent(self, call: int, datagrams: Iterable[bytes]) -> None:
+        """Take the datagrams of a call; -1 for those of which nobody knows whose they are."""
+        scripts = self.scripts
+        for one in datagrams:
+            monitord.take(self.oned, scripts.writer, scripts.blobs, scripts.trace.name, call, one, scripts.at())

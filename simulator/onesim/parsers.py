@@ -56,8 +56,8 @@ def _monitor(stdout: str) -> Parsed:
     found = grammars.parse("monitor", stdout)
     if not isinstance(found, Monitor):
         return {}, "Error parsing datastore information; oned drops it all"
-    # whole MiB as oned shows them; what is not there counts as 0
-    return {name: f"{getattr(found, name):.0f}" for name in ("total_mb", "free_mb", "used_mb")}, ""
+    # what is not there counts as 0, and what is no whole MiB is cut off (oned 7.4.0: include/Datastore.h:211)
+    return {name: str(int(getattr(found, name))) for name in ("total_mb", "free_mb", "used_mb")}, ""
 
 
 def _text(stdout: str) -> Parsed:

@@ -105,6 +105,7 @@ class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """One difference of the watched trees around a call. `change` is created, removed or changed; `fields` names what changed.
 
     `kind` is f, d, l or another letter of `ls -l`; `size` is the size after (before, if removed).
+    `text` is what a mark for monitoring (`.monitor`) holds; no other file is read.
     """
 
     host: str
@@ -114,6 +115,7 @@ class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):
     fields: tuple[str, ...] = ()
     size: int = 0
     target: str = ""
+    text: str = ""
 
 
 class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_defaults=True):
@@ -201,12 +203,28 @@ class Together(msgspec.Struct, frozen=True, tag="together", tag_field="record", 
 
 
 class Datagram(msgspec.Struct, frozen=True, tag="datagram", tag_field="record", omit_defaults=True):
-    """A UDP datagram that reached the monitor daemon's port. `call` is -1 where calls overlapped and nobody knows whose it is."""
+    """A UDP datagram that reached the monitor daemon's port, and what the daemon made of it.
+
+    `call` is the call that sent it, -1 for a message of a node's own, which `node` names, and where calls overlapped and nobody knows whose it is. `text` is
+    what it says in clear; `problem` why nothing was taken of it, `unknown` the VMs and disks in it that oned does not have. `kind` is empty where it could not
+    be read at all. `sizes` are the MiB told, `3/0=2 3/0/1=5` for the disk 0 of VM 3 and its snapshot 1; `wrong` is what is not written as it should be,
+    whether the daemon minds or not.
+    """
 
     case: str
     call: int
     payload: Blob
     at_ns: int = 0
+    kind: str = ""
+    status: str = ""
+    oid: int = -1
+    text: Blob = Blob()
+    encrypted: bool = False
+    problem: str = ""
+    unknown: tuple[str, ...] = ()
+    sizes: str = ""
+    wrong: str = ""
+    node: str = ""
 
 
 class GuestWrite(msgspec.Struct, frozen=True, tag="guest_write", tag_field="record", omit_defaults=True):

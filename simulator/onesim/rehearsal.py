@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from onesim.events import CallAsked, CallFinished, OperationAsked, Output, Refused
+from onesim.datagrams import Message, encode
+from onesim.events import CallAsked, CallFinished, DatagramReceived, OperationAsked, Output, Refused
 from onesim.oned import Oned
 from onesim.trace import Step, Trace
+
+#: What a node's probe tells here.
+_ROOM = "DS_LOCATION_TOTAL_MB = 1048576\nDS_LOCATION_FREE_MB = 1048575\nDS_LOCATION_USED_MB = 1\n"
 
 
 def rehearse(oned: Oned, trace: Trace, answer: Callable[[CallAsked], CallFinished]) -> Iterator[tuple[int, CallAsked | Refused]]:
@@ -16,6 +20,10 @@ def rehearse(oned: Oned, trace: Trace, answer: Callable[[CallAsked], CallFinishe
     Operations that are asked beside others are asked as early as they may.
     """
     for group in trace.groups():
+        for _, step in group:
+            if step.op == "host.probe":
+                host = oned.cloud.host_named(step.arguments["host"])
+                oned.feed(DatagramReceived(encode(Message("SYSTEM_HOST", "SUCCESS", host.id if host else -1, 0, _ROOM))))
         pending = deque((n, step) for n, step in group if step.op.partition(".")[0] in oned.spec.spec.lifecycles)
         waiting: deque[tuple[int, Output]] = deque()
         while waiting or pending:

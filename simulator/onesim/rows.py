@@ -94,6 +94,7 @@ class Action(Row, frozen=True):
     source: str
     by: tuple[str, ...] = ()
     on: Literal["front-end", "node"] = "front-end"
+    shared: Literal["", "YES", "NO"] = ""
     triggers: tuple[str, ...] = ()
     form: tuple[Form, ...] = ()
     passing: bool = False

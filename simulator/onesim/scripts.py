@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from onesim import hypervisor, validation
+from onesim import hypervisor, measuring, validation
 from onesim.cloud import Cloud
 from onesim.events import CallAsked, Outcome
 from onesim.journal import BlobStore, Writer
 from onesim.layout import REMOTES, Subjected, context_script
 from onesim.model import FRONTEND
 from onesim.observer import Observer
-from onesim.records import Call, Command, Datagram, FaultInjected, TreeChange
+from onesim.records import Call, Command, FaultInjected, TreeChange
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.world.interface import Fault, Held, Run, World
@@ -121,15 +121,8 @@ class Scripts:
         told = {"expect": step.expect, "op": step.op, "about": step.about} if step else {"expect": "success"}
         return {**asked.facts, **{name: value for name, value in told.items() if value}}
 
-    def _capacity(self, asked: CallAsked) -> dict[str, str]:
-        """Return the true capacity of a datastore that a monitor call is about, in MiB."""
-        if asked.action.name != "monitor":
-            return {}
-        total, free = self.world.capacity_mb(FRONTEND, asked.facts["base_path"])
-        return {"true_total_mb": str(total), "true_free_mb": str(free)}
-
-    def record(self, begun: Begun, run: Run, outcome: Outcome, tree: tuple[TreeChange, ...], observed: bool) -> list[bytes]:
-        """Write down a call that has ended. Returns the datagrams that it sent."""
+    def record(self, begun: Begun, run: Run, outcome: Outcome, tree: tuple[TreeChange, ...], observed: bool) -> None:
+        """Write down a call that has ended."""
         asked = begun.asked
         call = Call(
             case=self.trace.name,
@@ -146,7 +139,7 @@ class Scripts:
             ended_by=run.ended_by,
             status=run.status or 0,
             signal=run.signal or 0,
-            facts=self._facts(asked) | self._capacity(asked),
+            facts=self._facts(asked) | measuring.truth(self.world, asked),
             stdin=self.blobs.put(begun.stdin),
             stdout=self.blobs.put(run.stdout, run.stdout_seen),
             stderr=self.blobs.put(run.stderr, run.stderr_seen),
@@ -167,11 +160,8 @@ class Scripts:
         )
         self.writer.write(call)
         self._note_fault(begun, run)
-        for datagram in run.datagrams:
-            self.writer.write(Datagram(call.case, begun.n, self.blobs.put(datagram), self.at()))
         if self.seen is not None:
             self.seen(call)
-        return list(run.datagrams)
 
     def _note_fault(self, begun: Begun, run: Run) -> None:
         if begun.fault is not None:

@@ -18,6 +18,7 @@ import tomli
 from onesim.contracts import in_range
 from onesim.data import data_dir
 from onesim.errors import ConfigError, SpecError
+from onesim.monitor_rows import MonitorTables
 from onesim.rows import (
     Action,
     Argument,
@@ -146,6 +147,7 @@ class Spec:
         questions = _read(root / "questions.toml", _Questions)
         self.asked = {row.kind: row for row in questions.object}
         self.api_families = frozenset(questions.family)
+        self.monitor = _read(root / "monitor.toml", MonitorTables)
         self.discrepancies = _read(root / "discrepancies.toml", _Discrepancies).discrepancy
         verdicts = _read(root / "verdicts.toml", _Verdicts)
         self.verdicts = {row.name: row for row in verdicts.verdict}

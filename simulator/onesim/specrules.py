@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from string import Formatter
 
 from onesim import changes, derived, parsers
@@ -163,7 +163,8 @@ def _operation(spec: Spec, contract: Contract, kind: str, row: OperationRow, pha
         raise _refuse(spec, file, name, f"enters the unknown phase {row.enter!r}")
     if row.to and row.to not in resting:
         raise _refuse(spec, file, name, f"leads to {row.to!r}, which is no state of rest")
-    if row.makes and row.makes not in (changes.MAKES if kind == "vm" else changes.IMAGE_MAKES):
+    known: dict[str, Collection[str]] = {"vm": changes.MAKES, "image": changes.IMAGE_MAKES, "datastore": changes.DATASTORE_MAKES}
+    if row.makes and row.makes not in known[kind]:
         raise _refuse(spec, file, name, f"makes {row.makes!r}, which is no known preparation")
     if row.through and row.through not in {state.name for state in spec.states[kind]}:
         raise _refuse(spec, file, name, f"shows the unknown state {row.through!r}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +28,26 @@ from onesim.spec import Spec
 #: Operations that are not oned's, with the arguments they need.
 WORLD_OPERATIONS = {
     "file.make": ("path", "format", "size_mb"),
+    "file.put": ("host", "path", "text"),
     "guest.write": ("vm", "disk"),
     "fault.next": ("action", "act"),
     "host.down": ("host",),
     "host.up": ("host",),
+    "host.probe": ("host",),
+    "monitor.encrypt": (),
 }
+#: Those that nothing can be asked beside, as they run commands of their own.
+_ALONE = frozenset({"host.probe", "monitor.encrypt"})
 _MAX_BYTES = 8 * 1024 * 1024
 
 
 class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """First line. `shared` is the layout of the datastores; `gates` are commands that report to the agent."""
+    """First line. `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent."""
 
     trace: int
     name: str
     title: str
-    shared: bool = True
+    shared: bool | None = None
     gates: tuple[str, ...] = ()
     since: str = ""
     until: str = ""
@@ -116,6 +122,10 @@ def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
     steps = tuple(_step(path, number, line, spec) for number, line in lines[1:])
     if steps and steps[0].beside:
         raise TraceError(f'{path}:{steps[0].line}: "beside" needs an operation above it')
+    for above, step in pairwise(steps):
+        alone = {above.op, step.op} & _ALONE
+        if step.beside and alone:
+            raise TraceError(f'{path}:{step.line}: nothing can be asked beside {alone.pop()}; leave "beside" out')
     return Trace(str(path), header, steps)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from onesim import measuring
+from onesim.datagrams import Unreadable, decode
 from onesim.records import (
     Blob,
     Call,
@@ -37,7 +39,7 @@ def call(action: str, n: int = 0, *, family: str = "tm", status: int = 0, facts:
     """Return a call of an action by a VM's driver."""
     argv = more.pop("argv", ("host01:" + VM, "7", "0"))
     return Call(
-        "c", n, 0, family, "ssh", action, f"/{action}", "frontend", argv, more.pop("arguments", {}), status == 0, "exit", status,
+        "c", n, more.pop("operation", 0), family, "ssh", action, f"/{action}", more.pop("host", "frontend"), argv, more.pop("arguments", {}), status == 0, "exit", status,
         facts={**FACTS, **(facts or {})}, vm=7, disk=more.pop("disk", 0), **more,
     )  # fmt: skip
 
@@ -47,6 +49,11 @@ def made(path: str, host: str = "host01", kind: str = "f", size: int = 2 << 20) 
     return TreeChange(host, path, "created", kind, (), size)
 
 
+def marked(text: str, path: str = f"{DS}/0/.monitor", host: str = "host01") -> TreeChange:
+    """Return the difference of a mark that holds this text."""
+    return TreeChange(host, path, "created", "f", (), len(text), text=text)
+
+
 def removed(path: str, host: str = "host01") -> TreeChange:
     """Return the difference of a path that has gone."""
     return TreeChange(host, path, "removed", "f")
@@ -54,7 +61,7 @@ def removed(path: str, host: str = "host01") -> TreeChange:
 
 def case(*calls: Call, **more: Any) -> Case:
     """Return a case with these calls and other records."""
-    return Case("c", SPEC, CaseBegin("c", "A case", ("frontend", "host01", "host02")), calls=list(calls), **more)
+    return Case("c", SPEC, CaseBegin("c", "A case", ("frontend", "host01", "host02"), shared=False), calls=list(calls), **more)
 
 
 def verdicts(name: str, action: str, seen: Case, when: dict[str, tuple[str, ...]] | None = None) -> set[str]:
@@ -62,14 +69,19 @@ def verdicts(name: str, action: str, seen: Case, when: dict[str, tuple[str, ...]
     return {finding.verdict for finding in CHECKS[name](seen, Requirement("X-001", "MUST", action, "A sentence.", "nowhere", name, when=when or {}))}
 
 
-def datagram(text: str, words: str = "MONITOR_VM SUCCESS -1 0") -> Blob:
-    """Return a datagram as monitor sends it."""
-    return Blob(1, f"{words} {base64.b64encode(zlib.compress(text.encode())).decode()}")
+def datagram(text: str, words: str = "MONITOR_VM SUCCESS -1 0", *, encrypted: bool = False) -> Datagram:
+    """Return the record of a datagram that call 0 sent."""
+    data = f"{words} {base64.b64encode(zlib.compress(text.encode())).decode()}"
+    found = decode(data.encode(), {"MONITOR_VM"})
+    if isinstance(found, Unreadable):
+        return Datagram("c", 0, Blob(1, data), problem=found.what)
+    told, wrong = measuring.told(found.text, "7.4.0")
+    return Datagram("c", 0, Blob(1, data), kind=found.kind, status=found.status, encrypted=encrypted, sizes=told, wrong=wrong)
 
 
 def sizes(vm: int, *disks: int) -> str:
     """Return the sizes of a VM's disks as the monitor daemon reads them."""
-    inner = " ".join(f"DISK_SIZE=[ID={disk},SIZE=3]" for disk in disks)
+    inner = " ".join(f"DISK_SIZE=[ID={disk},SIZE=30]" for disk in disks)
     return f'VM = [ ID = {vm}, MONITOR = "{base64.b64encode(inner.encode()).decode()}" ]'
 
 
@@ -89,6 +101,7 @@ def listed(known: str, disk: str, chain: str = "0:a") -> Call:
 DISK, BACKUP = f"{VM}/disk.0", f"{VM}/backup"
 CLONED = call("clone", tree=(made(DISK),))
 MONITOR = {"monitor_vm_disks": "1", "vms_with_disks": "7:0,1"}
+LAID = [Operation("c", 0, "file.put", {"host": "host01", "path": f"{DS}/0/.monitor", "text": "another"}), Operation("c", 1, "vm.deploy")]
 
 # check, action, a case that breaks it, the same without the fault
 CASES: list[tuple[str, str, Callable[[], Case], Callable[[], Case]]] = [
@@ -106,15 +119,27 @@ CASES: list[tuple[str, str, Callable[[], Case], Callable[[], Case]]] = [
     ("refuses", "tm/mkimage", lambda: case(call("mkimage"), operations=[Operation("c", 0, "vm.deploy", {"expect": "failure"})]), lambda: case(call("mkimage", status=1), operations=[Operation("c", 0, "vm.deploy", {"expect": "failure"})])),
     ("named_hosts", "tm/clone", lambda: case(call("clone", commands=(Command("cp", ("cp",), "host02"),))), lambda: case(call("clone", commands=(Command("cp", ("cp",), "host01"),)))),
     ("guest_resumed", "tm/cpds", lambda: case(call("cpds", commands=(Command("virsh", ("virsh", "suspend", "one-7"), "host01"),))), lambda: case(call("cpds", commands=(Command("virsh", ("virsh", "suspend", "one-7"), "host01"), Command("virsh", ("virsh", "resume", "one-7"), "host01"))))),
-    ("monitor_mark", "tm/clone", lambda: case(CLONED), lambda: case(call("clone", tree=(made(f"{DS}/0/.monitor", size=4),)))),
-    ("monitor_mark", "tm/clone", lambda: case(call("clone", tree=(made(f"{DS}/0/.monitor", size=9),))), lambda: case(call("clone", tree=(made(f"{DS}/0/.monitor", size=3),)))),
-    ("monitor_mark", "tm/clone", lambda: case(call("clone", facts={"shared": "YES"}, tree=(made(f"{DS}/0/.monitor", size=4),))), lambda: case(call("clone", facts={"shared": "YES"}))),
-    ("vm_sizes_sent", "tm/monitor", lambda: case(call("monitor", facts=MONITOR)), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
-    ("vm_sizes_sent", "tm/monitor", lambda: case(call("monitor"), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))]), lambda: case(call("monitor"))),
-    ("vm_sizes_grammar", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram("VM = [ ID = 7"))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
-    ("vm_sizes_grammar/datagram", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1), "MONITOR_VM -1 0"))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
-    ("vm_sizes_true", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0)))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
-    ("vm_sizes_true", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(8, 0, 1)))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[Datagram("c", 0, datagram(sizes(7, 0, 1)))])),
+    ("monitor_mark", "tm/clone", lambda: case(CLONED), lambda: case(call("clone", tree=(marked("ssh\n"),)))),
+    ("monitor_mark", "tm/clone", lambda: case(call("clone", tree=(marked("another\nssh\n"),))), lambda: case(call("clone", tree=(marked("ssh"),)))),
+    ("monitor_mark", "tm/clone", lambda: case(call("clone", tree=(marked("ssh\n", host="host02"),))), lambda: case(call("clone", tree=(marked("ssh\n"),)))),
+    ("monitor_mark", "tm/clone", lambda: case(call("clone", facts={"shared": "YES"}, tree=(marked("ssh\n"),))), lambda: case(call("clone", facts={"shared": "YES"}))),
+    ("monitor_mark", "tm/clone", lambda: case(call("clone", operation=1), operations=LAID), lambda: case(call("clone", operation=1, tree=(marked("ssh\n"),)), operations=LAID)),
+    ("monitor_mark/name", "tm/clone", lambda: case(call("clone", operation=1), operations=LAID), lambda: case(call("clone", operation=1, tree=(marked("ssh\n"),)), operations=LAID)),
+    ("monitor_mark_alone", "tm/mv", lambda: case(call("mv", tree=(marked("ssh\n", f"{DS}/.monitor"),))), lambda: case(call("mv", tree=(marked("ssh\n"),)))),
+    ("monitor_mark_alone", "tm/clone", lambda: case(call("clone", tree=(marked("ssh\n", f"{VM}/.monitor"),))), lambda: case(call("clone"))),
+    ("vm_sizes_sent", "tm/monitor", lambda: case(call("monitor", facts=MONITOR)), lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0, 1))])),
+    ("vm_sizes_sent", "tm/monitor", lambda: case(call("monitor"), datagrams=[datagram(sizes(7, 0, 1))]), lambda: case(call("monitor"))),
+    ("vm_sizes_grammar", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram("VM = [ ID = 7")]), lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0, 1))])),
+    ("vm_sizes_grammar/datagram", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0, 1), "MONITOR_VM -1 0")]), lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0, 1))])),
+    ("vm_sizes_true/disks", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0, 1))])),
+    ("vm_sizes_true", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(8, 0, 1))]), lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0, 1))])),
+    ("vm_sizes_true/disks", "tm/monitor", lambda: case(call("monitor", facts=MONITOR), datagrams=[datagram(sizes(7, 0, 1, 2))]), lambda: case(call("monitor", facts={**MONITOR, "true_sizes_mb": "7/2=30:30"}), datagrams=[datagram(sizes(7, 0, 1, 2))])),
+    ("vm_sizes_true/sizes", "tm/monitor", lambda: case(call("monitor", facts={**MONITOR, "true_sizes_mb": "7/0=30:30 7/1=25:28"}), datagrams=[datagram(sizes(7, 0, 1))]), lambda: case(call("monitor", facts={**MONITOR, "true_sizes_mb": "7/0=29:90 7/1=2:31"}), datagrams=[datagram(sizes(7, 0, 1))])),
+    ("vm_sizes_true/vms", "tm/monitor_ds", lambda: case(call("monitor_ds", parsed={"sizes": "8/0=1"}, facts=MONITOR)), lambda: case(call("monitor_ds", parsed={"sizes": "7/0=1 8/0=1"}, facts={**MONITOR, "true_sizes_mb": "8/0=1:1"}))),
+    ("vm_sizes_grammar/text", "tm/monitor_ds", lambda: case(call("monitor_ds", parse_error="line 1: oops")), lambda: case(call("monitor_ds"))),
+    ("vm_sizes_encrypted", "tm/monitor", lambda: case(call("monitor"), datagrams=[datagram(sizes(7, 0))]), lambda: case(call("monitor"), datagrams=[datagram(sizes(7, 0), encrypted=True)])),
+    ("stays_on_node", "tm/monitor_ds", lambda: case(call("monitor_ds", host="host01", commands=(Command("onevm", ("show", "7"), "host01"),))), lambda: case(call("monitor_ds", host="host01", commands=(Command("du", (), "host01"),)))),
+    ("stays_on_node", "tm/monitor_ds", lambda: case(call("monitor_ds", host="host01", tree=(made(DISK, "host02"),))), lambda: case(call("monitor_ds", host="host01"))),
     ("questions_allowed", "tm/clone", lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "terminate", "7"), 0)]), lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "show", "7"), 0)])),
     ("questions_allowed", "tm/clone", lambda: case(CLONED, questions=[Question("c", 0, "xmlrpc", ("one.vm.update",), 0)]), lambda: case(CLONED, questions=[Question("c", 0, "xmlrpc", ("one.vm.info",), 0)])),
     ("questions_answered", "tm/clone", lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "show", "8"), 1)]), lambda: case(CLONED, questions=[Question("c", 0, "command", ("onevm", "show", "7"), 0)])),

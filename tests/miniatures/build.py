@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from onesim.cloud import MadConf
 from onesim.data import data_dir
 from onesim.journal import head, read
 from onesim.layout import Subjected
@@ -27,6 +28,8 @@ from onetck.judge import Judgement, judge
 from onetck.plan import choose
 
 HERE = Path(__file__).parent
+#: The driver in the folder of that name.
+NODES = "nodes"
 
 
 class Patch(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +50,7 @@ class Miniature(msgspec.Struct, forbid_unknown_fields=True):
     text: str = ""
     act: str = "replace"
     contract: str = "7.4"
+    driver: str = "shared"
     time_s: float = 20.0
     memory_mb: int = 1024
     and_: Patch | None = msgspec.field(name="and", default=None)
@@ -77,17 +81,23 @@ def play(miniature: Miniature, out: Path) -> Judgement:
     """Build the miniature below `out`, play its cases, and return the judgement."""
     remotes = out / "remotes"
     shutil.copytree(data_dir("reference_driver") / "remotes", remotes)
+    shutil.copytree(HERE / "nodes", remotes, dirs_exist_ok=True)
     _apply(remotes, miniature)
     if miniature.and_ is not None:
         _apply(remotes, miniature.and_)
-    return play_driver(remotes, out, miniature.contract, miniature.cases, Limits(time_s=miniature.time_s, memory_mb=miniature.memory_mb))
+    limits = Limits(time_s=miniature.time_s, memory_mb=miniature.memory_mb)
+    return play_driver(remotes, out, miniature.contract, miniature.cases, limits, tm_mad=miniature.driver)
 
 
-def play_driver(remotes: Path, out: Path, contract: str, cases: tuple[str, ...], limits: Limits | None = None, jobs: int = 1) -> Judgement:
-    """Play cases (all if none is named) of the library with a driver and judge them."""
+def play_driver(
+    remotes: Path, out: Path, contract: str, cases: tuple[str, ...], limits: Limits | None = None, jobs: int = 1, tm_mad: str = ""
+) -> Judgement:
+    """Play cases (all if none is named) of the library with a driver and judge them. The one called nodes is for datastores on the nodes."""
     spec = for_contract(contract)
-    driver = find_driver([remotes])
+    driver = find_driver([remotes], tm=tm_mad)
     subject = Subjected(driver.archive(spec.version), driver.datastore_mad, driver.tm_mad, driver.system_tm_mad)
+    if tm_mad == NODES:
+        subject = replace(subject, tm_conf={NODES: MadConf(shared=False, ln_target="SYSTEM")})
     subject = replace(subject, limits=limits or Limits())
     execute(spec, driver, subject, choose(spec, subject, [], cases), out, jobs=jobs, progress=Progress(), command=["test"])
     history = out / "history.jsonl"

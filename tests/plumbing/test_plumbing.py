@@ -12,7 +12,7 @@ import onesim
 from onesim.data import data_dir
 from onesim.errors import ConfigError
 from onesim.journal import START, BlobStore, BrokenChain, Writer, head, normalised, read
-from onesim.records import CaseBegin, CaseEnd, Footer, Record, StateChange
+from onesim.records import Blob, CaseBegin, CaseEnd, Datagram, Footer, Record, StateChange
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,3 +100,10 @@ def test_the_normalised_form_has_no_times() -> None:
     one, other = (StateChange("a", "vm", 0, "vm", "RUNNING", at_ns=n) for n in (1, 2))
     assert normalised(one) == normalised(other) != normalised(StateChange("a", "vm", 0, "vm", "DONE"))
     assert normalised(Footer(1, 1, 1, "0" * 64, wall_s=1.0)) == normalised(Footer(1, 1, 1, "f" * 64, wall_s=2.0))
+
+
+def test_the_normalised_form_of_what_was_encrypted_is_its_text() -> None:
+    """The bytes of a datagram count, those of an encrypted one do not."""
+    for encrypted in (False, True):
+        first, second = (Datagram("c", 1, Blob(1, text), encrypted=encrypted, text=Blob(1, "clear")) for text in ("one", "two"))
+        assert (normalised(first) == normalised(second)) == encrypted

@@ -11,7 +11,14 @@ from onesim.model import Datastore
 from onesim.oned import Oned
 from onesim.spec import for_contract
 
-PRINTED = {"ds/cp": "/src/{image} raw", "ds/mkfs": "/src/{image}", "ds/stat": "10", "ds/backup": "b1 100 raw", "vmm/deploy": "one-{vm}"}
+PRINTED = {
+    "ds/cp": "/src/{image} raw",
+    "ds/mkfs": "/src/{image}",
+    "ds/stat": "10",
+    "ds/backup": "b1 100 raw",
+    "ds/monitor": "TOTAL_MB=100000 FREE_MB=90000 USED_MB=10000",
+    "vmm/deploy": "one-{vm}",
+}
 
 
 class Player:

@@ -13,7 +13,23 @@ from onesim.layout import Subjected, make_cloud
 from onesim.oned import Oned
 from onesim.spec import for_contract
 
-CORE = ("oned", "operations", "cloud", "derived", "events", "questions", "allocation", "api", "parsers", "content", "model")
+CORE = (
+    "oned",
+    "operations",
+    "cloud",
+    "derived",
+    "events",
+    "questions",
+    "allocation",
+    "api",
+    "parsers",
+    "content",
+    "model",
+    "monitoring",
+    "placement",
+    "datagrams",
+    "rsa_keys",
+)
 FORBIDDEN = {"os", "subprocess", "socket", "time", "random", "datetime", "pathlib", "threading", "tempfile", "shutil", "signal", "uuid", "secrets"}
 
 

@@ -173,6 +173,20 @@ def test_a_size_that_is_not_to_be_had_makes_no_image(ok: bool, stdout: str, stde
     assert 10 not in player.oned.cloud.images and player.oned.cloud.find("image", "back-disk-0") is None
 
 
+def test_an_image_that_does_not_fit_is_not_made() -> None:
+    """Whether its size is told by stat or by the template; a limit stands for what is free."""
+    player = cloud()
+    player.play("datastore.update", {"datastore": "images", "LIMIT_MB": "10011"})
+    restore = restoring(player)
+    (stat,) = allocate(player, restore)
+    assert isinstance(stat, CallAsked)
+    (answer,) = [one for one in player.oned.feed(CallFinished(stat.call, True, "12")) if isinstance(one, Answer)]
+    assert value(answer)[:2] == [False, "[one.image.allocate] Not enough space in datastore"]
+    (answer,) = allocate(player, restore, "NAME=a\nSIZE=12")
+    assert isinstance(answer, Answer) and "Not enough space in datastore" in value(answer)[1]
+    assert player.oned.cloud.next_image == 10 and len(allocate(player, restore, "NAME=a\nSIZE=11")) == 3
+
+
 def test_a_driver_may_ask_for_an_empty_image_or_one_that_is_there() -> None:
     """With SIZE mkfs makes it; with SOURCE nothing is called. Both are answered at once."""
     player = cloud()

@@ -180,6 +180,15 @@ def test_a_wrong_beside_is_the_traces_error(line: str, complaint: str) -> None:
     assert complaint in str(error.value)
 
 
+@pytest.mark.parametrize("alone", ['{"op": "host.probe", "host": "host01"}', '{"op": "monitor.encrypt"}'])
+def test_nothing_is_asked_beside_what_runs_commands_of_its_own(alone: str) -> None:
+    """Neither it beside others nor others beside it."""
+    first = '{"op": "image.make", "image": "a", "size_mb": 1'
+    for text in (f'{first}}}\n{alone[:-1]}, "beside": true}}\n', f'{alone}\n{first}, "beside": true}}\n'):
+        with pytest.raises(TraceError, match=r"t\.jsonl:3: nothing can be asked beside (host\.probe|monitor\.encrypt)"):
+            trace_of(HEAD + text)
+
+
 def test_lines_with_beside_join_those_above_to_a_group() -> None:
     """A step without it waits for all before it."""
     text = THREE + '{"op": "image.delete", "image": "a"}\n{"op": "image.delete", "image": "b", "beside": "ds/rm"}\n'

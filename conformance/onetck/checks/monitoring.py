@@ -3,42 +3,84 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 
-from onesim import grammars
-from onesim.grammar_values import Datagram as Message
-from onesim.grammar_values import DiskSizes, VmSizes
 from onesim.records import Call, Datagram, Question
 from onesim.rows import Requirement
-from onetck.checks.base import Case, Check, Finding, words
-from onetck.checks.remains import lying
+from onetck.checks.base import Case, Check, Finding, quoted, words
+from onetck.checks.remains import below, pictures
 
 #: One UDP datagram carries no more.
 _MAX_DATAGRAM = 65507
+_HEAD = re.compile("MONITOR_VM (SUCCESS|FAILURE) -1 0")
+_MARK = ".monitor"
+#: A size may differ from the true one by 1 MiB or this part of it: disks grow while they are measured.
+_TOLERANCE = 0.05
+
+
+def _marks(case: Case, last: Call) -> dict[tuple[str, str], str]:
+    """Return the marks that lie there after a call, with what they hold: those that calls have made, and those that the trace has laid."""
+    marks: dict[tuple[str, str], str] = {}
+    # what is shared is seen on the front-end
+    laid = [
+        (row.n, case.begin.hosts[0] if case.begin.shared else str(row.arguments["host"]), str(row.arguments["path"]), str(row.arguments["text"]))
+        for row in case.operations
+        if row.op == "file.put" and posixpath.basename(str(row.arguments["path"])) == _MARK
+    ]
+    for operation, tree in pictures(case, last.n):
+        while laid and laid[0][0] < operation:
+            _, host, path, text = laid.pop(0)
+            marks[host, path] = text
+        for one in tree:
+            if one.change == "removed":
+                marks = {key: text for key, text in marks.items() if key[0] != one.host or not below(key[1], one.path)}
+            elif posixpath.basename(one.path) == _MARK:
+                marks[one.host, one.path] = one.text
+    return marks
 
 
 def monitor_mark(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """The mark .monitor lies in a system datastore that is not shared, with a driver's name in it, and in no shared one."""
+    """The mark .monitor lies in a system datastore that is not shared, on the host that the call is for, with the driver's name in it; in no shared one.
+
+    Of `part` name, only what a mark holds counts.
+    """
+    part = requirement.when.get("part", ("",))[0]
     for call in case.watched(requirement):
         base = call.facts.get("system_base_path", "")
         if not base or call.ended_by != "exit" or call.status != 0:
             continue
-        mark = posixpath.normpath(f"{base}/.monitor")
-        lies = any(path == mark for _, path in lying(case, call.n))
-        changed = [one for one in call.tree if one.path == mark and one.change != "removed"]
+        mark = posixpath.normpath(f"{base}/{_MARK}")
+        there = {host: text for (host, path), text in _marks(case, call).items() if path == mark}
         if call.facts.get("shared") == "YES":
-            if changed or lies:
+            if there:
                 yield Finding("fail", f"after {words(call)}, {mark} is there although the system datastore is shared", call.n)
             else:
                 yield Finding("pass", f"{words(call)} made no mark in a shared system datastore", call.n)
             continue
-        name = call.facts.get("system_tm", call.mad)
-        if not lies:
-            yield Finding("fail", f"after {words(call)} there is no {mark}: the node's probe will not look at this datastore", call.n)
-        elif changed and changed[-1].size not in (len(name), len(name) + 1):
-            yield Finding("fail", f"{mark} has {changed[-1].size} bytes; the name {name!r} and a newline have {len(name) + 1}", call.n)
+        host, name = call.facts.get("host", ""), call.facts.get("system_tm", call.mad)
+        if host not in there:
+            if part == "name":
+                continue
+            yield Finding("fail", f"after {words(call)} there is no {host}:{mark}: the node's probe will not look at this datastore", call.n)
+        elif there[host].removesuffix("\n") != name:
+            yield Finding(
+                "fail", f"after {words(call)}, {host}:{mark} holds {quoted(there[host])}, not the driver's name {name!r} on one line", call.n
+            )
         else:
-            yield Finding("pass", f"after {words(call)} the mark {mark} is there", call.n)
+            yield Finding("pass", f"after {words(call)} the mark {host}:{mark} names {name}", call.n)
+
+
+def monitor_mark_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A mark that a call makes lies in the directory of a system datastore, nowhere else."""
+    for call in case.watched(requirement):
+        base = call.facts.get("system_base_path", "")
+        made = [one for one in call.tree if posixpath.basename(one.path) == _MARK and one.change != "removed"]
+        strange = [one for one in made if posixpath.dirname(one.path) != posixpath.normpath(base or "-")]
+        if strange:
+            yield Finding("fail", f"{words(call)} left a mark at {strange[0].host}:{strange[0].path}, where no probe looks for it", call.n)
+        elif base and (made or call.ended_by == "exit"):
+            yield Finding("pass", f"{words(call)} made no mark elsewhere", call.n)
 
 
 def _asked_for_sizes(call: Call) -> bool:
@@ -52,7 +94,7 @@ def _sent(case: Case, call: Call) -> list[Datagram]:
 def vm_sizes_sent(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A datagram reaches the monitor daemon where MONITOR_VM_DISKS is 1 and there are VMs with disks, and none otherwise."""
     for call in case.of(requirement):
-        nobodys = not call.observed and any(one.call < 0 for one in case.datagrams)
+        nobodys = not call.observed and any(one.call < 0 and not one.node for one in case.datagrams)
         if not call.success or nobodys:
             continue
         sent, wanted = _sent(case, call), _asked_for_sizes(call)
@@ -64,61 +106,127 @@ def vm_sizes_sent(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"{words(call)} sent {len(sent)} datagram{'s' if len(sent) != 1 else ''}", call.n)
 
 
-def _messages(case: Case, call: Call) -> Iterator[tuple[str, str, str]]:
-    """Yield the texts that carry sizes, each with what is wrong about its size and about its wrapping (empty if nothing)."""
+def _wrong(case: Case, call: Call, part: str) -> Iterator[str]:
+    """Yield for each text that carries sizes what is wrong with a part of it, empty if nothing."""
     if call.action == "monitor_ds":
-        yield call.stdout.text, "", ""
+        if call.ended_by == "exit" and call.status == 0:
+            yield call.parse_error
         return
     for one in _sent(case, call):
-        if one.payload.size > _MAX_DATAGRAM:
-            yield "", f"a datagram of {one.payload.size} bytes cannot travel in one piece", ""
-            continue
-        found = grammars.parse("datagram", one.payload.text, case.spec.version)
-        if isinstance(found, Message):
-            yield found.text, "", ""
-        else:
-            yield "", "", str(found[0]) if isinstance(found, list) else "no message to the monitor daemon"
+        if part == "piece":
+            yield f"a datagram of {one.payload.size} bytes cannot travel in one piece" if one.payload.size > _MAX_DATAGRAM else ""
+        elif part == "datagram":
+            head = " ".join(one.payload.text[:80].split()[:4])
+            yield one.problem if not one.kind else "" if _HEAD.fullmatch(head) else f"a datagram begins with {quoted(head)}"
+        elif one.kind:
+            yield one.wrong
 
 
 def vm_sizes_grammar(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """What carries the sizes of disks is small enough, wrapped and written as the monitor daemon reads it."""
     part = requirement.when.get("part", ("text",))[0]
     for call in case.of(requirement):
-        for text, large, wrapped in _messages(case, call):
-            problems = [str(one) for one in grammars.problems("vm_sizes", text, case.spec.version)] if text else []
-            wrong = {"piece": large, "datagram": wrapped, "text": problems[0] if problems else ""}[part]
+        for wrong in _wrong(case, call, part):
             if wrong:
                 yield Finding("fail", f"{words(call)}: {wrong}", call.n)
-            elif text or part == "piece":
+            else:
                 yield Finding("pass", f"{words(call)} wrote the sizes as they are read", call.n)
 
 
-def vm_sizes_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """The VMs and disks that are named are those that the world has in this datastore."""
+def vm_sizes_encrypted(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Every datagram of a call was encrypted for the daemon's key."""
     for call in case.of(requirement):
-        known = {
-            int(vm): set(disks.split(",")) - {""} for vm, _, disks in (one.partition(":") for one in call.facts.get("vms_with_disks", "").split())
-        }
-        named: dict[int, DiskSizes] = {}
-        for text, _, _ in _messages(case, call):
-            found = grammars.parse("vm_sizes", text, case.spec.version) if text else None
-            if isinstance(found, VmSizes):
-                named |= found.vms
-        if not named:
+        sent = _sent(case, call)
+        clear = [one for one in sent if not one.encrypted]
+        if clear:
+            yield Finding("fail", f"{words(call)} did not encrypt a datagram for the key that monitord.conf names", call.n)
+        elif sent:
+            yield Finding("pass", f"{words(call)} encrypted what it sent", call.n)
+
+
+Sizes = dict[tuple[int, ...], tuple[int, ...]]
+
+
+def _read(text: str) -> Sizes:
+    """Read `3/0=2:5 3/0/1=2:2`: by VM, disk and perhaps snapshot, one MiB figure or more."""
+    pairs = (one.partition("=") for one in text.split())
+    return {tuple(map(int, name.split("/"))): tuple(map(int, value.split(":"))) for name, _, value in pairs}
+
+
+def _named(case: Case, call: Call) -> Sizes | None:
+    """Return what a call named, None if it named nothing that could be read."""
+    texts = [call.parsed.get("sizes", "")] if call.action == "monitor_ds" else [one.sizes for one in _sent(case, call)]
+    named: Sizes = {}
+    for text in texts:
+        named |= _read(text)
+    return named or None
+
+
+def vm_sizes_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The VMs, the disks or their sizes are those that the world has in this datastore."""
+    part = requirement.when.get("part", ("vms",))[0]
+    for call in case.watched(requirement):
+        named = _named(case, call)
+        if named is None:
             continue
-        strange, missing = sorted(set(named) - set(known)), sorted(set(known) - set(named))
-        disks = [vm for vm in sorted(set(named) & set(known)) if {str(one.disk) for one in named[vm].disks} != known[vm]]
-        if strange or missing or disks:
-            what = (
-                f"names VM {strange[0]}, which is not there"
-                if strange
-                else f"leaves out VM {missing[0]}"
-                if missing
-                else f"names other disks of VM {disks[0]}"
-            )
-            yield Finding("fail", f"{words(call)} {what}", call.n)
+        wrong = _PARTS[part](call, named, _read(call.facts.get("true_sizes_mb", "")))
+        if wrong:
+            yield Finding("fail", f"{words(call)} {wrong}", call.n)
         else:
-            yield Finding("pass", f"{words(call)} names the VMs and disks that are there", call.n)
+            yield Finding("pass", f"{words(call)} names the VMs and disks that are there as they are", call.n)
+
+
+def _known(call: Call) -> dict[int, set[int]]:
+    """Return the VMs that oned has in a call's datastore, with the ids of their disks."""
+    pairs = (one.partition(":") for one in call.facts.get("vms_with_disks", "").split())
+    return {int(vm): {int(disk) for disk in disks.split(",") if disk} for vm, _, disks in pairs}
+
+
+def _wrong_vms(call: Call, named: Sizes, there: Sizes) -> str:
+    vms, known = {key[0] for key in named}, _known(call)
+    strange = sorted(vms - set(known) - {key[0] for key in there})
+    missing = sorted(set(known) - vms)
+    return f"names VM {strange[0]}, which is not there" if strange else f"leaves out VM {missing[0]}" if missing else ""
+
+
+def _wrong_disks(call: Call, named: Sizes, there: Sizes) -> str:
+    known = {(vm, disk) for vm, disks in _known(call).items() for disk in disks}
+    vms = {key[0] for key in named} & ({key[0] for key in there} | set(_known(call)))
+    # what lies there besides VMs' disks, such as a context image, may be named
+    strange = sorted(key for key in set(named) - set(there) - known if key[0] in vms)
+    missing = sorted(key for key in known - set(named) if key[0] in vms)
+    return f"names {_place(strange[0])}, which is not there" if strange else f"leaves out {_place(missing[0])}" if missing else ""
+
+
+def _wrong_sizes(call: Call, named: Sizes, there: Sizes) -> str:
+    for key, (said, *_) in sorted(named.items()):
+        if key in there and not any(abs(said - true) <= max(1, true * _TOLERANCE) for true in there[key]):
+            return f"says that {_place(key)} takes {said} MiB; it takes {there[key][0]}, and is {there[key][1]} long"
+    return ""
+
+
+def _place(key: tuple[int, ...]) -> str:
+    vm, disk, *snapshot = key
+    return (f"snapshot {snapshot[0]} of " if snapshot else "") + f"disk {disk} of VM {vm}"
+
+
+_PARTS = {"vms": _wrong_vms, "disks": _wrong_disks, "sizes": _wrong_sizes}
+
+
+_REACHING = frozenset({"ssh", "scp", "rsync"})
+
+
+def stays_on_node(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call on a node reaches no other host and asks oned nothing."""
+    for call in case.of(requirement):
+        reaching = [one for one in call.commands if one.host != call.host or one.name in _REACHING or one.name.startswith("one")]
+        elsewhere = [one for one in call.tree if one.host != call.host] if call.facts.get("shared") == "NO" else []
+        if reaching:
+            yield Finding("fail", f"{words(call)} on {call.host} ran {' '.join((reaching[0].name, *reaching[0].argv))[:120]}", call.n)
+        elif elsewhere:
+            yield Finding("fail", f"{words(call)} on {call.host} changed {elsewhere[0].host}:{elsewhere[0].path}", call.n)
+        elif call.ended_by == "exit":
+            yield Finding("pass", f"{words(call)} stayed on {call.host}", call.n)
 
 
 _READING = ("show", "list", "top")
@@ -155,9 +263,12 @@ def questions_answered(case: Case, requirement: Requirement) -> Iterator[Finding
 
 CHECKS: dict[str, Check] = {
     "monitor_mark": monitor_mark,
+    "monitor_mark_alone": monitor_mark_alone,
     "vm_sizes_sent": vm_sizes_sent,
     "vm_sizes_grammar": vm_sizes_grammar,
     "vm_sizes_true": vm_sizes_true,
+    "vm_sizes_encrypted": vm_sizes_encrypted,
+    "stays_on_node": stays_on_node,
     "questions_allowed": questions_allowed,
     "questions_answered": questions_answered,
 }

@@ -23,16 +23,20 @@ def _fact(call: Call, name: str) -> str:
     return posixpath.normpath(value) if value else ""
 
 
-def lying(case: Case, last: int) -> set[tuple[str, str]]:
-    """Return host and path of everything that the case's calls have created, up to and with call `last`, and that is still there.
+def pictures(case: Case, last: int) -> list[tuple[int, tuple[TreeChange, ...]]]:
+    """Return what changed with the case's calls, up to and with call `last`: the operation and the differences, in order.
 
     What calls have changed together counts once the last of them has ended.
     """
+    found = [(call.n, call.operation, call.tree) for call in case.calls]
+    found += [(max(one.calls), one.operation, one.tree) for one in case.stretches if one.calls]
+    return [(operation, tree) for n, operation, tree in sorted(found, key=lambda picture: picture[0]) if n <= last]
+
+
+def lying(case: Case, last: int) -> set[tuple[str, str]]:
+    """Return host and path of everything that the case's calls have created, up to and with call `last`, and that is still there."""
     there: set[tuple[str, str]] = set()
-    pictures = [(call.n, call.tree) for call in case.calls] + [(max(one.calls), one.tree) for one in case.stretches if one.calls]
-    for n, tree in sorted(pictures, key=lambda picture: picture[0]):
-        if n > last:
-            break
+    for _, tree in pictures(case, last):
         for one in tree:
             if one.change == "created":
                 there.add((one.host, one.path))

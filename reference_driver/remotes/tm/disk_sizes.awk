@@ -2,11 +2,21 @@
 #
 # Reads lines `VM_ID/disk.DISK_ID ALLOCATED_KIB`, those of one VM together. Prints one message a line, each for a datagram: base64 of
 # a zlib stream (RFC 1950) whose data are stored as they are, so that no tool for compression is needed.
+#
+# Where messages are encrypted, two runs do that with a tool for it in between: with -v give=text it prints each text, on a line, in place of the message;
+# with -v take=hex it reads bytes in hexadecimal digits, and makes one message of them.
 
 BEGIN {
     for (n = 1; n < 128; n++) code[sprintf("%c", n)] = n
     digit = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    hex_digit = "0123456789abcdef"
     most = 16000 # characters of text in one datagram, which ends at 64 KiB
+}
+
+take == "hex" {
+    gsub(/[^0-9a-f]/, "")
+    bytes = bytes $0
+    next
 }
 
 {
@@ -20,17 +30,20 @@ BEGIN {
 
 END {
     close_vm()
-    if (text != "") print message(text)
+    if (text != "") tell()
+    if (bytes != "") print message_of_bytes()
+}
+
+function tell() {
+    print (give == "text" ? text : message(text))
+    text = ""
 }
 
 function close_vm() {
     if (vm == "") return
-    text = text "VM=[ID=" vm ",MONITOR=\"" base64(sizes) "\"]\n"
+    text = text "VM=[ID=" vm ",MONITOR=\"" base64(sizes) "\"] "
     sizes = ""
-    if (length(text) > most) {
-        print message(text)
-        text = ""
-    }
+    if (length(text) > most) tell()
 }
 
 function base64(string) {
@@ -39,26 +52,45 @@ function base64(string) {
     return finished()
 }
 
-# Returns the zlib stream: header, one block that is stored and the last, the Adler-32 sum of the data.
-function message(string, size) {
+# The zlib stream: header, one block that is stored and the last, the Adler-32 sum of the data.
+function begin(size) {
     encoded = ""
-    size = length(string)
+    low = 1
+    high = 0
     put(120); put(1); put(1)
     put(size % 256); put(int(size / 256)); put(255 - size % 256); put(255 - int(size / 256))
-    put_string(string)
+}
+
+function end() {
     put(int(high / 256)); put(high % 256); put(int(low / 256)); put(low % 256)
     return finished()
 }
 
-function put_string(string, n, byte) {
-    low = 1
-    high = 0
-    for (n = 1; n <= length(string); n++) {
-        byte = code[substr(string, n, 1)]
-        low = (low + byte) % 65521
-        high = (high + low) % 65521
-        put(byte)
-    }
+function message(string) {
+    begin(length(string))
+    put_string(string)
+    return end()
+}
+
+function message_of_bytes(n) {
+    begin(length(bytes) / 2)
+    for (n = 1; n < length(bytes); n += 2) add(16 * nibble(n) + nibble(n + 1))
+    return end()
+}
+
+function nibble(n) {
+    return index(hex_digit, substr(bytes, n, 1)) - 1
+}
+
+function put_string(string, n) {
+    for (n = 1; n <= length(string); n++) add(code[substr(string, n, 1)])
+}
+
+# Puts a byte of the data: it counts in the sum.
+function add(byte) {
+    low = (low + byte) % 65521
+    high = (high + low) % 65521
+    put(byte)
 }
 
 function put(byte) {

@@ -342,6 +342,7 @@ def plausible(installation: Installation, sources: dict[int, str], fault: tuple[
         source = sources.get(call.image, f"SOURCE-OF-{call.image}")
         printed = {
             "ds/stat": "10",
+            "ds/monitor": "TOTAL_MB=100000 FREE_MB=90000 USED_MB=10000",
             "ds/cp": f"{source} raw",
             "ds/mkfs": source,
             "ds/backup": "SOURCE-OF-BACKUP 123 raw",

@@ -187,7 +187,7 @@ class Agent:
             environment,
             root=message["root"],
             limits=self.bounds(call),
-            cwd="/var/lib/one",
+            cwd=message["cwd"],
             failed=failed[1],
         )
         for fd in (out[1], err[1], failed[1]):
@@ -202,7 +202,7 @@ class Agent:
         why = os.read(failed[0], 64)  # ends at exec
         os.close(failed[0])
         if why:
-            call.ended_by = _exec_failure(why, message["argv"][0], self)
+            call.ended_by = _exec_failure(why, message["argv"][0], call.host, self)
         for name, fd in (("stdout", out[0]), ("stderr", err[0])):
             os.set_blocking(fd, False)
             call.open_streams[name] = fd
@@ -268,6 +268,7 @@ class Agent:
             call.leftovers = [line for line in (calls.command_line(pid) for pid in left[:20]) if line]
         if left:
             self._kill(call)
+        self.doors.take_datagrams()
         for name, fd in list(call.open_streams.items()):
             with contextlib.suppress(OSError):
                 while data := os.read(fd, 1 << 16):
@@ -347,6 +348,7 @@ class Agent:
     def do_let_go(self, message: dict[str, Any]) -> dict[str, Any]:
         """Hold nothing any more, and end what no call under way has started."""
         self.holding.release_all()
+        self.doors.take_datagrams()
         datagrams, self.unclaimed = self.unclaimed, []
         leftovers = [] if self.kept else calls.end_strays(self.running)
         return {"leftovers": leftovers, "datagrams": [base64.b64encode(one).decode() for one in datagrams]}
@@ -389,13 +391,13 @@ class Agent:
         os._exit(0)
 
 
-def _exec_failure(why: bytes, path: str, agent: Agent) -> str:
+def _exec_failure(why: bytes, path: str, host: str, agent: Agent) -> str:
     stage, _, number = why.decode().partition(" ")
     if stage != "exec":
         return "world_lost"
     if int(number) == errno.EACCES:
         return "not_executable"
-    if int(number) == errno.ENOENT and not agent.starter.within(agent.hosts[0], lambda: {"value": os.path.exists(path)})["value"]:
+    if int(number) == errno.ENOENT and not agent.starter.within(host, lambda: {"value": os.path.exists(path)})["value"]:
         return "missing"
     return "bad_interpreter"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _PASSES = 20
+DATAGRAMS_MAX = 1000
 
 
 @dataclass
@@ -66,6 +67,12 @@ class Call:
         if room > 0:
             self.streams[stream] += data[:room]
         return self.seen[stream] > self.limits["output_bytes"]
+
+
+def keep_datagram(kept: list[bytes], payload: bytes) -> None:
+    """Keep a datagram; what exceeds a thousand of them is dropped, as UDP may."""
+    if len(kept) < DATAGRAMS_MAX:
+        kept.append(payload)
 
 
 def processes() -> list[int]:

@@ -74,7 +74,8 @@ class Doors:
             agent.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, handler))
         self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.datagrams.bind(("127.0.0.1", DATAGRAM_PORT))
-        agent.selector.register(self.datagrams, selectors.EVENT_READ, self._datagram)
+        self.datagrams.setblocking(False)
+        agent.selector.register(self.datagrams, selectors.EVENT_READ, self.take_datagrams)
 
     def _accept(self, listener: socket.socket, handler: Any) -> None:
         connection, _ = listener.accept()
@@ -97,13 +98,16 @@ class Doors:
             self.agent.selector.unregister(connection)
         connection.close()
 
-    def _datagram(self) -> None:
-        payload, sender = self.datagrams.recvfrom(65535)
-        call = self._behind("udp", sender[1])
-        if call is not None:
-            call.datagrams.append(payload)
-        elif self.agent.running:
-            self.agent.unclaimed.append(payload)
+    def take_datagrams(self) -> None:
+        """Give each datagram that has arrived to the call that sent it; those of which nobody knows whose they are stay with the agent."""
+        with contextlib.suppress(OSError):
+            for _ in range(calls.DATAGRAMS_MAX):
+                payload, (_, port) = self.datagrams.recvfrom(65536)
+                call = self._behind("udp", port)
+                if call is not None:
+                    calls.keep_datagram(call.datagrams, payload)
+                elif self.agent.running:
+                    calls.keep_datagram(self.agent.unclaimed, payload)
 
     def _behind(self, table: str, port: int) -> Call | None:
         """Return the call that speaks from a port: the only one that runs, or that of the process whose socket it is."""

@@ -170,6 +170,32 @@ class DiskContent:
     detail: str = ""
 
 
+@dataclass(frozen=True)
+class Room:
+    """Room on a file system in MiB, as df tells it: rounded up."""
+
+    used_mb: int
+    total_mb: int
+    free_mb: int
+
+
+@dataclass(frozen=True)
+class DatastoreSeen:
+    """A marked directory: its name, what its mark holds, its room."""
+
+    name: str
+    mark: bytes
+    room: Room
+
+
+@dataclass(frozen=True)
+class DatastoresSeen:
+    """What a node's probe sees: the room of all, and the datastores that are marked, in the order of their names as texts."""
+
+    room: Room
+    marked: tuple[DatastoreSeen, ...]
+
+
 class Patch(Protocol):
     """One byte repeated over a stretch of a disk."""
 
@@ -196,8 +222,9 @@ class World(Protocol):
         limits: Limits | None = None,
         call_id: str = "",
         faults: Sequence[Fault] = (),
+        cwd: str = "/var/lib/one",
     ) -> Run:
-        """Run a command as oneadmin in /var/lib/one, to its end."""
+        """Run a command as oneadmin, to its end."""
 
     def begin(
         self,
@@ -210,7 +237,7 @@ class World(Protocol):
         call_id: str = "",
         faults: Sequence[Fault] = (),
     ) -> None:
-        """Start a command as `run` does; `wait` tells when it has ended."""
+        """Start a command as `run` does, in /var/lib/one; `wait` tells when it has ended."""
 
     def wait(self, timeout_s: float | None = None) -> Held | Ended | None:
         """Wait for what happens next. None when the seconds are over, or when a question was asked: it may have led to something."""
@@ -250,6 +277,18 @@ class World(Protocol):
 
     def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
         """Return total and free MiB of the file system that `path` is on."""
+
+    def disk_sizes(self, host: str, path: str) -> dict[str, tuple[int, int]]:
+        """Return what each disk and snapshot below a system datastore's directory takes up: allocated and apparent bytes, links followed.
+
+        Names are those below the directory, such as 3/disk.0 or 3/disk.0.snap/1.
+        """
+
+    def datastores(self, host: str, path: str, directories: str, mark: str) -> DatastoresSeen:
+        """Return what a node's probe sees below `path`: the directories whose name is `directories` (a regular expression) and that hold a file `mark`."""
+
+    def read(self, host: str, path: str, most: int = 65536) -> bytes:
+        """Return the beginning of a file, at most so many bytes; nothing where it is no file or cannot be read."""
 
     def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
         """Make a disk of `size` bytes. Raises HarnessError if that fails."""

@@ -19,7 +19,22 @@ from typing import Any
 from onesim.errors import HarnessError
 from onesim.world import wire
 from onesim.world.control import Control
-from onesim.world.interface import Change, DiskContent, Ended, Fault, Held, Limits, Patch, Question, Reply, Run, Strays
+from onesim.world.interface import (
+    Change,
+    DatastoreSeen,
+    DatastoresSeen,
+    DiskContent,
+    Ended,
+    Fault,
+    Held,
+    Limits,
+    Patch,
+    Question,
+    Reply,
+    Room,
+    Run,
+    Strays,
+)
 
 HOSTS = ("frontend", "host01", "host02")
 _START_S = 20.0
@@ -181,10 +196,11 @@ class NamespaceWorld:
         limits: Limits | None = None,
         call_id: str = "",
         faults: Sequence[Fault] = (),
+        cwd: str = wire.HOME,
         root: bool = False,
     ) -> Run:
         """Run a command; see `World.run`. `root` runs it as the world's own root."""
-        return self._seen(self._request("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, root)))
+        return self._seen(self._request("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, cwd, root)))
 
     def begin(
         self,
@@ -199,7 +215,7 @@ class NamespaceWorld:
     ) -> None:
         """Start a command; see `World.begin`."""
         with self._lock:
-            self._begun[self._control.post("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, False))] = call_id
+            self._begun[self._control.post("run", **wire.start(host, argv, stdin, env, limits, call_id, faults))] = call_id
 
     def wait(self, timeout_s: float | None = None) -> Held | Ended | None:
         """Wait for an event; see `World.wait`."""
@@ -279,6 +295,22 @@ class NamespaceWorld:
         """Return total and free MiB; zeros where the path is not there."""
         answer = self._request("capacity", host=host, path=path)
         return int(answer.get("total", 0)), int(answer.get("free", 0))
+
+    def disk_sizes(self, host: str, path: str) -> dict[str, tuple[int, int]]:
+        """Return allocated and apparent bytes of every disk and snapshot below a system datastore's directory."""
+        return {
+            name: (allocated, apparent) for name, (allocated, apparent) in self._request("disk_sizes", host=host, path=path).get("disks", {}).items()
+        }
+
+    def datastores(self, host: str, path: str, directories: str, mark: str) -> DatastoresSeen:
+        """Return what a node's probe sees."""
+        answer = self._must("datastores", host=host, path=path, directories=directories, mark=mark)
+        rows = [DatastoreSeen(row["name"], base64.b64decode(row["mark"]), Room(*row["room"])) for row in answer["marked"]]
+        return DatastoresSeen(Room(*answer["room"]), tuple(rows))
+
+    def read(self, host: str, path: str, most: int = 65536) -> bytes:
+        """Return the beginning of a file; nothing where it cannot be read."""
+        return base64.b64decode(self._request("read", host=host, path=path, most=most).get("data", ""))
 
     def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
         """Make a disk."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from onesim.world.interface import Fault, GateCommand, Limits, Patch, Run
 
+HOME = "/var/lib/one"
+
 
 def start(
     host: str,
@@ -17,7 +19,8 @@ def start(
     limits: Limits | None,
     call_id: str,
     faults: Sequence[Fault],
-    root: bool,
+    cwd: str = HOME,
+    root: bool = False,
 ) -> dict[str, Any]:
     """Return the arguments of the request that starts a command."""
     bounds = limits or Limits()
@@ -26,6 +29,7 @@ def start(
         "argv": list(argv),
         "stdin": base64.b64encode(stdin).decode(),
         "env": dict(env or {}),
+        "cwd": cwd,
         "root": root,
         "call": call_id,
         "limits": {"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},

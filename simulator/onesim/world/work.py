@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable
 from typing import Any
 
-from onesim.world import disk
+from onesim.world import disk, usage
 
 Message = dict[str, Any]
 _ONEADMINS = ("/var/lib/one", "/var/tmp", "/tmp", "/etc/one")
@@ -90,4 +90,7 @@ WORK: dict[str, Callable[[Message], Message]] = {
     "read_disk": _read_disk,
     "peek": _peek,
     "write_disk": _write_disk,
+    "disk_sizes": usage.disk_sizes,
+    "datastores": usage.datastores,
+    "read": usage.read,
 }
