@@ -27,12 +27,17 @@ def prepare(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> t
         vm.backup.chain, vm.backup.last_increment = -1, -1
     if vm.backup.chain < 0 and not label:
         label = new_label(cloud, "image", arguments)
+    vm.backup.mode = vm.backup.mode or "FULL"
+    vm.backup.datastore = id
+    if isinstance(job, int):
+        vm.backup.job = job
     return id, {"backup_disks": disks, "backup_job": "-" if job is None else str(job), "label": label}
 
 
 def keep(cloud: Cloud, vm: Vm, datastore: int, parameters: dict[str, str]) -> list[Image]:
     """Register what a backup has made: a new image, or one more increment of the chain. Returns the new images."""
     made = []
+    ended(vm)
     if vm.backup.chain < 0:
         image = _image(cloud, vm, datastore, parameters)
         vm.backups.append(image.id)
@@ -46,13 +51,21 @@ def keep(cloud: Cloud, vm: Vm, datastore: int, parameters: dict[str, str]) -> li
     return made
 
 
+def ended(vm: Vm) -> None:
+    """Forget where the backup goes that has ended."""
+    vm.backup.datastore = -1
+
+
 def surplus(cloud: Cloud, vm: Vm) -> tuple[Image, str] | None:
     """Return the image that has to shrink or go after a backup, and the phase that does it; None if KEEP_LAST is kept."""
     if not vm.backup.keep_last:
         return None
     if vm.backup.mode == "INCREMENT":
         chain = cloud.images[vm.backup.chain]
-        return (chain, "FLATTEN") if len(chain.increments) > vm.backup.keep_last else None
+        if len(chain.increments) <= vm.backup.keep_last:
+            return None
+        vm.backup.flatten = "YES"
+        return chain, "FLATTEN"
     return (cloud.images[vm.backups.pop(0)], "REMOVE") if len(vm.backups) > vm.backup.keep_last else None
 
 
@@ -75,6 +88,12 @@ def flattened(image: Image, chain: str, size_mb: str) -> bool:
     return True
 
 
+def merged(cloud: Cloud, image: Image) -> None:
+    """Note for the VMs of a backup image that its increments are no longer being merged, well or not."""
+    for id in image.vms:
+        cloud.vms[id].backup.flatten = "NO"
+
+
 def forget(cloud: Cloud, image: Image) -> None:
     """Strike a backup image that is gone from the backups of its VMs."""
     for id in image.vms:
@@ -95,6 +114,8 @@ def _image(cloud: Cloud, vm: Vm, datastore: int, parameters: dict[str, str]) -> 
         format=parameters.get("format", "raw"),
         size_mb=_size(parameters),
         state="READY",
+        prev_state="READY",
+        persistent=True,
         regtime_s=cloud.now_s,
         vms={vm.id},
     )

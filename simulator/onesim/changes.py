@@ -284,6 +284,11 @@ def _kept_backup(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
     return backups.keep(cloud, vm, prepared.backup, prepared.parameters)
 
 
+def _no_backup(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    backups.ended(vm)
+    return []
+
+
 def _restored_disks(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
     for disk in vm.disks:
         disk.snapshots = snapshots.Snapshots(disk.snapshots.orphans)
@@ -312,29 +317,31 @@ SETTLES: dict[str, Callable[[Cloud, Vm, Prepared], list[Image]]] = {
     "saved": _kept_image,
     "not_saved": _failed_image,
     "backup": _kept_backup,
+    "no_backup": _no_backup,
     "restored": _restored_disks,
     "fresh": _fresh,
     "system_snapshot": _system_snapshot,
 }
 
 
-def _snapshot_gone(image: Image) -> None:
+def _snapshot_gone(cloud: Cloud, image: Image) -> None:
     snapshots.delete(image.snapshots, image.target_snapshot)
 
 
-def _snapshot_active(image: Image) -> None:
+def _snapshot_active(cloud: Cloud, image: Image) -> None:
     snapshots.revert(image.snapshots, image.target_snapshot)
 
 
-def _snapshots_gone(image: Image) -> None:
+def _snapshots_gone(cloud: Cloud, image: Image) -> None:
     image.snapshots = snapshots.Snapshots(image.snapshots.orphans, next=image.snapshots.next)
 
 
 #: The same for an image and its snapshots.
-IMAGE_SETTLES: dict[str, Callable[[Image], None]] = {
+IMAGE_SETTLES: dict[str, Callable[[Cloud, Image], None]] = {
     "image_snapshot_gone": _snapshot_gone,
     "image_snapshot_active": _snapshot_active,
     "image_snapshots_gone": _snapshots_gone,
+    "increments_merged": backups.merged,
 }
 
 

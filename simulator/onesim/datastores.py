@@ -26,8 +26,7 @@ def create(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Datastore:
     kind = template.get("TYPE", "IMAGE_DS") if template.get("TYPE") in known else "IMAGE_DS"
     ds_mad = _ds_mad(cloud, kind, template)
     tm_mad = "-" if kind == "BACKUP_DS" else _tm_mad(cloud, template)
-    if tm_mad != "-":
-        template |= declared(cloud.conf(tm_mad), kind)
+    template = completed(cloud, spec, kind, ds_mad, tm_mad, template)
     id, cloud.next_datastore = cloud.next_datastore, cloud.next_datastore + 1
     made = Datastore(id, template.pop("NAME", label), kind, ds_mad, tm_mad, f"{cloud.location}/{id}", template)
     cloud.datastores[id] = made
@@ -44,18 +43,30 @@ def delete(cloud: Cloud, datastore: Datastore) -> None:
         del cloud.labels[key]
 
 
-def declared(conf: MadConf, kind: str) -> dict[str, str]:
-    """Return the attributes that a transfer manager's declaration adds to the template of a datastore of a type."""
-    common = {"ALLOW_ORPHANS": conf.allow_orphans, "PERSISTENT_SNAPSHOTS": "YES"}
+def completed(cloud: Cloud, spec: ContractSpec, kind: str, ds_mad: str, tm_mad: str, given: Mapping[str, str]) -> dict[str, str]:
+    """Return a datastore's template as oned stores it: with what its drivers declare, and which directories they may read if the user names none."""
+    template = {"TYPE": kind, "TM_MAD": tm_mad, **({"DS_MAD": ds_mad} if ds_mad != "-" else {})}
+    if tm_mad != "-":
+        template |= _declared(cloud.conf(tm_mad), kind)
+        if spec.holds(since="6.99.80"):
+            template["PERSISTENT_SNAPSHOTS"] = "YES"
+    if kind in ("IMAGE_DS", "SYSTEM_DS"):
+        template.setdefault("DISK_TYPE", "FILE")
+    if not given.get("SAFE_DIRS") and not given.get("RESTRICTED_DIRS"):
+        template |= {"SAFE_DIRS": "/var/tmp", "RESTRICTED_DIRS": "/"}
+    return {**given, **template}
+
+
+def _declared(conf: MadConf, kind: str) -> dict[str, str]:
     if kind == "SYSTEM_DS":
-        return {**common, "SHARED": "YES" if conf.shared else "NO", "DS_MIGRATE": "YES" if conf.ds_migrate else "NO"}
-    targets = {"CLONE_TARGET": conf.clone_target, "LN_TARGET": conf.ln_target, "DISK_TYPE": conf.disk_type}
+        return {"ALLOW_ORPHANS": conf.allow_orphans, "SHARED": "YES" if conf.shared else "NO", "DS_MIGRATE": "YES" if conf.ds_migrate else "NO"}
+    targets = {"ALLOW_ORPHANS": conf.allow_orphans, "CLONE_TARGET": conf.clone_target, "LN_TARGET": conf.ln_target, "DISK_TYPE": conf.disk_type}
     if conf.driver:
         targets["DRIVER"] = conf.driver
     for name, mode in conf.modes.items():
         suffix = name.upper()
         targets |= {f"CLONE_TARGET_{suffix}": mode.clone_target, f"LN_TARGET_{suffix}": mode.ln_target, f"DISK_TYPE_{suffix}": mode.disk_type}
-    return {**common, **targets, **({"TM_MAD_SYSTEM": ",".join(conf.modes)} if conf.modes else {})}
+    return {**targets, **({"TM_MAD_SYSTEM": ",".join(conf.modes)} if conf.modes else {})}
 
 
 def _ds_mad(cloud: Cloud, kind: str, template: Mapping[str, str]) -> str:

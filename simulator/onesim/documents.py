@@ -56,6 +56,8 @@ def image_xml(image: Image, datastore: Datastore, version: str, spec: ContractSp
             "FORMAT": image.format,
             "FS": image.fs,
             "SIZE": str(image.size_mb),
+            "BACKUP_INCREMENTS": "".join(_increment_xml(image, n, version) for n in range(len(image.increments))),
+            "BACKUP_DISK_IDS": ids_xml(image.backup_disks),
             "STATE": str(state),
             "PREV_STATE": str(previous),
             "RUNNING_VMS": str(len(image.vms)),
@@ -155,7 +157,7 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
             "DISK": "".join(_disk_xml(disk, cloud, spec) for disk in vm.disks),
             "OS": f"<UUID><![CDATA[{uuid.UUID(int=vm.id + 1)}]]></UUID>",
             "VMID": str(vm.id),
-            **({"TM_MAD_SYSTEM": vm.history[0].tm_mad} if vm.history else {}),
+            **_placed_in(vm),
             **more,
         },
     )
@@ -178,6 +180,7 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
             "USER_TEMPLATE": template_xml({"ERROR": vm.error} if vm.error else {}),
             "HISTORY_RECORDS": "".join(_history_xml(record, vm, spec.version) for record in shown),
             "SNAPSHOTS": "".join(_disk_snapshots_xml(disk, spec.version) for disk in vm.disks if disk.snapshots.known),
+            "BACKUPS": inner("BACKUPS", spec.version, {"BACKUP_CONFIG": _backup_config(vm, spec.version), "BACKUP_IDS": ids_xml(vm.backups)}),
             **more,
         },
     )
@@ -243,6 +246,47 @@ def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
     return render("DISK", spec.version, {name: value for name, value in values.items() if value}, disk.kind)
 
 
+def _placed_in(vm: Vm) -> dict[str, str]:
+    """Return the attributes that a VM has since its first deployment: its transfer manager, and later that it needs datastores of it."""
+    found = {"TM_MAD_SYSTEM": vm.tm_mad_system} if vm.tm_mad_system else {}
+    if vm.required_tm:
+        found["AUTOMATIC_DS_REQUIREMENTS"] = f'("CLUSTERS/ID" @> 0) & (TM_MAD = "{vm.required_tm}")'
+    return found
+
+
+def _increment_xml(image: Image, n: int, version: str) -> str:
+    one = image.increments[n]
+    return render(
+        "INCREMENT",
+        version,
+        {
+            "DATE": str(one.date_s),
+            "ID": str(one.id),
+            "PARENT_ID": str(image.increments[n - 1].id) if n else "-1",
+            "SIZE": str(one.size_mb),
+            "SOURCE": one.source,
+            "TYPE": one.type,
+        },
+    )
+
+
+def _backup_config(vm: Vm, version: str) -> str:
+    backup = vm.backup
+    if not backup.mode:
+        return ""
+    values = {
+        "BACKUP_VOLATILE": "YES" if backup.volatile else "NO",
+        "INCREMENTAL_BACKUP_ID": str(backup.chain),
+        "KEEP_LAST": str(backup.keep_last),
+        "LAST_INCREMENT_ID": str(backup.last_increment),
+        "MODE": backup.mode,
+        "ACTIVE_FLATTEN": backup.flatten,
+        "BACKUP_JOB_ID": str(backup.job) if backup.job >= 0 else "",
+        "LAST_DATASTORE_ID": str(backup.datastore) if backup.datastore >= 0 else "",
+    }
+    return inner("BACKUP_CONFIG", version, {name: value for name, value in values.items() if value})
+
+
 def _history_xml(record: History, vm: Vm, version: str) -> str:
     following = next((one for one in vm.history if one.seq == record.seq + 1), None)
     return render(
@@ -258,6 +302,7 @@ def _history_xml(record: History, vm: Vm, version: str) -> str:
             "VM_MAD": record.vm_mad,
             "TM_MAD": record.tm_mad,
             "DS_ID": str(record.datastore),
+            "ACTION": str(record.action),
         },
     )
 

@@ -69,13 +69,20 @@ class Increment:
 
 @dataclass
 class BackupConfig:
-    """BACKUP_CONFIG of a VM. `chain` is the image of the increments, -1 if the next backup starts one; `last_increment` its newest."""
+    """BACKUP_CONFIG of a VM. `chain` is the image of the increments, -1 if the next backup starts one; `last_increment` its newest.
+
+    `mode` is FULL or INCREMENT, empty if nobody has configured backups yet. While one is made `datastore` is where, `job` the backup job that asked first;
+    `flatten` is YES while increments are merged, NO afterwards.
+    """
 
     keep_last: int = 0
-    mode: str = "FULL"
+    mode: str = ""
     volatile: bool = False
     chain: int = -1
     last_increment: int = -1
+    job: int = -1
+    datastore: int = -1
+    flatten: str = ""
 
 
 @dataclass
@@ -145,7 +152,7 @@ class Disk:
 
 @dataclass
 class History:
-    """One stay of a VM on a host: the record that gives HOST and the system datastore to transfer commands."""
+    """One stay of a VM on a host: the record that gives HOST and the system datastore to transfer commands. `action` is the number of what ended it."""
 
     seq: int
     host: int
@@ -154,6 +161,7 @@ class History:
     tm_mad: str
     vm_mad: str = "kvm"
     stime_s: int = 0
+    action: int = 0
 
 
 @dataclass
@@ -183,6 +191,7 @@ class Vm:
     context_target: str = ""
     files: list[BootFile] = field(default_factory=list)
     tm_mad_system: str = ""
+    required_tm: str = ""
     backup: BackupConfig = field(default_factory=BackupConfig)
     backups: list[int] = field(default_factory=list)
     deploy_id: str = ""

@@ -152,7 +152,7 @@ class Oned:
             yield from self._enter("vm", vm, phase.name, operation, prepared)
             return
         if row.fails and phase.return_:
-            vm.history.pop()
+            operations.step_back(vm, self.cloud.now_s)
         settled = list(self._settle(vm, prepared, phase.drops if row.fails else phase.keeps))
         yield from self._go("vm", vm, phase.failure if row.fails else phase.success, operation, phase, prepared)
         yield from settled
@@ -167,13 +167,7 @@ class Oned:
         elif isinstance(subject, Vm):
             if row.makes:
                 prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)
-            if row.record == "new":
-                operations.new_record(self.cloud, subject, event.arguments)
-                subject.away = ""
-            elif row.record == "copy":
-                subject.history.append(replace(subject.history[-1], seq=len(subject.history), stime_s=self.cloud.now_s))
-            elif row.record == "back":
-                operations.step_back(subject, self.cloud.now_s)
+            operations.keep_record(self.cloud, subject, row, event.arguments)
         return prepared
 
     def _object(self, kind: str, id: int) -> Subjected:
@@ -295,7 +289,7 @@ class Oned:
         if phase.beside or job.settled:
             return
         if failed and phase.return_ and isinstance(subject, Vm):
-            subject.history.pop()
+            operations.step_back(subject, self.cloud.now_s)
         settled = list(self._settle(subject, job.prepared, phase.drops if failed else phase.keeps))
         if isinstance(subject, Image) and subject.cloning_id >= 0 and phase.scripts == ("image_clone",):
             yield from self._clone_ended(subject)
@@ -322,7 +316,7 @@ class Oned:
             for image in SETTLES[change](self.cloud, subject, prepared):
                 yield self._changed("image", image)
         elif change and isinstance(subject, Image):
-            IMAGE_SETTLES[change](subject)
+            IMAGE_SETTLES[change](self.cloud, subject)
         if isinstance(subject, Image):
             subject.target_snapshot = -1
 
@@ -355,8 +349,8 @@ class Oned:
         if subject.state != state:
             subject.prev_state, subject.state = subject.state, state
             yield self._changed(kind, subject)
-        if isinstance(subject, Vm) and self.spec.spec.number("vm", state).away:
-            subject.away = state
+        if isinstance(subject, Vm):
+            operations.settle(subject, self.spec.spec.number("vm", state))
         if isinstance(subject, Image) and state == "GONE" and subject.id >= 0:
             backups.forget(self.cloud, subject)
             operations.drop_image(self.cloud, subject)

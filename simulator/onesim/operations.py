@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from string import ascii_lowercase
 
 from onesim import monitoring, placement, snapshots
 from onesim.cloud import Cloud
 from onesim.model import BackupConfig, BootFile, Datastore, Disk, History, Image, Vm
-from onesim.rows import Kind
+from onesim.rows import Kind, OperationRow, State
 from onesim.spec import ContractSpec
 
 Arguments = Mapping[str, object]
@@ -177,14 +178,32 @@ def _place(cloud: Cloud, disk: Disk, datastore: Datastore) -> None:
         disk.format = driver
 
 
+#: Device names of a bus: a to z, then aa to zz.
+_LETTERS = (*ascii_lowercase, *(f"{one}{two}" for one in ascii_lowercase for two in ascii_lowercase))
+
+
 def _target(prefix: str, id: int) -> str:
-    return f"{prefix}{chr(ord('a') + id)}"
+    return f"{prefix}{_LETTERS[id]}"
+
+
+def _assign_targets(cloud: Cloud, vm: Vm) -> None:
+    """Give the disks of a new VM their device names: the first of an operating system, CDROMs, the context, then all others (VirtualMachineDisks::get_images)."""
+    system = next((disk for disk in vm.disks if disk.image in cloud.images and cloud.images[disk.image].type == "OS"), None)
+    cdroms = [disk for disk in vm.disks if disk.target.startswith("hd")]
+    others = [disk for disk in vm.disks if disk is not system and disk not in cdroms]
+    letters = {"hd": iter(_LETTERS), "sd": iter(_LETTERS)}
+    for disk in ([system] if system is not None else []) + cdroms:
+        disk.target = f"{disk.target[:2]}{next(letters[disk.target[:2]])}"
+    if vm.context is not None:
+        vm.context_target = f"hd{next(letters['hd'])}"
+    for disk in others:
+        disk.target = f"sd{next(letters['sd'])}"
 
 
 def free_target(vm: Vm, target: str) -> str:
     """Return the first device name of the target's bus that no disk of the VM has."""
     taken = {disk.target for disk in vm.disks} | {vm.context_target}
-    return next(name for name in (_target(target[:-1], n) for n in range(26)) if name not in taken)
+    return next(name for name in (_target(target[:2], n) for n in range(len(_LETTERS))) if name not in taken)
 
 
 BACKUP_MODES = ("FULL", "INCREMENT")
@@ -232,7 +251,7 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
         configure_backups(vm, arguments["backup"])
     if context is not None:
         vm.context, vm.context_disk = dict(context), len(vm.disks)
-        vm.context_target = "hdb" if any(disk.target == "hda" for disk in vm.disks) else "hda"
+    _assign_targets(cloud, vm)
     vm.tm_mad_system = text(arguments, "tm_mad_system", "")
     for disk in vm.disks:
         disk.tm_mad_system = vm.tm_mad_system
@@ -241,6 +260,26 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     cloud.vms[vm.id] = vm
     cloud.labels["vm", label] = vm.id
     return vm
+
+
+def keep_record(cloud: Cloud, vm: Vm, row: OperationRow, arguments: Arguments) -> None:
+    """Append the history record that an operation wants, and mark the one that it ends (or, without a new one, the present one)."""
+    ended = vm.history[-1] if vm.history else None
+    if row.record == "new":
+        new_record(cloud, vm, arguments)
+        vm.away = ""
+    elif row.record == "copy" and ended is not None:
+        vm.history.append(replace(ended, seq=len(vm.history), stime_s=cloud.now_s, action=ended.action if row.action else 0))
+    elif row.record == "back":
+        step_back(vm, cloud.now_s)
+    if row.action and ended is not None:
+        # a stay that has its end already keeps it; where an operation marks both, the next one is marked too until the VM runs there
+        if row.marks != "next" and (row.record != "new" or not ended.action):
+            ended.action = row.action
+        if row.marks != "ended":
+            vm.history[-1].action = row.action
+    if row.anew:
+        vm.required_tm = vm.tm_mad_system
 
 
 def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
@@ -288,9 +327,17 @@ def set_mode(cloud: Cloud, disk: Disk) -> None:
         disk.clone_target, disk.ln_target, disk.disk_type = mode.clone_target, mode.ln_target, mode.disk_type
 
 
+def settle(vm: Vm, state: State) -> None:
+    """Note what a state of rest says: where the disks wait, and that a stay which goes on has no end."""
+    if state.away:
+        vm.away = state.name
+    if state.name == "RUNNING" and vm.history:
+        vm.history[-1].action = 0
+
+
 def step_back(vm: Vm, now_s: int) -> None:
     """Append a history record like the last but one: the VM is where it was before the last move."""
-    vm.history.append(replace(vm.history[-2], seq=len(vm.history), stime_s=now_s))
+    vm.history.append(replace(vm.history[-2], seq=len(vm.history), stime_s=now_s, action=0))
 
 
 def release_images(cloud: Cloud, vm: Vm, how: str) -> list[Image]:

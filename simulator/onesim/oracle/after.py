@@ -29,12 +29,10 @@ def compare_after(recording: Recording, vm: int, cloud: Cloud, differ: Differ) -
 
 
 def _history(recording: Recording, vm: Vm, differ: Differ) -> None:
-    rows = [(row["SEQ"], row["HOSTNAME"], row["TM_MAD"], row["DS_ID"]) for row in recording.post.history]
-    # the recorder shows the last records; their numbers count what else closes a record
-    mine = [(one.hostname, one.tm_mad, str(one.datastore)) for one in vm.history]
-    seen = [row[1:] for row in rows]
-    if seen and mine[-1:] != seen[-1:]:
-        differ("last history record", " ".join(seen[-1]), " ".join(mine[-1]) if mine else "")
+    seen = [" ".join((row["SEQ"], row["HOSTNAME"], row["TM_MAD"], row["DS_ID"], row["ACTION"])) for row in recording.post.history]
+    mine = [f"{one.seq} {one.hostname} {one.tm_mad} {one.datastore} {one.action}" for one in vm.history][-len(seen) or len(vm.history) :]
+    if seen and mine != seen:
+        differ("last history records (number, host, driver, datastore, action)", ", ".join(seen), ", ".join(mine))
 
 
 def _disks(recording: Recording, vm: Vm, differ: Differ) -> None:

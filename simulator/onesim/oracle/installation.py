@@ -10,8 +10,9 @@ import msgspec
 import tomli
 
 from onesim.cloud import Cloud, MadConf, Mode
-from onesim.datastores import declared
+from onesim.datastores import completed
 from onesim.model import Datastore, Host
+from onesim.spec import ContractSpec
 
 
 class _Datastore(msgspec.Struct, frozen=True):
@@ -62,7 +63,7 @@ class Installation(msgspec.Struct, frozen=True):
         """Return the file that runs for an action asked with a mixed-mode suffix (its dot included)."""
         return action + suffix if suffix[1:] in self.suffixed.get(mad, ()) else action
 
-    def cloud(self, image_tm: str, system_tm: str) -> Cloud:
+    def cloud(self, spec: ContractSpec, image_tm: str, system_tm: str) -> Cloud:
         """Return the cloud with the transfer managers of a recording; objects are labelled by their ids."""
         cloud = Cloud(self.frontend, location=self.location, vms_dir=self.vms_dir, vm_mad=self.vm_mad)
         cloud.tm_conf = {name: MadConf(**msgspec.structs.asdict(row)) for name, row in self.tm.items()}
@@ -72,13 +73,13 @@ class Installation(msgspec.Struct, frozen=True):
             cloud.labels["host", str(id)] = id
         tms: Mapping[str, str] = {"image": image_tm, "system": system_tm}
         for row in self.datastore:
-            add_datastore(cloud, row.id, row.type, row.ds_mad, tms.get(row.tm, row.tm))
+            add_datastore(cloud, spec, row.id, row.type, row.ds_mad, tms.get(row.tm, row.tm))
         return cloud
 
 
-def add_datastore(cloud: Cloud, id: int, type: str, ds_mad: str, tm_mad: str) -> None:
+def add_datastore(cloud: Cloud, spec: ContractSpec, id: int, type: str, ds_mad: str, tm_mad: str) -> None:
     """Put a datastore into the cloud under its id."""
-    template = {"TYPE": type, **(declared(cloud.conf(tm_mad), type) if tm_mad != "-" else {})}
+    template = completed(cloud, spec, type, ds_mad, tm_mad, {})
     cloud.datastores[id] = Datastore(id, f"ds{id}", type, ds_mad, tm_mad, f"{cloud.location}/{id}", template)
     cloud.labels["datastore", str(id)] = id
     cloud.next_datastore = max(cloud.next_datastore, id + 1)

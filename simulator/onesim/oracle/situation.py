@@ -26,21 +26,21 @@ ROADS: dict[str, tuple[tuple[tuple[str, dict[str, Any]], ...], tuple[str, int] |
     "RUNNING": ((("deploy", {}),), None),
     "STOPPED": ((("deploy", {}), ("stop", {})), None),
     "SUSPENDED": ((("deploy", {}), ("suspend", {})), None),
-    "POWEROFF": ((("deploy", {}), ("poweroff", {})), None),
-    "UNDEPLOYED": ((("deploy", {}), ("undeploy", {})), None),
-    "DONE": ((("deploy", {}), ("poweroff", {})), None),
+    "POWEROFF": ((("deploy", {}), ("poweroff_hard", {})), None),
+    "UNDEPLOYED": ((("deploy", {}), ("undeploy_hard", {})), None),
+    "DONE": ((("deploy", {}), ("poweroff_hard", {})), None),
     "PROLOG_FAILURE": ((("deploy", {}),), ("tm", 1)),
     "BOOT_FAILURE": ((("deploy", {}),), ("vmm/deploy", 1)),
     "BOOT_MIGRATE_FAILURE": ((("deploy", {}), ("migrate", _OTHER)), ("vmm/restore", 1)),
     "BOOT_STOPPED_FAILURE": ((("deploy", {}), ("stop", {}), ("deploy", _OTHER)), ("vmm/restore", 1)),
-    "BOOT_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy", {}), ("deploy", _OTHER)), ("vmm/deploy", 1)),
-    "EPILOG_FAILURE": ((("deploy", {}), ("terminate", {})), ("tm", 1)),
+    "BOOT_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy_hard", {}), ("deploy", _OTHER)), ("vmm/deploy", 1)),
+    "EPILOG_FAILURE": ((("deploy", {}), ("terminate_hard", {})), ("tm", 1)),
     "EPILOG_STOP_FAILURE": ((("deploy", {}), ("stop", {})), ("tm/mv", 1)),
-    "EPILOG_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy", {})), ("tm/mv", 1)),
+    "EPILOG_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy_hard", {})), ("tm/mv", 1)),
     "PROLOG_RESUME_FAILURE": ((("deploy", {}), ("stop", {}), ("deploy", _OTHER)), ("tm/mv", 1)),
-    "PROLOG_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy", {}), ("deploy", _OTHER)), ("tm/mv", 1)),
+    "PROLOG_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy_hard", {}), ("deploy", _OTHER)), ("tm/mv", 1)),
     "PROLOG_MIGRATE_FAILURE": ((("deploy", {}), ("migrate", _OTHER)), ("tm/mv", 1)),
-    "PROLOG_MIGRATE_POWEROFF_FAILURE": ((("deploy", {}), ("poweroff", {}), ("migrate", _OTHER)), ("tm/mv", 1)),
+    "PROLOG_MIGRATE_POWEROFF_FAILURE": ((("deploy", {}), ("poweroff_hard", {}), ("migrate", _OTHER)), ("tm/mv", 1)),
     "PROLOG_MIGRATE_SUSPEND_FAILURE": ((("deploy", {}), ("suspend", {}), ("migrate", _OTHER)), ("tm/mv", 1)),
 }
 #: The operation that a VM is in while a driver hangs, after it has been deployed.
@@ -82,7 +82,7 @@ def new_images(recording: Recording) -> list[int]:
 class _Maker:
     def __init__(self, spec: ContractSpec, recording: Recording, installation: Installation) -> None:
         self.spec, self.recording, self.installation = spec, recording, installation
-        self.cloud = installation.cloud(recording.image_ds_tm, recording.system_ds_tm)
+        self.cloud = installation.cloud(spec, recording.image_ds_tm, recording.system_ds_tm)
         self.play = Play(Oned(spec, self.cloud))
         self.words = set(re.findall(r"[A-Za-z_]+", recording.operation))
         self.attributes = {int(row["DISK_ID"]): row for row in recording.disk_attrs}
@@ -109,7 +109,7 @@ class _Maker:
         if not self.recording.precondition.vm_state:
             self.cloud.next_vm = self.vm
         for id in (int(id) for id in roles.values() if id == roles.get("ds")):
-            add_datastore(self.cloud, id, "IMAGE_DS", "recds", self.recording.image_ds_tm)
+            add_datastore(self.cloud, self.spec, id, "IMAGE_DS", "recds", self.recording.image_ds_tm)
         self._verify()
         self.play.forget()
         return Situation(self.play, self.vm, prelude, self.problems)
@@ -129,10 +129,10 @@ class _Maker:
         for row in self.recording.post.history:
             known = self.cloud.datastores.get(int(row["DS_ID"]))
             if known is None or known.tm_mad != row["TM_MAD"]:
-                add_datastore(self.cloud, int(row["DS_ID"]), "SYSTEM_DS", "-", row["TM_MAD"])
+                add_datastore(self.cloud, self.spec, int(row["DS_ID"]), "SYSTEM_DS", "-", row["TM_MAD"])
         for row in self.recording.disk_attrs:
             if "SOURCE" in row and int(row["DATASTORE_ID"]) not in self.cloud.datastores:
-                add_datastore(self.cloud, int(row["DATASTORE_ID"]), "IMAGE_DS", "recds", row["TM_MAD"])
+                add_datastore(self.cloud, self.spec, int(row["DATASTORE_ID"]), "IMAGE_DS", "recds", row["TM_MAD"])
 
     def _image(self, id: int) -> None:
         kind = self.kinds.get(id) or self._kind_of_other()
@@ -193,13 +193,16 @@ class _Maker:
         road, fault = ROADS.get(state, ((), None))
         if state not in ROADS:
             self.problems.append(f"no way is known to bring a VM into {state}")
-        placed = self._placed()
         for n, (name, arguments) in enumerate(road):
-            more = placed if n == 0 and name == "deploy" else {}
-            last = n == len(road) - 1
-            self._do(
-                f"vm.{name}", {"vm": str(self.vm), **({"host": _FIRST} if name == "deploy" else {}), **more, **arguments}, fault if last else None
-            )
+            where = {"host": _FIRST, **(self._placed() if n == 0 else {})} if name == "deploy" else {}
+            self._do(f"vm.{name}", {"vm": str(self.vm), **where, **arguments}, fault if n == len(road) - 1 else None)
+            if name == "deploy" and any(self._taken().values()):
+                # the recorder takes them while the VM is powered off
+                self._do("vm.poweroff_hard", {"vm": str(self.vm)})
+                self._snapshots()
+                if state in ("POWEROFF", "DONE"):
+                    break
+                self._do("vm.resume", {"vm": str(self.vm)})
         if road:
             self._later()
         if state == "DONE":
@@ -260,30 +263,31 @@ class _Maker:
                 self._do(
                     "vm.attach_disk", {"vm": str(self.vm), "disk": {"volatile": row["TYPE"], "size_mb": size, "format": row.get("FORMAT", "raw")}}
                 )
-        created = [one for one in self.recording.rpc if one.rpc == "one.vm.disksnapshotcreate" and one.ok]
-        for text in self.recording.post.snapshots:
-            values = _texts(text)
-            for n in range(int(values["NEXT_SNAPSHOT"]) - len([one for one in created if str(one.args[1]) == values["DISK_ID"]])):
-                self._do("vm.snapshot_create", {"vm": str(self.vm), "disk": int(values["DISK_ID"]), "name": f"s{n}"})
         if "bk" in self.recording.roles:
             self._backups(self.recording.roles["bk"])
 
+    def _taken(self) -> dict[int, int]:
+        """Return how many snapshots of each disk had been taken before: ids are never used again, so the next one tells."""
+        found = {}
+        for values in map(_texts, self.recording.post.snapshots):
+            asked = [one for one in self.recording.rpc if one.rpc == "one.vm.disksnapshotcreate" and one.ok and str(one.args[1]) == values["DISK_ID"]]
+            found[int(values["DISK_ID"])] = int(values["NEXT_SNAPSHOT"]) - len(asked)
+        return found
+
+    def _snapshots(self) -> None:
+        for disk, count in self._taken().items():
+            for n in range(count):
+                self._do("vm.snapshot_create", {"vm": str(self.vm), "disk": disk, "name": f"s{n}"})
+
     def _backups(self, image: int) -> None:
         values = _texts(self.recording.post.backups)
-        count = 1
-        if values.get("MODE") == "INCREMENT":
-            asked = any(one.rpc == "one.vm.backup" and not one.args[2] for one in self.recording.rpc)
-            made = asked and all(call.rc == 0 for call in self.recording.calls if call.action.startswith(("prebackup", "backup", "postbackup")))
-            count = max(int(values["LAST_INCREMENT_ID"]) + 1 - made, self._increments(image), 1)
+        # every backup, and every restore in place, closes a history record
+        closed = int(self.recording.post.history[-1]["SEQ"]) if self.recording.post.history else 1
+        asked = any(one.ok and one.rpc in ("one.vm.backup", "one.vm.restore", "one.backupjob.backup") for one in self.recording.rpc)
+        count = max(closed - asked, 1) if values.get("MODE") == "INCREMENT" else 1
         self.cloud.next_image = image
         for _ in range(count):
             self._do("vm.backup", {"vm": str(self.vm), "datastore": "105", "image": str(self.cloud.next_image)})
-
-    def _increments(self, image: int) -> int:
-        """Return how many increments a backup image shows that the operation itself did not make."""
-        row = (self.recording.final_images or {}).get(str(image), {})
-        made = any(request.rpc in ("one.vm.backup", "one.backupjob.backup") for request in self.recording.rpc)
-        return 0 if made else row.get("BACKUP_INCREMENTS", "").count("<INCREMENT>")
 
     def _under_way(self, phase: str) -> list[tuple[str, dict[str, object]]]:
         """Return the operations that bring a new VM into a phase; the recorder asked them while it recorded."""
