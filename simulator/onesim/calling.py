@@ -128,7 +128,7 @@ def _datastore(content: _Content) -> str:
 
 def _template(content: _Content) -> str:
     wanted = {name: value for name, value in content.job.prepared.parameters.items() if name.isupper()}
-    return f"<TEMPLATE>{''.join(documents.element(name, value) for name, value in wanted.items())}</TEMPLATE>"
+    return f"<TEMPLATE>{''.join(documents.element(name, value) for name, value in sorted(wanted.items()))}</TEMPLATE>"
 
 
 #: The children of a driver action document by the names that spec/actions uses. None of this cloud's images comes from a marketplace, and no datastore

@@ -184,6 +184,12 @@ def _unlocked(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
     return Prepared()
 
 
+def _forced(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
+    # force goes before a lock (RequestManagerDelete.cc), and the driver can read that it was used
+    image.template["FORCE_DELETE"] = "YES"
+    return Prepared()
+
+
 def _locked(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
     image.locked = True
     return Prepared()
@@ -220,6 +226,7 @@ IMAGE_MAKES: dict[str, Callable[[Cloud, Image, Arguments], Prepared]] = {
     "image_snapshot_dropped": _image_snapshot_dropped,
     "image_restored": _image_restored,
     "unlocked": _unlocked,
+    "forced": _forced,
     "locked": _locked,
     "free": _free,
     "persistent": _persistent,
