@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 from onesim import documents, operations, parsers, questions
 from onesim.calling import Job, Planned, Subjected, compose
@@ -274,6 +275,18 @@ class Oned:
         asked = compose(self.spec, self.cloud, call, job, planned, subject, action)
         self._calls[call] = (job, planned, asked)
         return asked
+
+    def transfer(self, call: int) -> tuple[str, list[CallAsked]]:
+        """Return the transfer script that a call which has just been asked stands in: the end of its name, and the calls from this one on, with the first.
+
+        The name is empty for calls that no transfer script makes. Nothing changes.
+        """
+        job, _, asked = self._calls[call]
+        if not job.phase.transfer or asked.action.family != "tm":
+            return "", []
+        following = takewhile(lambda one: self.spec.actions[one.row.action].family == "tm", job.waiting)
+        calls = [compose(self.spec, self.cloud, -1, job, one, job.subject, self.spec.actions[one.row.action]) for one in following]
+        return f"{job.subject.history[-1].seq}.{job.phase.transfer}" if isinstance(job.subject, Vm) else "", [asked, *calls]
 
     def _finished(self, event: CallFinished) -> Iterator[Output]:
         if event.call not in self._calls:

@@ -19,6 +19,7 @@ def verify(spec: Spec) -> None:
     for contract in {row.version: row for row in spec.contracts}.values():
         _actions(spec, contract)
         _scripts(spec, contract)
+        _mads(spec, contract)
         for kind, lifecycle in spec.lifecycles.items():
             _lifecycle(spec, contract, kind, lifecycle)
     _places(spec)
@@ -118,6 +119,17 @@ def _scripts(spec: Spec, contract: Contract) -> None:
             raise _refuse(spec, "scripts.toml", name, f"needs the unknown derived fact {row.needs!r}")
 
 
+def _mads(spec: Spec, contract: Contract) -> None:
+    held = [row for row in spec.request_lines if in_range(contract.version, row.since, row.until)]
+    if len(held) != 1:
+        raise _refuse(spec, "mads.toml", "line", f"{len(held)} rows hold for contract {contract.name}; exactly one must")
+    actions = {row.name for row in spec.actions}
+    for mad in spec.mads.values():
+        for name in mad.encodes:
+            if name not in actions:
+                raise _refuse(spec, "mads.toml", f"mad {mad.name}", f"encodes the answer of the unknown action {name!r}")
+
+
 def _lifecycle(spec: Spec, contract: Contract, kind: str, table: Lifecycle) -> None:
     held = [phase for phase in table.phase if in_range(contract.version, phase.since, phase.until)]
     for name in _twice(row.name for row in held):
@@ -143,6 +155,8 @@ def _phase(spec: Spec, kind: str, phase: Phase, goals: set[str]) -> None:
     for goal in (phase.success, phase.failure):
         if goal not in goals:
             raise _refuse(spec, file, name, f"leads to {goal!r}, which is neither a phase nor a state of rest")
+    if phase.transfer and kind != "vm":
+        raise _refuse(spec, file, name, "only phases of a VM have a transfer script")
     if phase.places and len(phase.places) != len(phase.scripts):
         raise _refuse(spec, file, name, "places names one place for each script")
     actions = {row.key for row in spec.actions}
