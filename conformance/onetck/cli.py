@@ -20,7 +20,7 @@ from onesim.errors import ConfigError
 from onesim.layout import Subjected
 from onesim.spec import ContractSpec, for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, execution, kept, reading
+from onetck import conclude, execution, kept, programs, reading
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.plan import choose
@@ -263,6 +263,7 @@ def show_operations() -> None:
 
 
 reading.register(app)
+programs.register(app)
 
 
 def _version(value: bool) -> None:

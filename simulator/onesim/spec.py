@@ -142,7 +142,7 @@ class Spec:
         self.scripts = _read(root / "scripts.toml", _Scripts).row
         mads = _read(root / "mads.toml", _Mads)
         self.request_lines = mads.line
-        self.mads = {row.name: row for row in mads.mad}
+        self.mads: dict[str, Mad] = {row.name: row for row in mads.mad}
         self.mad_wait = mads.wait
         self.lifecycles: dict[str, Lifecycle] = {table.object: table for table in (_read(path, Lifecycle) for path in self._files("lifecycle"))}
         self.effects = {row.name: row for row in _read(root / "content.toml", _Effects).effect}
