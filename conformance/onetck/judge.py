@@ -16,6 +16,8 @@ from onesim.records import (
     Footer,
     GuestWrite,
     Header,
+    MadEnd,
+    MadFault,
     Observation,
     Operation,
     Question,
@@ -37,6 +39,8 @@ _ROW_LISTS = {
     FaultInjected: "faults",
     Question: "questions",
     Datagram: "datagrams",
+    MadFault: "mad_faults",
+    MadEnd: "mads",
 }
 
 
@@ -150,7 +154,7 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
         results.extend(judge_case(case, requirements, frozenset(profile.requirements), repeat.format(case=case.name)))
     header = history.header
     assert header is not None, "a history begins with its header"
-    verdicts = [_verdict(row, results, row.id in profile.requirements) for row in requirements]
+    verdicts = [_verdict(row, results, row.id in profile.requirements, bool(header.mads)) for row in requirements]
     partial = history.footer is None or history.footer.interrupted
     decision = decide(verdicts, partial=partial)
     judgement = Judgement(
@@ -187,14 +191,18 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
     return judgement
 
 
-def _verdict(row: Requirement, results: list[Result], required: bool) -> RequirementVerdict:
+def _verdict(row: Requirement, results: list[Result], profiled: bool, programs: bool) -> RequirementVerdict:
+    """Return the verdict of a run on a requirement. Those on driver programs are required where the run has brought one, and apply nowhere else."""
+    on_program = row.action.startswith("mad/")
+    required = profiled or (on_program and programs)
     mine = [one for one in results if one.requirement == row.id]
     verdict = worst(one.verdict for one in mine)
     first = next((one for one in mine if one.verdict == verdict), None)
     reason = first.evidence[0].sentence if first is not None and first.evidence and verdict != "pass" else ""
     if not mine:
-        reason = row.untestable or "no case that ran reaches it"
-        verdict = "not_applicable" if row.untestable else "not_tested"
+        foreign = "the run brings no driver program" if on_program and not programs else ""
+        reason = row.untestable or foreign or "no case that ran reaches it"
+        verdict = "not_applicable" if row.untestable or foreign else "not_tested"
     return RequirementVerdict(
         row.id,
         verdict,

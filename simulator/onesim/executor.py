@@ -12,16 +12,35 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from onesim import hypervisor, validation
 from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, CallFinished, Changed, DatagramReceived, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, REMOTES, Subjected, context_script, furnish, make_cloud
+from onesim.mad.runner import MadRunner, ProgramWorld
 from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
-from onesim.records import Call, CaseBegin, CaseEnd, Command, Datagram, FaultInjected, GuestWrite, Operation, Question, StateChange, TreeChange
+from onesim.records import (
+    Call,
+    CaseBegin,
+    CaseEnd,
+    Command,
+    Datagram,
+    FaultInjected,
+    GuestWrite,
+    MadEnd,
+    MadFault,
+    MadLine,
+    Operation,
+    Question,
+    StateChange,
+    TreeChange,
+)
+from onesim.running import DirectRunner, Runner, Start
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.world.interface import Fault, Run, World
@@ -64,6 +83,7 @@ class CaseRun:
         self.oned = Oned(spec, self.cloud)
         self.content = ContentModel()
         self.observer = Observer(world, self.cloud, self.content, writer, blobs, self.case)
+        self.runner = self._make_runner()
         self.files: dict[str, Version] = {}
         self.faults: list[Step] = []
         self.started_ns = time.monotonic_ns()
@@ -74,6 +94,17 @@ class CaseRun:
         self.current_call = -1
         self.sources: dict[int, str] = {}
 
+    def _make_runner(self) -> Runner:
+        if not self.subject.mads:
+            return DirectRunner(self.world)
+        if not isinstance(self.world, ProgramWorld):
+            raise HarnessError("driver programs need hosts made of namespaces")
+
+        def note(record: MadLine | MadFault | MadEnd) -> None:
+            self.writer.write(msgspec.structs.replace(record, at_ns=self._at()))
+
+        return MadRunner(self.world, self.spec, self.subject.mads, dict(self.subject.environment), self.case, note, self.observer.refresh)
+
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
         self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.trace.header.shared, self.expects))
@@ -81,12 +112,14 @@ class CaseRun:
         try:
             furnish(self.world, self.cloud, self.subject)
             self.observer.refresh()
+            self.runner.begin()
             for n, step in enumerate(self.trace.steps):
                 self.step, self.operation = step, n
-                reason = self._play(n, step)
+                reason = self.runner.broken or self._play(n, step)
                 if reason:
                     outcome = "stopped"
                     break
+            self.runner.end()
             for command in self.subject.teardown:
                 self.world.must_run(FRONTEND, ["/bin/bash", "-c", command])
         except HarnessError as error:
@@ -117,8 +150,8 @@ class CaseRun:
             return f"{step.op} became impossible ({refused}) after {self.lost}"
         self.sources = {image.id: image.source for image in self.cloud.images.values()}
         gone = self._settle(outputs)
-        if self.lost.startswith("world"):
-            return self.lost
+        if self.lost.startswith("world") or self.runner.broken:
+            return self.runner.broken or self.lost
         self.observer.observe(n, self.calls - 1)
         for kind, id, label in gone:
             self.observer.observe_gone(kind, label, self._places_of(kind, id), n)
@@ -210,17 +243,10 @@ class CaseRun:
         fault = self._fault(asked)
         at = self._at()
         if fault is not None and fault.arguments["act"] == "lost":
+            self.runner.abandon()
             run = Run(ended_by="lost", status=-1)
         else:
-            run = self.world.run(
-                FRONTEND,
-                [script, *self._argv(asked)],
-                stdin=stdin,
-                env=dict(self.subject.environment),
-                limits=self.subject.limits,
-                call_id=f"{self.case}/{self.current_call}",
-                faults=() if fault is None else (_gate_fault(fault),),
-            )
+            run = self.runner.run(self._start(asked, script, stdin, fault))
         tree = self.observer.changes()
         finished = self.oned.feed(
             CallFinished(
@@ -236,6 +262,21 @@ class CaseRun:
         elif not outcome.success:
             self.lost = f"call {self.current_call} ({asked.action.key}) failed"
         return finished[1:]
+
+    def _start(self, asked: CallAsked, script: str, stdin: bytes, fault: Step | None) -> Start:
+        end, calls = self.oned.transfer(asked.call)
+        return Start(
+            asked,
+            self.current_call,
+            f"{self.case}/{self.current_call}",
+            script,
+            tuple(self._argv(asked)),
+            stdin,
+            self.subject.environment,
+            self.subject.limits,
+            () if fault is None else (_gate_fault(fault),),
+            (end, tuple(calls)),
+        )
 
     def _hypervisor_call(self, asked: CallAsked) -> list[Output]:
         vm = self.cloud.vms[asked.vm]

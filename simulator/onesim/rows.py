@@ -236,6 +236,14 @@ class Mad(Row, frozen=True):
     bounds: Range = ()
 
 
+class MadFaultRow(Row, frozen=True):
+    """What a driver program can do wrong; `ends` = the case cannot go on."""
+
+    name: str
+    ends: bool
+    meaning: str
+
+
 class MadWait(Row, frozen=True):
     """How many seconds oned waits for a driver program to answer INIT, and to end after FINALIZE."""
 

@@ -32,6 +32,7 @@ from onesim.rows import (
     Kind,
     Lifecycle,
     Mad,
+    MadFaultRow,
     MadWait,
     OperationRow,
     Output,
@@ -96,6 +97,7 @@ class _Mads(Row, frozen=True):
     line: tuple[RequestLine, ...]
     mad: tuple[Mad, ...]
     wait: MadWait
+    fault: tuple[MadFaultRow, ...]
 
 
 class _Effects(Row, frozen=True):
@@ -144,6 +146,7 @@ class Spec:
         self.request_lines = mads.line
         self.mads: dict[str, Mad] = {row.name: row for row in mads.mad}
         self.mad_wait = mads.wait
+        self.mad_faults = {row.name: row for row in mads.fault}
         self.lifecycles: dict[str, Lifecycle] = {table.object: table for table in (_read(path, Lifecycle) for path in self._files("lifecycle"))}
         self.effects = {row.name: row for row in _read(root / "content.toml", _Effects).effect}
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}

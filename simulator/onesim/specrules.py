@@ -203,7 +203,7 @@ def _requirements(spec: Spec) -> None:
     ids: Sequence[str] = [row.id for row in spec.requirements]
     for name in _twice(ids):
         raise _refuse(spec, "requirements", f"requirement {name}", "stands twice; ids are never used again")
-    actions = {row.key for row in spec.actions} | {"ds/*", "tm/*", "*"}
+    actions = {row.key for row in spec.actions} | {"ds/*", "tm/*", "mad/*", "*"}
     for row in spec.requirements:
         if row.action not in actions:
             raise _refuse(spec, "requirements", f"requirement {row.id}", f"unknown action {row.action!r}")

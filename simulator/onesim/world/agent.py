@@ -25,6 +25,7 @@ from typing import Any
 
 from onesim.world import calls, clients, nsview, tree
 from onesim.world.calls import Call
+from onesim.world.programs import Programs
 from onesim.world.starting import Starter
 from onesim.world.work import WORK, needs_root
 
@@ -63,6 +64,7 @@ class Agent:
         self.gates = nsview.build_root(settings["gates"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
         self.doors = clients.Doors(self)
         self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
+        self.programs = Programs(self, _ENVIRONMENT)
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -79,8 +81,9 @@ class Agent:
         """Serve until the harness is gone."""
         watched = time.monotonic()
         while True:
-            for key, _ in self.selector.select(_WATCH_S / 2 if self.running else 5):
+            for key, _ in self.selector.select(_WATCH_S / 2 if self.running or self.programs.waiting else 5):
                 key.data()
+            self.programs.tick()
             if self.running and time.monotonic() - watched > _WATCH_S:
                 watched = time.monotonic()
             for call in list(self.running.values()):
@@ -136,7 +139,8 @@ class Agent:
             if do in WORK:
                 result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
             else:
-                result = getattr(self, f"do_{do}")(message)
+                owner = self.programs if do in Programs.VERBS else self
+                result = getattr(owner, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}
         if result is not None:
@@ -167,25 +171,29 @@ class Agent:
         call = Call(message["id"], message["call"] or f"#{message['id']}", message["host"], message["limits"], message["faults"])
         if self.broken:
             return {"ended_by": "world_lost"}
-        environment = {**_ENVIRONMENT, **message["env"], "ONETCK_CALL": call.id}
-        stdin = self._input(base64.b64decode(message["stdin"]))
+        shim = self.programs.shims.get(message["shim"])
+        given = shim.environment if shim is not None else {**_ENVIRONMENT, **message["env"]}
+        data = bytes(shim.stdin) if shim is not None else base64.b64decode(message["stdin"])
+        stdin = self._input(data)
         out, err, failed = os.pipe(), os.pipe(), os.pipe()
         pid = self.starter.spawn(
             call.host,
             message["argv"],
             (stdin, out[1], err[1]),
-            environment,
+            {**given, "ONETCK_CALL": call.id},
             root=message["root"],
             limits=call.limits,
-            cwd="/var/lib/one",
+            cwd=shim.cwd if shim is not None else "/var/lib/one",
             failed=failed[1],
         )
         for fd in (out[1], err[1], failed[1]):
             os.close(fd)
-        if len(message["stdin"]) <= _PIPE_BYTES:
+        if len(data) <= _PIPE_BYTES:
             call.stdin = stdin  # kept, so that what the script leaves in it can be counted
         else:
             os.close(stdin)
+        if shim is not None:
+            shim.call = call
         call.leader = pid
         call.sessions.add(pid)
         self.running[call.id] = call
@@ -221,7 +229,7 @@ class Agent:
     # a call under way
 
     def _alone(self) -> bool:
-        return len(self.running) == 1 and not self.kept
+        return len(self.running) == 1 and not self.kept and not self.programs.active
 
     def _output(self, call: Call, name: str, fd: int) -> None:
         try:
@@ -317,6 +325,7 @@ class Agent:
                 "broken": self.broken,
             }
         )
+        self.programs.finished(call)
 
     # the other requests
 

@@ -83,6 +83,11 @@ def members(call: Call, alone: bool) -> list[int]:
     return found
 
 
+def session(leader: int) -> list[int]:
+    """Return the processes of a session."""
+    return [pid for pid in processes() if (row := _stat(pid)) and int(row[3]) == leader]
+
+
 def owner(pid: int, running: dict[str, Call]) -> Call | None:
     """Return the call that a process belongs to: by its session, those above it, or its environment."""
     at, steps = pid, 0

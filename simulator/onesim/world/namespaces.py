@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from onesim.errors import HarnessError
+from onesim.world.conversing import Conversing
 from onesim.world.interface import Change, DiskContent, Fault, GateCommand, Limits, Patch, Question, Reply, Run
 
 HOSTS = ("frontend", "host01", "host02")
@@ -43,7 +44,7 @@ def obtainable() -> dict[str, str]:
     }
 
 
-class NamespaceWorld:
+class NamespaceWorld(Conversing):
     """A world of namespaces. Requests may come from one thread at a time; questions are answered in the thread that waits."""
 
     def __init__(self, control: socket.socket, process: subprocess.Popen[bytes] | None, on_question: Callable[[Question], Reply]) -> None:
@@ -207,8 +208,11 @@ class NamespaceWorld:
         call_id: str = "",
         faults: Sequence[Fault] = (),
         root: bool = False,
+        shim: int = -1,
     ) -> Run:
-        """Run a command; see `World.run`. `root` runs it as the world's own root."""
+        """Run a command; see `World.run`. `root` runs it as the world's own root. `shim`: the script that a program has started under this number, with the
+        stdin, environment and directory that it was given; the program gets the output.
+        """
         bounds = limits or Limits()
         answer = self._request(
             "run",
@@ -217,6 +221,7 @@ class NamespaceWorld:
             stdin=base64.b64encode(stdin).decode(),
             env=dict(env or {}),
             root=root,
+            shim=shim,
             call=call_id,
             limits={"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
             faults=[{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg} for one in faults],
