@@ -37,8 +37,8 @@ class MadProgram:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The command line."""
-        return (self.path, *self.arguments)
+        """The command line. oned gives all arguments as one word (Driver.h, start_driver); the programs, or the shells around them, part it."""
+        return (self.path, " ".join(self.arguments))
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class ProgramWorld(World, Protocol):
     """A world in which programs can live."""
 
     def start_program(self, host: str, name: str, argv: Sequence[str], env: dict[str, str]) -> str: ...
-    def tell(self, name: str, data: bytes) -> None: ...
+    def tell(self, name: str, data: bytes, *, last: bool = False) -> None: ...
     def hear(self, time_s: float) -> Heard | None: ...
     def release(self, shim: int, status: int) -> None: ...
     def dismiss(self, name: str) -> None: ...
@@ -127,14 +127,14 @@ class MadRunner:
         """Tell the programs to end, and see to it that they do."""
         for program in self._programs.values():
             if not self.broken:
-                self._tell(program, program.talk.finish())
+                self._tell(program, program.talk.finish(), last=True)  # oned closes the pipe at once
                 self._await_end(program)
+            program.ended = True
             self.world.dismiss(program.given.name)
             self._note(MadEnd(self.case, program.given.name, program.given.command, program.talk.requests, program.scripts))
 
     def _await_end(self, program: _Program) -> None:
         until = time.monotonic() + self.spec.spec.mad_wait.finalize_s
-        program.ended = False
         while not program.ended and time.monotonic() < until and not self.broken:
             heard = self.world.hear(max(until - time.monotonic(), 0))
             if isinstance(heard, End) and heard.name == program.given.name:
@@ -226,7 +226,7 @@ class MadRunner:
         while isinstance(heard := self._listen(program, start.limits.time_s, "silent"), Started):
             if not self._unasked(program, start, heard):
                 self._wrong(program, "unasked", f"started {start.script} a second time")
-                self.world.release(heard.shim, 1)
+                self.world.release(heard.shim, ended.status)
         if heard is None:
             return
         first = expected.split("\n", 1)[0].strip() or "-"
@@ -241,9 +241,9 @@ class MadRunner:
         program.request = request
         self._tell(program, program.talk.ask(request), script)
 
-    def _tell(self, program: _Program, line: bytes, script: str = "") -> None:
+    def _tell(self, program: _Program, line: bytes, script: str = "", *, last: bool = False) -> None:
         self._line(program, "mad", text(line).rstrip("\n"), script)
-        self.world.tell(program.given.name, line)
+        self.world.tell(program.given.name, line, last=last)
 
     def _line(self, program: _Program, to: str, line: str, script: str = "") -> None:
         program.notes += 1
@@ -275,6 +275,8 @@ class MadRunner:
             self.world.release(heard.shim, 1)
             return
         program = self._programs[heard.name]
+        if program.ended:
+            return  # it was dismissed
         if isinstance(heard, Output):
             for said in program.talk.hear(heard.data):
                 self._line(program, "oned", said.line)

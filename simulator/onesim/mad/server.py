@@ -105,7 +105,8 @@ def read_options(manner: Manner, arguments: Sequence[str], remotes: Path) -> Opt
     Without -d every driver in the tree is taken; -s is then shared, ssh and ceph. Raises ValueError for a wrong one.
     """
     try:
-        found, _ = getopt.gnu_getopt(list(arguments), "t:d:s:w:i", ["threads=", "tm-types=", "ds-types=", "system-ds-types=", "timeout=", "stdin"])
+        words = [word for given in arguments for word in given.split()]  # oned gives them all as one word
+        found, _ = getopt.gnu_getopt(words, "t:d:s:w:i", ["threads=", "tm-types=", "ds-types=", "system-ds-types=", "timeout=", "stdin"])
     except getopt.GetoptError as error:
         raise ValueError(str(error)) from None
     values = {{"-t": "--threads", "-d": "--types", "-s": "--system-ds-types", "-w": "--timeout"}.get(name, name): value for name, value in found}

@@ -71,9 +71,9 @@ class Conversing:
         answer = self._request("program", host=host, name=name, argv=list(argv), env=dict(env), shim_script=base64.b64encode(script).decode())
         return str(answer.get("failed", "") or answer.get("error", ""))
 
-    def tell(self, name: str, data: bytes) -> None:
-        """Write to a program's stdin. It never waits for the program."""
-        self._request("tell", name=name, data=base64.b64encode(data).decode())
+    def tell(self, name: str, data: bytes, *, last: bool = False) -> None:
+        """Write to a program's stdin, and close it after the `last`. It never waits for the program."""
+        self._request("tell", name=name, data=base64.b64encode(data).decode(), last=last)
 
     def hear(self, time_s: float) -> Heard | None:
         """Return the next thing that a program does; None if nothing comes within the time."""

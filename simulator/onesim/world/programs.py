@@ -44,6 +44,7 @@ class _Program:
     errors: int
     unsent: bytearray = field(default_factory=bytearray)
     stderr: bytearray = field(default_factory=bytearray)
+    last: bool = False
 
 
 @dataclass
@@ -116,6 +117,7 @@ class Programs:
         program = self.programs.get(message["name"])
         if program is not None:
             program.unsent += base64.b64decode(message["data"])
+            program.last = message["last"]
             self._send(program)
         return {}
 
@@ -142,9 +144,7 @@ class Programs:
                 os.kill(pid, signal.SIGKILL)
         self._close(program, "stdout")
         self._close(program, "errors")
-        with contextlib.suppress(KeyError, ValueError):
-            self.agent.selector.unregister(program.stdin)
-        os.close(program.stdin)
+        self._close(program, "stdin")
         return {}
 
     # the loop
@@ -174,17 +174,22 @@ class Programs:
         fd = getattr(program, stream)
         if fd >= 0:
             setattr(program, stream, -1)
-            self.agent.selector.unregister(fd)
+            with contextlib.suppress(KeyError):
+                self.agent.selector.unregister(fd)
             os.close(fd)
 
     # programs
 
     def _send(self, program: _Program) -> None:
-        with contextlib.suppress(KeyError, ValueError):
+        if program.stdin < 0:
+            return
+        with contextlib.suppress(KeyError):
             self.agent.selector.unregister(program.stdin)
         try:
             while program.unsent:
                 del program.unsent[: os.write(program.stdin, program.unsent)]
+            if program.last:
+                self._close(program, "stdin")
         except BlockingIOError:
             self.agent.selector.register(program.stdin, selectors.EVENT_WRITE, partial(self._send, program))
         except OSError:
