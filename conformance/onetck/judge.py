@@ -192,8 +192,8 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
 
 
 def _verdict(row: Requirement, results: list[Result], profiled: bool, programs: bool) -> RequirementVerdict:
-    """Return the verdict of a run on a requirement. Those on driver programs are required where the run has brought one, and apply nowhere else."""
-    on_program = row.action.startswith("mad/")
+    """Return the verdict of a run on a requirement. Those that driver programs show are required where the run has brought one, and apply nowhere else."""
+    on_program = row.check == "keeps_protocol"
     required = profiled or (on_program and programs)
     mine = [one for one in results if one.requirement == row.id]
     verdict = worst(one.verdict for one in mine)

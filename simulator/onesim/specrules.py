@@ -209,6 +209,9 @@ def _requirements(spec: Spec) -> None:
             raise _refuse(spec, "requirements", f"requirement {row.id}", f"unknown action {row.action!r}")
         if row.level == "MUST" and bool(row.check) == bool(row.untestable):
             raise _refuse(spec, "requirements", f"requirement {row.id}", "a MUST names its check or says why it cannot be tested from outside")
+        for fault in row.when.get("fault", ()):
+            if fault not in spec.mad_faults:
+                raise _refuse(spec, "requirements", f"requirement {row.id}", f"unknown fault {fault!r}; mads.toml lists them")
     retired = {id: chapter.title for chapter in spec.chapters.values() for id in chapter.retired}
     for row in spec.requirements:
         if row.id in retired:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,11 +32,23 @@ _OF_PROGRAMS = (Header, CaseEnd, Footer, MadLine, MadEnd, MadFault)
 _FREE = re.compile(rb"(free_mb\W+|FREE_MB\W+|USED_MB\W+|used_mb\W+)\d+")
 
 
-def play(out: Path, contract: str, cases: Sequence[str], mads: Sequence[MadProgram], time_s: float = 20) -> Judgement:
-    """Play cases with the reference driver through these programs, and judge them."""
+REMOTES = data_dir("reference_driver") / "remotes"
+
+
+def own(contract: str) -> list[MadProgram]:
+    """Return our own programs, both."""
+    spec = for_contract(contract)
+    return [
+        MadProgram("tm", "/usr/lib/one/mads/one_tm", ("-t", "15", "-d", "shared"), packed(spec, "tm")),
+        MadProgram("datastore", "/usr/lib/one/mads/one_datastore", ("-t", "15", "-d", "fs", "-s", "shared"), packed(spec, "datastore")),
+    ]
+
+
+def play(out: Path, contract: str, cases: Sequence[str], mads: Sequence[MadProgram], time_s: float = 20, remotes: Path = REMOTES) -> Judgement:
+    """Play cases with a driver, the reference driver if none is given, through these programs, and judge them."""
     out.mkdir(exist_ok=True)
     spec = for_contract(contract)
-    driver = find_driver([data_dir("reference_driver") / "remotes"])
+    driver = find_driver([remotes])
     subject = Subjected(driver.archive(spec.version), driver.datastore_mad, driver.tm_mad, driver.system_tm_mad, driver.helpers())
     subject = replace(subject, limits=Limits(time_s=time_s), mads=tuple(mads))
     execute(spec, driver, subject, choose(spec, subject, [], cases), out, jobs=2, progress=Progress(), command=["test"])
@@ -57,17 +70,18 @@ def verdicts(judgement: Judgement) -> dict[str, str]:
     return {row.requirement: row.verdict for row in judgement.requirements if row.verdict not in ("pass", "not_tested", "not_applicable", "blocked")}
 
 
-@pytest.mark.parametrize("contract", ["7.4", "5.12"])
-def test_our_own_programs_give_the_same_history(tmp_path: Path, contract: str) -> None:
+@pytest.mark.parametrize(
+    ("contract", "cases"),
+    [
+        ("7.4", ["vm-example", "vm-retry", "vm-volatile", "image-raw", "image-refused", "host-down", "vm-files"]),
+        ("5.12", ["vm-retry", "image-refused"]),
+    ],
+)
+def test_our_own_programs_give_the_same_history(tmp_path: Path, contract: str, cases: list[str]) -> None:
     """Documents, transfer scripts, failures, a lost call and faults at gates: what is seen of the driver is the same as when the harness starts each script."""
-    cases = ["vm-example", "vm-retry", "vm-volatile", "image-raw", "image-refused", "host-down", "vm-files"]
     spec = for_contract(contract)
-    own = [
-        MadProgram("tm", "/usr/lib/one/mads/one_tm", ("-t", "15", "-d", "shared"), packed(spec, "tm")),
-        MadProgram("datastore", "/usr/lib/one/mads/one_datastore", ("-t", "15", "-d", "fs", "-s", "shared"), packed(spec, "datastore")),
-    ]
     play(tmp_path / "direct", contract, cases, [])
-    judgement = play(tmp_path / "through", contract, cases, own)
+    judgement = play(tmp_path / "through", contract, cases, own(contract))
     direct, through = histories(tmp_path / "direct"), histories(tmp_path / "through")
     assert sorted(direct) == sorted(cases) == sorted(through)
     for case in cases:
@@ -77,6 +91,41 @@ def test_our_own_programs_give_the_same_history(tmp_path: Path, contract: str) -
     assert {row.id for row in spec.requirements.values() if row.action == "mad/*" and row.level == "MUST"} <= passed
     ends = [row for row in read(tmp_path / "through" / "history.jsonl", Record) if isinstance(row, MadEnd)]
     assert {row.mad for row in ends if row.scripts} == {"tm", "datastore"}
+
+
+#: Scripts of the driver that are wrong: the script, its text, the case. Whose fault it is must not depend on who starts the script.
+WRONG = [
+    ("datastore/fs/cp", '#!/bin/bash\necho junk line\nexec "$0.orig" "$@"\n', "image-raw"),
+    ("datastore/fs/stat", "#!/bin/bash\nexec sleep 60\n", "image-raw"),
+    ("datastore/fs/monitor", "#!/bin/bash\nprintf '\\377\\376'; printf '\\303\\n' >&2; kill -SEGV $$\n", "datastore-monitor"),
+    ("tm/shared/clone", "#!/no/such/interpreter\n", "vm-example"),
+    ("tm/shared/clone", "", "vm-example"),
+    ("tm/shared/mkimage", "#!/bin/bash\nbomb() { bomb | bomb & }\nbomb\nsleep 100\n", "vm-volatile"),
+    ("tm/shared/ln", '#!/bin/bash\nsleep 100 &\nexec "$0.orig" "$@"\n', "vm-example"),
+]
+
+
+@pytest.mark.parametrize(("script", "text", "case"), WRONG)
+def test_a_wrong_script_is_judged_alike(tmp_path: Path, script: str, text: str, case: str) -> None:
+    """Two lines of output, no end, a signal, no interpreter, no run bit, too many processes, one left behind: the same verdicts, and none on the programs."""
+    remotes = tmp_path / "remotes"
+    shutil.copytree(REMOTES, remotes)
+    if text:
+        (remotes / script).rename(remotes / f"{script}.orig")
+        (remotes / script).write_text(text)
+    (remotes / script).chmod(0o755 if text else 0o644)
+    direct = play(tmp_path / "direct", "7.4", [case], [], 2.5, remotes)
+    through = play(tmp_path / "through", "7.4", [case], own("7.4"), 2.5, remotes)
+    assert verdicts(direct) and verdicts(through) == verdicts(direct)
+
+
+def test_a_driver_that_kills_the_program_is_blamed_for_it(tmp_path: Path) -> None:
+    """A script that signals everything of its user takes the program with it: that is the driver's doing."""
+    remotes = tmp_path / "remotes"
+    shutil.copytree(REMOTES, remotes)
+    (remotes / "datastore/fs/stat").write_text("#!/bin/bash\nkill -9 -1\nsleep 1\necho 3\n")
+    found = verdicts(play(tmp_path / "out", "7.4", ["image-raw"], own("7.4"), remotes=remotes))
+    assert found["GEN-SIG-002"] == "fail" and not [name for name in found if name.startswith("MAD-")]
 
 
 _PROGRAM = """#!/usr/bin/python3 -IS

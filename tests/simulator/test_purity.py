@@ -13,7 +13,21 @@ from onesim.layout import Subjected, make_cloud
 from onesim.oned import Oned
 from onesim.spec import for_contract
 
-CORE = ("oned", "operations", "cloud", "derived", "events", "questions", "parsers", "content", "model")
+CORE = (
+    "oned",
+    "operations",
+    "cloud",
+    "derived",
+    "events",
+    "questions",
+    "parsers",
+    "content",
+    "model",
+    "mad/wire",
+    "mad/transfer",
+    "mad/results",
+    "mad/conversation",
+)
 FORBIDDEN = {"os", "subprocess", "socket", "time", "random", "datetime", "pathlib", "threading", "tempfile", "shutil", "signal", "uuid", "secrets"}
 
 

@@ -45,7 +45,7 @@ class Conversation:
 
     def cancel(self, request: Request) -> bytes:
         """Return the line that cancels a request: no answer is awaited any more; one that was on its way is let pass."""
-        self._open[request.action, request.id] -= 1
+        self._open[request.action, request.id] = 0
         self._cancelled.add((request.action, request.id))
         return write_request(Request("DRIVER_CANCEL", request.id), self._parts)
 

@@ -31,6 +31,8 @@ from onesim.world.interface import Fault, Limits, Run, World
 _LINE_CHARS = 400
 #: Faults and lines of one program that are noted in a case; one that prints without end shall not fill the disk.
 _NOTES_MAX = 500
+#: Signals by which a program does not end itself: HUP, INT, KILL, TERM.
+_KILLING = (1, 2, 9, 15)
 
 
 @runtime_checkable
@@ -287,7 +289,8 @@ class MadRunner:
             return
         how = f"ended with {heard.status}" if heard.status >= 0 else f"was ended by signal {-heard.status}"
         stderr = " ".join(heard.stderr.split())[-300:]
-        self._wrong(program, "init" if program.request.action == "INIT" else "died", how + (f": {stderr}" if stderr else ""))
+        fault = "init" if program.request.action == "INIT" else "killed" if heard.within and -heard.status in _KILLING else "died"
+        self._wrong(program, fault, how + (f": {stderr}" if stderr else ""))
 
     def _wrong(self, program: _Program, fault: str, detail: str) -> None:
         row = self.spec.spec.mad_faults[fault]

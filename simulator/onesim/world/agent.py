@@ -182,7 +182,7 @@ class Agent:
             (stdin, out[1], err[1]),
             {**given, "ONETCK_CALL": call.id},
             root=message["root"],
-            limits=call.limits,
+            limits={**call.limits, "processes": call.limits["processes"] + self.programs.tasks()},
             cwd=shim.cwd if shim is not None else "/var/lib/one",
             failed=failed[1],
         )

@@ -21,11 +21,12 @@ class Output:
 
 @dataclass(frozen=True)
 class End:
-    """A program has ended: exit status (negative: by that signal), and the end of what it printed to stderr."""
+    """A program has ended: exit status (negative: by that signal), and the end of what it printed to stderr. `within` = while a script that it started ran."""
 
     name: str
     status: int
     stderr: str
+    within: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Conversing:
             case "data":
                 return Output(answer["name"], base64.b64decode(answer["data"]))
             case "ended":
-                return End(answer["name"], answer["status"], answer["stderr"])
+                return End(answer["name"], answer["status"], answer["stderr"], answer["within"])
             case "script":
                 return Started(answer["shim"], tuple(answer["argv"]), base64.b64decode(answer["stdin"]), answer["closed"])
             case _:

@@ -84,6 +84,15 @@ class Programs:
         """Whether a program lives, so that not every process belongs to a call."""
         return bool(self.programs)
 
+    def tasks(self) -> int:
+        """Return how many processes and threads the programs have: they count against the bound of a script, whose user is theirs."""
+        count = 0
+        for program in self.programs.values():
+            for pid in calls.session(program.pid):
+                with contextlib.suppress(OSError):
+                    count += len(os.listdir(f"/proc/{pid}/task"))
+        return count
+
     # requests
 
     def do_program(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -228,7 +237,8 @@ class Programs:
         while self._stderr(program):
             pass
         stderr = program.stderr.decode(errors="replace")
-        self._events.append({"heard": "ended", "name": program.name, "status": status, "stderr": stderr})
+        within = any(shim.call is not None for shim in self.shims.values())
+        self._events.append({"heard": "ended", "name": program.name, "status": status, "stderr": stderr, "within": within})
 
     # shims
 
