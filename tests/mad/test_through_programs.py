@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +169,7 @@ class Broken(NamedTuple):
 
 BROKEN = [
     Broken("nothing", "", {}),
+    Broken("leaves files of its own", "def script(words): open('/tmp/mine', 'a').write('x'); return run(words).returncode", {}),
     Broken("starts not", "#!", {"MAD-INIT-001": "fail"}),
     Broken("dies at INIT", "def init(): sys.exit(3)", {"MAD-INIT-001": "fail"}),
     Broken("never answers INIT", "def init(): pass", {"MAD-INIT-001": "fail"}),
@@ -231,3 +234,17 @@ def command_line(process: Path) -> bytes:
         return (process / "cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def test_the_command_line_and_the_file_name_programs(tmp_path: Path) -> None:
+    """`--mad` and `[mad]` of onetck.toml: both programs start the scripts, and the history says which they were."""
+    (tmp_path / "onetck.toml").write_text(
+        f"[driver]\npaths = ['{REMOTES}']\n[mad.datastore]\nprogram = 'own'\narguments = ['-t', '2', '-d', 'fs', '-s', 'shared']\n"
+    )
+    command = [sys.executable, "-m", "onetck.cli", "run", "--case", "vm-volatile", "--mad", "tm=own", "--out", "out"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
+    records = list(read(tmp_path / "out" / "history.jsonl", Record))
+    assert isinstance(records[0], Header)
+    assert records[0].mads == ("tm: /usr/lib/one/mads/one_tm -t 15 -d shared", "datastore: /usr/lib/one/mads/one_datastore -t 2 -d fs -s shared")
+    assert {row.mad: row.scripts > 3 for row in records if isinstance(row, MadEnd)} == {"tm": True, "datastore": True}
+    assert "MAD-" not in run.stdout and "tm through /usr/lib/one/mads/one_tm" in run.stderr

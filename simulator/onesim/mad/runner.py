@@ -59,6 +59,7 @@ class _Program:
     left: int = 0
     scripts: int = 0
     notes: int = 0
+    ready: bool = False
     ended: bool = False
 
 
@@ -97,6 +98,7 @@ class MadRunner:
                 self._wrong(program, "init", f"answered INIT FAILURE {answer.info}")
             if self.broken:
                 return
+            program.ready = True
 
     def run(self, start: Start) -> Run:
         """Have a call run by the program that makes it."""
@@ -174,6 +176,7 @@ class MadRunner:
             program.left = 0
             return self._not_run(program, start, script)
         program.scripts += 1
+        self._look()  # what the program itself has changed is not the driver's
         run = self.world.run_started(script, limits=start.limits, call_id=start.id, faults=start.faults)
         ended = Ended(run.status if run.ended_by == "exit" else 255, text(run.stdout), text(run.stderr))
         if not ended.success:
@@ -289,7 +292,7 @@ class MadRunner:
             return
         how = f"ended with {heard.status}" if heard.status >= 0 else f"was ended by signal {-heard.status}"
         stderr = " ".join(heard.stderr.split())[-300:]
-        fault = "init" if program.request.action == "INIT" else "killed" if heard.within and -heard.status in _KILLING else "died"
+        fault = "init" if not program.ready else "killed" if heard.within and -heard.status in _KILLING else "died"
         self._wrong(program, fault, how + (f": {stderr}" if stderr else ""))
 
     def _wrong(self, program: _Program, fault: str, detail: str) -> None:
