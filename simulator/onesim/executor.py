@@ -242,11 +242,12 @@ class CaseRun:
         stdin = self._stdin(asked)
         fault = self._fault(asked)
         at = self._at()
+        start = self._start(asked, script, stdin, fault)
         if fault is not None and fault.arguments["act"] == "lost":
-            self.runner.abandon()
+            self.runner.abandon(start)
             run = Run(ended_by="lost", status=-1)
         else:
-            run = self.runner.run(self._start(asked, script, stdin, fault))
+            run = self.runner.run(start)
         tree = self.observer.changes()
         finished = self.oned.feed(
             CallFinished(

@@ -41,8 +41,8 @@ class Runner(Protocol):
     def run(self, start: Start) -> Run:
         """Run a call and return what was seen of the script."""
 
-    def abandon(self) -> None:
-        """oned gives up the call that it would have run now, and with it the rest of its transfer script."""
+    def abandon(self, start: Start) -> None:
+        """oned gives up a call before it has run, and with it the rest of its transfer script."""
 
     def end(self) -> None:
         """The case has ended."""
@@ -70,7 +70,7 @@ class DirectRunner:
             faults=start.faults,
         )
 
-    def abandon(self) -> None:
+    def abandon(self, start: Start) -> None:
         """Nothing to do."""
 
     def end(self) -> None:

@@ -116,8 +116,8 @@ def test_a_wrong_script_is_judged_alike(tmp_path: Path, script: str, text: str, 
         (remotes / script).rename(remotes / f"{script}.orig")
         (remotes / script).write_text(text)
     (remotes / script).chmod(0o755 if text else 0o644)
-    direct = play(tmp_path / "direct", "7.4", [case], [], 2.5, remotes)
-    through = play(tmp_path / "through", "7.4", [case], own("7.4"), 2.5, remotes)
+    direct = play(tmp_path / "direct", "7.4", [case], [], 5, remotes)
+    through = play(tmp_path / "through", "7.4", [case], own("7.4"), 5, remotes)
     assert verdicts(direct) and verdicts(through) == verdicts(direct)
 
 
@@ -217,7 +217,7 @@ def test_a_broken_program_is_named_and_the_driver_is_not(broken: Broken, tmp_pat
     monkeypatch.setattr(spec, "mad_wait", msgspec.structs.replace(spec.mad_wait, init_s=0.8, finalize_s=0.8))
     text = "#!/nowhere/interpreter\n" if broken.breakage == "#!" else _PROGRAM.format(breakage=broken.breakage)
     mark = f"/usr/lib/one/mads/broken-{os.getpid()}-{tmp_path.name}"
-    judgement = play(tmp_path / "out", "7.4", [broken.case], [MadProgram("tm", mark, (), text.encode())], time_s=3)
+    judgement = play(tmp_path / "out", "7.4", [broken.case], [MadProgram("tm", mark, (), text.encode())], time_s=5)
     assert verdicts(judgement) == broken.breaks
     assert judgement.footer is not None
     fails = "fail" in broken.breaks.values()

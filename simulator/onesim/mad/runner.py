@@ -57,6 +57,7 @@ class _Program:
     answers: deque[Answer] = field(default_factory=deque)
     request: Request = field(default_factory=lambda: Request("INIT"))
     left: int = 0
+    abandoned: list[tuple[str, ...]] = field(default_factory=list)
     scripts: int = 0
     notes: int = 0
     ready: bool = False
@@ -116,16 +117,16 @@ class MadRunner:
         program.left = max(program.left - 1, 0)
         return self._scripted(program, start)
 
-    def abandon(self) -> None:
-        """Cancel the transfer script that is open: the script of the next line does not run, and no answer is awaited."""
-        for program in self._programs.values():
-            if program.left <= 0 or self.broken:
-                continue
+    def abandon(self, start: Start) -> None:
+        """Cancel the transfer script that a call stands in, if it is open: the call's script does not run, and no answer is awaited.
+
+        The program may have started the script already, or may do so before it reads the line.
+        """
+        program = self._program_of(start)
+        if program is not None and program.left > 0 and not self.broken:
             program.left = 0
+            program.abandoned.append((start.script, *start.argv))
             self._tell(program, program.talk.cancel(program.request))
-            script = self._listen(program, 1.0, "")
-            if isinstance(script, Started):
-                self.world.release(script.shim, 1)
 
     def end(self) -> None:
         """Tell the programs to end, and see to it that they do."""
@@ -197,14 +198,20 @@ class MadRunner:
                 self._wrong(program, "open", f"left stdin of {start.script} open")
             different = _difference(start, heard)
             if not different:
+                program.abandoned.clear()  # lines are read in order: what was cancelled before this request does not start any more
                 return heard
             self._wrong(program, "arguments", different)
             self.world.release(heard.shim, 1)
             return None
 
     def _unasked(self, program: _Program, start: Start, script: Started) -> bool:
-        """Run and note a script that is not the one that was asked. Returns whether it was such a one."""
-        if posixpath.normpath(script.argv[0]) == start.script:
+        """Run and note a script that is not the one that was asked; end one that was cancelled. Returns whether it was such a one."""
+        given = (posixpath.normpath(script.argv[0]), *script.argv[1:])
+        if given in program.abandoned:
+            program.abandoned.remove(given)
+            self.world.release(script.shim, 1)
+            return True
+        if given[0] == start.script:
             return False
         self._wrong(program, "unasked", f"started {' '.join(script.argv)[:300]}, which nobody asked for")
         self.world.run_started(script, limits=start.limits, call_id=f"{start.id}+{script.shim}")
@@ -268,10 +275,8 @@ class MadRunner:
                 return heard
             if heard is not None:
                 self._take(heard)
-            elif late:
-                self._wrong(program, late, f"no answer to {program.request.action} within {time_s:g} s")
             else:
-                return None
+                self._wrong(program, late, f"no answer to {program.request.action} within {time_s:g} s")
         return None
 
     def _take(self, heard: Heard) -> None:
