@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,9 +22,10 @@ from onesim.layout import Subjected
 from onesim.schedule import diverged, recorded
 from onesim.spec import ContractSpec, for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, execution, kept, oracle, reading
+from onetck import conclude, execution, kept, oracle, programs, reading
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
+from onetck.mads import mads_of
 from onetck.plan import choose
 from onetck.progress import terminal_progress
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
@@ -48,6 +50,15 @@ SystemTmOption = Annotated[
     str, typer.Option("--system-tm", metavar="MAD", help="Transfer-manager driver of the system datastore; as --tm if not given.")
 ]
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The vendor's world; ./onetck.toml if it is there.")]
+MadOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mad",
+        metavar="NAME=PROGRAM",
+        help="Have the scripts started by this driver program: tm=./one_tm, datastore='./one_datastore -t 15', or =own; may be repeated.",
+        show_default=False,
+    ),
+]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]
 
 
@@ -97,6 +108,14 @@ def _setting(
     return _Setting(spec, driver, subject, chosen, options)
 
 
+def _with_programs(setting: _Setting, config_path: Path | None, given: list[str]) -> _Setting:
+    """Add the driver programs through which a run goes."""
+    config, base = configuration.read_config(config_path)
+    mads = mads_of(given, config, base, setting.spec, setting.driver)
+    options = tuple(word for one in given for word in ("--mad", one))
+    return msgspec.structs.replace(setting, subject=replace(setting.subject, mads=mads), options=(*setting.options, *options))
+
+
 @app.command()
 def run(
     paths: DriverPaths = None,
@@ -114,6 +133,7 @@ def run(
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
     ] = os.cpu_count() or 1,
+    mad: MadOption = None,
     profile: Annotated[str, typer.Option("--profile", metavar="P", help="The frozen list of requirements to certify.")] = "core",
     timeout_s: TimeoutOption = None,
     seed: Annotated[
@@ -129,7 +149,7 @@ def run(
 ) -> None:
     """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
     with one_line():
-        setting = _setting(paths, datastore, tm, system_tm, contract, config, timeout_s)
+        setting = _with_programs(_setting(paths, datastore, tm, system_tm, contract, config, timeout_s), config, mad or [])
         conclude.find_profile(setting.spec, profile)
         played = tuple(word for path in trace or [] for word in ("--trace", str(path)))
         plan = choose(setting.spec, setting.subject, trace or [], case or [])
@@ -181,8 +201,9 @@ def _terminate_as_interrupt() -> None:
 
 def _introduce(setting: _Setting, cases: int) -> None:
     driver, contract = setting.driver, setting.spec.contract
+    programs = "".join(f"; {one.name} through {one.path}" for one in setting.subject.mads)
     drivers = f"datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad}"
-    err_console.print(f"{driver.root}: {drivers}; contract {contract.name} ({contract.version}); {cases} cases", markup=False)
+    err_console.print(f"{driver.root}: {drivers}; contract {contract.name} ({contract.version}); {cases} cases{programs}", markup=False)
 
 
 @app.command()
@@ -292,6 +313,7 @@ def show_operations() -> None:
 
 reading.register(app)
 oracle.register(app)
+programs.register(app)
 
 
 def _version(value: bool) -> None:

@@ -64,6 +64,17 @@ class SecretTable(_Table, frozen=True):
     file: str = ""
 
 
+class MadTable(_Table, frozen=True):
+    """`[mad.tm]` and `[mad.datastore]`: a driver program that stands between oned and the scripts, in place of the harness's own start of each script.
+
+    `program` is a file relative to this one, a program that every host has (an absolute path below /usr), or `own` for that of `onetck mad`. `arguments` are
+    those of oned.conf; if there are none, as many threads and all drivers of the tree, as oned.conf has them.
+    """
+
+    program: str
+    arguments: tuple[str, ...] = ()
+
+
 class LimitsTable(_Table, frozen=True):
     """`[limits]`: the bounds of one call; `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf)."""
 
@@ -95,6 +106,7 @@ class Config(_Table, frozen=True):
     environment: dict[str, str] = {}
     secret: dict[str, SecretTable] = {}
     limits: LimitsTable = LimitsTable()
+    mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 
 def read_config(path: Path | None) -> tuple[Config, Path]:

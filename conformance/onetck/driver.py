@@ -47,6 +47,15 @@ class Driver:
         own = self.files.get("scripts_common.sh")
         return (own or data_dir("reference_driver") / "remotes" / "scripts_common.sh").read_bytes()
 
+    def mads(self) -> dict[str, list[str]]:
+        """Return the drivers that the tree holds, by family."""
+        found: dict[str, dict[str, None]] = {family: {} for family in _FAMILIES}
+        for name in sorted(self.files):
+            family, _, rest = name.partition("/")
+            if family in found and "/" in rest:
+                found[family][rest.partition("/")[0]] = None
+        return {family: list(names) for family, names in found.items()}
+
     def archive(self, version: str) -> bytes:
         """Return the remotes tree as a tar, with `VERSION` saying the contract's version."""
         buffer = io.BytesIO()

@@ -80,7 +80,7 @@ def execute(
     writer = Writer(out / "history.jsonl")
     blobs = BlobStore(out / "blobs")
     began = time.time()
-    writer.write(_header(spec, driver, plan, began, command, seed))
+    writer.write(_header(spec, driver, subject, plan, began, command, seed))
     stop = threading.Event()
     summaries: list[CaseSummary] = []
 
@@ -137,7 +137,9 @@ def _finish(writer: Writer, out: Path, summaries: Sequence[CaseSummary], interru
     writer.close()
 
 
-def _header(spec: ContractSpec, driver: Driver, plan: Sequence[PlannedCase], began: float, command: Sequence[str], seed: int) -> Header:
+def _header(
+    spec: ContractSpec, driver: Driver, subject: Subjected, plan: Sequence[PlannedCase], began: float, command: Sequence[str], seed: int
+) -> Header:
     environment = {
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -162,6 +164,7 @@ def _header(spec: ContractSpec, driver: Driver, plan: Sequence[PlannedCase], beg
         environment,
         tuple(one.trace.name for one in plan),
         tuple(command),
+        tuple(f"{one.name}: {' '.join(one.command)}" for one in subject.mads),
     )
 
 

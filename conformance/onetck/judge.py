@@ -16,6 +16,8 @@ from onesim.records import (
     Footer,
     GuestWrite,
     Header,
+    MadEnd,
+    MadFault,
     Observation,
     Operation,
     Question,
@@ -29,6 +31,8 @@ from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
 
 _EVIDENCE_LIMIT = 3
+#: The check of what driver programs do.
+_ON_PROGRAMS = "keeps_protocol"
 _ROW_LISTS = {
     Operation: "operations",
     Call: "calls",
@@ -39,6 +43,8 @@ _ROW_LISTS = {
     Question: "questions",
     Datagram: "datagrams",
     Together: "stretches",
+    MadFault: "mad_faults",
+    MadEnd: "mads",
 }
 
 
@@ -154,7 +160,7 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
         results.extend(judge_case(case, requirements, frozenset(profile.requirements), repeat.format(case=case.name)))
     header = history.header
     assert header is not None, "a history begins with its header"
-    verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history.shared)) for row in requirements]
+    verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history)) for row in requirements]
     partial = history.footer is None or history.footer.interrupted
     decision = decide(verdicts, partial=partial)
     judgement = Judgement(
@@ -191,14 +197,18 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
     return judgement
 
 
-def _elsewhere(row: Requirement, spec: ContractSpec, seen: set[str]) -> str:
-    """Return for which other layout of system datastores a requirement is, empty if it is for one that was seen, or for any."""
+def _elsewhere(row: Requirement, spec: ContractSpec, history: History) -> str:
+    """Return where a requirement applies, if it cannot in this run: to another layout of system datastores, or to driver programs; empty if it can."""
+    if row.check == _ON_PROGRAMS and not (history.header and history.header.mads):
+        return "the run brings no driver program"
     action = spec.actions.get(row.action)
     wanted = set(row.when.get("shared", ())) or ({action.shared} if action is not None and action.shared else set())
-    return f"it is for system datastores with SHARED of {' or '.join(sorted(wanted))}" if wanted and not wanted & seen else ""
+    return f"it is for system datastores with SHARED of {' or '.join(sorted(wanted))}" if wanted and not wanted & history.shared else ""
 
 
-def _verdict(row: Requirement, results: list[Result], required: bool, elsewhere: str) -> RequirementVerdict:
+def _verdict(row: Requirement, results: list[Result], profiled: bool, elsewhere: str) -> RequirementVerdict:
+    """Return the verdict of a run on a requirement. Those that driver programs show are required where the run has brought one."""
+    required = profiled or (row.check == _ON_PROGRAMS and not elsewhere)
     mine = [one for one in results if one.requirement == row.id]
     verdict = worst(one.verdict for one in mine)
     first = next((one for one in mine if one.verdict == verdict), None)

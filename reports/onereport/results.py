@@ -134,7 +134,8 @@ def decide(verdicts: Iterable[RequirementVerdict], *, partial: bool = False) -> 
     if failed:
         named = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
         count = f"{len(failed)} requirement{'s' if len(failed) > 1 else ''}"
-        return made("NOT CONFORMANT", f"The driver breaks {count} of {len(required)}: {named}.", EXIT_NOT)
+        programs = all(row.family == "mad" for row in required if row.verdict in FAILURES)
+        return made("NOT CONFORMANT", f"The driver{' program' if programs else ''} breaks {count} of {len(required)}: {named}.", EXIT_NOT)
     if partial:
         return made("PARTIAL", "The run was interrupted; what ran is recorded, and no verdict follows.", EXIT_INTERRUPTED)
     if not executed:

@@ -125,6 +125,13 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Cancelled:
+    """oned gives up a call that is under way, and tells the program that makes it. Its script may go on; its end is still to be told."""
+
+    call: int
+
+
+@dataclass(frozen=True)
 class Monitored:
     """What the monitor daemon made of a datagram: kind, status, object id, text in clear, and what it did not like.
 
@@ -148,4 +155,4 @@ class TimerWanted:
     after_s: int
 
 
-Output = CallAsked | Outcome | Changed | Refused | Answer | Monitored | TimerWanted
+Output = CallAsked | Outcome | Changed | Refused | Answer | Cancelled | Monitored | TimerWanted

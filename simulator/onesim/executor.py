@@ -18,12 +18,14 @@ from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, Subjected, furnish, make_cloud, shared_of
+from onesim.mad.runner import MadRunner, ProgramWorld
 from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.outstanding import Outstanding, Told
 from onesim.probing import Probing
-from onesim.records import Call, CaseBegin, CaseEnd, GuestWrite, Operation, Question, StateChange
+from onesim.records import Call, CaseBegin, CaseEnd, GuestWrite, MadEnd, MadFault, MadLine, Operation, Question, StateChange
+from onesim.running import DirectRunner, Runner
 from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
 from onesim.spec import ContractSpec
@@ -72,7 +74,8 @@ class CaseRun:
         self.oned = Oned(spec, self.cloud)
         self.content = ContentModel()
         self.observer = Observer(world, self.cloud, self.content, writer, blobs, self.case)
-        self.scripts = Scripts(spec, subject, trace, world, self.cloud, self.observer, writer, blobs, call_seen)
+        self.runner = self._make_runner()
+        self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen)
         told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
         self.files: dict[str, Version] = {}
@@ -85,6 +88,17 @@ class CaseRun:
         self._given_up: set[int] = set()
         self._waiting: dict[int, WorldQuestion] = {}
 
+    def _make_runner(self) -> Runner:
+        if not self.subject.mads:
+            return DirectRunner(self.world)
+        if not isinstance(self.world, ProgramWorld):
+            raise HarnessError("driver programs need hosts made of namespaces")
+
+        def note(record: MadLine | MadFault | MadEnd) -> None:
+            self.writer.write(msgspec.structs.replace(record, at_ns=self.scripts.at()))
+
+        return MadRunner(self.world, self.spec, self.subject.mads, dict(self.subject.environment), self.case, note, self.observer.refresh)
+
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
         self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.shared, self.expects))
@@ -92,11 +106,13 @@ class CaseRun:
         try:
             furnish(self.world, self.cloud, self.subject)
             self.observer.refresh()
+            self.runner.open()
             for group in self.trace.groups():
-                reason = self._play(group)
+                reason = self.runner.broken or self._play(group)
                 if reason:
                     outcome = "stopped"
                     break
+            self.runner.close()
             for command in self.subject.teardown:
                 self.world.must_run(FRONTEND, ["/bin/bash", "-c", command])
         except HarnessError as error:
@@ -109,8 +125,8 @@ class CaseRun:
         """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
         self.stopped, self._acted, self._gone, self._of, self._given_up = "", False, [], {}, set()
         self.outstanding.play(group, self._ask)
-        if self.outstanding.lost_world:
-            return self.lost
+        if self.outstanding.lost_world or self.runner.broken:
+            return self.runner.broken or self.lost
         if self.stopped or not self._acted:
             return self.stopped
         self.observer.observe(group[-1][0], self.outstanding.calls - 1, self._of)

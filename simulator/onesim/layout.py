@@ -29,6 +29,21 @@ class ExtraFile:
 
 
 @dataclass(frozen=True)
+class MadProgram:
+    """A driver program (MAD) that takes oned's requests: tm or datastore, its path in the world, its arguments, its bytes (None: it is there already)."""
+
+    name: str
+    path: str
+    arguments: tuple[str, ...] = ()
+    data: bytes | None = None
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The command line. oned gives all arguments as one word (Driver.h, start_driver); the programs, or the shells around them, part it."""
+        return (self.path, " ".join(self.arguments))
+
+
+@dataclass(frozen=True)
 class Subjected:
     """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`.
 
@@ -50,6 +65,7 @@ class Subjected:
     limits: Limits = field(default_factory=Limits)
     source: Path | None = None
     scripts: int = 15
+    mads: tuple[MadProgram, ...] = ()
 
 
 def make_cloud(subject: Subjected, shared: bool) -> Cloud:
@@ -109,6 +125,11 @@ def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
         for host in (FRONTEND, *HOSTS):
             if extra.where in ("all", host) or (extra.where == "hosts" and host != FRONTEND):
                 world.put(host, extra.path, extra.data, extra.mode)
+    for mad in subject.mads:
+        # what oned tells its programs of itself
+        world.put(FRONTEND, "/var/lib/one/config", f"SCRIPTS_REMOTE_DIR={NODE_REMOTES}\nDATASTORE_LOCATION={cloud.location}\n".encode())
+        if mad.data is not None:
+            world.put(FRONTEND, mad.path, mad.data, 0o755)
     for command in subject.setup:
         world.must_run(FRONTEND, ["/bin/bash", "-c", command])
 

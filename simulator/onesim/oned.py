@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import takewhile
 
 from onesim import allocation, backups, datastores, documents, monitoring, operations, parsers, questions
 from onesim.calling import Job, Planned, Subjected, compose
@@ -18,6 +19,7 @@ from onesim.errors import SpecError
 from onesim.events import (
     CallAsked,
     CallFinished,
+    Cancelled,
     Changed,
     DatagramReceived,
     Event,
@@ -117,7 +119,7 @@ class Oned:
         if prepared.disk is not None and prepared.disk.image >= 0 and row.makes == "disk":
             yield self._changed("image", self.cloud.images[prepared.disk.image])
         if row.abandons:
-            self._abandon(running, row.abandons)
+            yield from self._abandon(running, row.abandons)
         if running and not row.makes:
             # what the phase under way has prepared, such as the backup datastore, is what this one is about
             prepared = running[-1].prepared
@@ -138,12 +140,13 @@ class Oned:
             enter = "MONITOR_SYSTEM"
         yield from self._enter(kind, subject, enter, operation, prepared)
 
-    def _abandon(self, running: list[Job], how: str) -> None:
+    def _abandon(self, running: list[Job], how: str) -> Iterator[Output]:
         """Give up the phase that is under way: its script goes on beside what follows, or no more of it is called."""
         for job in running:
             job.settled = True
             if how == "cancelled":
                 job.waiting.clear()
+                yield from (Cancelled(call) for call, (of, _, _) in self._calls.items() if of is job)
 
     def _recover(self, row: OperationRow, vm: Vm, operation: int, prepared: Prepared) -> Iterator[Output]:
         """Take the last phase as ended well or badly, as the operator says, or run it again."""
@@ -368,6 +371,18 @@ class Oned:
         asked = compose(self.spec, self.cloud, call, job, planned, subject, action)
         self._calls[call] = (job, planned, asked)
         return asked
+
+    def transfer(self, call: int) -> tuple[str, tuple[CallAsked, ...]]:
+        """Return the transfer script that a call which has just been asked stands in: the end of its name, and the calls from this one on, with the first.
+
+        The name is empty for calls that no transfer script makes. Nothing changes.
+        """
+        job, _, asked = self._calls[call]
+        if not job.phase.transfer or asked.action.family != "tm":
+            return "", ()
+        following = takewhile(lambda one: self.spec.actions[one.row.action].family == "tm", job.waiting)
+        calls = [compose(self.spec, self.cloud, -1, job, one, job.subject, self.spec.actions[one.row.action]) for one in following]
+        return f"{job.subject.history[-1].seq}.{job.phase.transfer}" if isinstance(job.subject, Vm) else "", (asked, *calls)
 
     def _finished(self, event: CallFinished) -> Iterator[Output]:
         if event.call not in self._calls:

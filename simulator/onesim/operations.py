@@ -98,6 +98,7 @@ def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
             raise Refusal(f"image {arguments['of']!r} is {original.state}; only READY, USED and CLONE can be cloned")
         image.path, image.format, image.fs = original.source, original.format, original.fs
         image.size_mb, image.type, image.cloning_id = original.size_mb, original.type, original.id
+        image.persistent = original.persistent
         image.template = dict(original.template)
     lacking = monitoring.shortage(cloud.datastores[datastore_id], image.size_mb)
     if lacking:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from onesim import hypervisor, monitord
-from onesim.events import Answer, CallAsked, CallFinished, Changed, Outcome, Output
+from onesim.events import Answer, CallAsked, CallFinished, Cancelled, Changed, Outcome, Output
 from onesim.oned import Oned
 from onesim.records import Together, Turn
 from onesim.schedule import Chooser
@@ -73,6 +73,8 @@ class Outstanding:
                 self._outputs.extend((n, one) for one in outputs or ())
             elif self.running:
                 self._advance()
+            elif self._queue:
+                self._begin(self._queue.pop(0))  # nothing is left that it could wait for
             elif not pending:
                 break
         self._part()
@@ -103,14 +105,22 @@ class Outstanding:
                     self.told.changed(operation, output)
                 case Answer():
                     self.told.answered(output)
+                case Cancelled(call):
+                    self._cancel(call)
                 case _:
                     pass
+
+    def _cancel(self, call: int) -> None:
+        for begun in self.running.values():
+            if begun.asked.call == call:
+                self.scripts.runner.cancel(begun.start)
 
     def _begin_queued(self) -> None:
         """Begin what waits for a place, in the order in which it was asked; each of oned's helpers has as many places."""
         for asked in list(self._queue):
             family = asked.action.family
-            if sum(one.asked.action.family == family for one in self.running.values()) < self.limit:
+            places = self.limit - sum(one.asked.action.family == family for one in self.running.values())
+            if places > 0 and self.scripts.free(asked):
                 self._queue.remove(asked)
                 self._begin(asked)
 
@@ -218,6 +228,7 @@ class Outstanding:
 
     def _end(self, begun: Begun, run: Run) -> None:
         """Tell oned that a call has ended, and write down what was seen of it."""
+        self.scripts.runner.ended(begun.start, run)
         del self.running[begun.id]
         tree = () if self._together else self.observer.changes()
         ok = run.ended_by == "exit" and run.status == 0

@@ -53,6 +53,7 @@ class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit
     environment: dict[str, str] = {}
     plan: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    mads: tuple[str, ...] = ()
 
 
 class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omit_defaults=True):
@@ -123,9 +124,9 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
 
     `action` is the name asked for (with its suffix), `script` the file that ran. `arguments` are the argv by the names of the action table; `facts`
     what the simulator knew when it called (base_path, source, format, size_mb, host, vm_dir, ...). `ended_by` is exit, signal, timeout, output,
-    processes, memory, missing, not_executable, bad_interpreter or world_lost. `parsed` is what the contract's parser read; `error` the text that oned
-    would show; `stdin_left` are bytes of stdin that nobody read. Where calls overlap nobody knows which of them changed what: then `observed` is false,
-    `tree` is empty, and the differences stand in the record `together`.
+    processes, memory, missing, not_executable, bad_interpreter, world_lost, or mad (the driver program did not get to it). `parsed` is what the contract's
+    parser read; `error` the text that oned would show; `stdin_left` are bytes of stdin that nobody read. Where calls overlap nobody knows which of them
+    changed what: then `observed` is false, `tree` is empty, and the differences stand in the record `together`.
     """
 
     case: str
@@ -285,6 +286,40 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="rec
     at_ns: int = 0
 
 
+class MadLine(msgspec.Struct, frozen=True, tag="mad_line", tag_field="record", omit_defaults=True):
+    """A line between oned and a driver program (MAD), cut after 400 characters. `to` is mad or oned; `script` the transfer script that the line names."""
+
+    case: str
+    mad: str
+    to: str
+    line: str
+    script: str = ""
+    call: int = -1
+    at_ns: int = 0
+
+
+class MadFault(msgspec.Struct, frozen=True, tag="mad_fault", tag_field="record", omit_defaults=True):
+    """What a driver program did wrong: a row of `spec/mads.toml` and what was seen. It says nothing of the driver's scripts."""
+
+    case: str
+    mad: str
+    fault: str
+    detail: str
+    call: int = -1
+    at_ns: int = 0
+
+
+class MadEnd(msgspec.Struct, frozen=True, tag="mad_end", tag_field="record", omit_defaults=True):
+    """A driver program was dismissed at the end of a case: its command, how many requests it got and how many scripts it ran for them."""
+
+    case: str
+    mad: str
+    command: tuple[str, ...]
+    requests: int
+    scripts: int
+    at_ns: int = 0
+
+
 class CaseEnd(msgspec.Struct, frozen=True, tag="case_end", tag_field="record", omit_defaults=True):
     """A case ended: completed; stopped (the driver's failure made the rest impossible); or error (the harness's own fault)."""
 
@@ -307,5 +342,20 @@ class Footer(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit
 
 
 Record = (
-    Header | CaseBegin | Operation | StateChange | Call | Question | Together | Datagram | GuestWrite | FaultInjected | Observation | CaseEnd | Footer
+    Header
+    | CaseBegin
+    | Operation
+    | StateChange
+    | Call
+    | Question
+    | Together
+    | Datagram
+    | GuestWrite
+    | FaultInjected
+    | Observation
+    | MadLine
+    | MadFault
+    | MadEnd
+    | CaseEnd
+    | Footer
 )

@@ -211,6 +211,7 @@ class Phase(Row, frozen=True):
     return_: Literal["", "previous"] = msgspec.field(name="return", default="")
     then: Literal["", "monitor", "trim"] = ""
     shows: Literal["", "before"] = ""
+    transfer: str = ""
     keeps: str = ""
     drops: str = ""
     absent: bool = False
@@ -223,6 +224,44 @@ class Phase(Row, frozen=True):
     def shown(self) -> str:
         """The state that the object shows while the phase runs."""
         return self.state or self.name
+
+
+class RequestLine(Row, frozen=True):
+    """The parts of a line from oned to a driver program, for a range of versions."""
+
+    parts: tuple[Literal["action", "status", "id", "payload"], ...]
+    source: str
+    since: Range = ()
+    until: Range = ()
+
+
+class Mad(Row, frozen=True):
+    """A driver program (MAD). Columns are explained at the top of `spec/mads.toml`."""
+
+    name: Literal["tm", "datastore"]
+    program: str
+    arguments: tuple[str, ...]
+    threads: int
+    carries: Literal["script", "document"]
+    source: str
+    encodes: tuple[str, ...] = ()
+    bounds: Range = ()
+
+
+class MadFaultRow(Row, frozen=True):
+    """What a driver program can do wrong; `ends` = the case cannot go on."""
+
+    name: str
+    ends: bool
+    meaning: str
+
+
+class MadWait(Row, frozen=True):
+    """How many seconds oned waits for a driver program to answer INIT, and to end after FINALIZE."""
+
+    init_s: float
+    finalize_s: float
+    source: str
 
 
 class Lifecycle(Row, frozen=True):

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from onesim import hypervisor, measuring, validation
-from onesim.cloud import Cloud
 from onesim.events import CallAsked, Outcome
 from onesim.journal import BlobStore, Writer
 from onesim.layout import REMOTES, Subjected, context_script
 from onesim.model import FRONTEND
 from onesim.observer import Observer
+from onesim.oned import Oned
 from onesim.records import Call, Command, FaultInjected, TreeChange
-from onesim.spec import ContractSpec
+from onesim.running import Runner, Start
 from onesim.trace import Step, Trace
 from onesim.world.interface import Fault, Held, Run, World
 
@@ -24,39 +24,51 @@ _FOLDERS = {"ds": "datastore", "tm": "tm"}
 
 @dataclass
 class Begun:
-    """A call under way. `n` counts the calls of the case, `id` is the world's name for it; `run` is there once it has ended.
+    """A call under way; `run` is there once it has ended.
 
     `moving` = it has not come to a gate since it was let go; `held` are its commands that stand at one.
     """
 
-    n: int
-    id: str
-    asked: CallAsked
-    script: str
-    stdin: bytes
+    start: Start
     fault: Step | None
     at_ns: int
     run: Run | None = None
     moving: bool = True
     held: list[Held] = field(default_factory=list)
 
+    @property
+    def n(self) -> int:
+        """Its number among the calls of the case."""
+        return self.start.n
+
+    @property
+    def id(self) -> str:
+        """The world's name for it."""
+        return self.start.id
+
+    @property
+    def asked(self) -> CallAsked:
+        """What oned has asked for."""
+        return self.start.asked
+
 
 class Scripts:
-    """Runs the driver's scripts of one case. `faults` are the steps that wait for a call; `seen` is told of each record."""
+    """Has the driver's scripts of one case run, by `runner`. `faults` are the steps that wait for a call; `seen` is told of each record."""
 
     def __init__(
         self,
-        spec: ContractSpec,
+        oned: Oned,
         subject: Subjected,
         trace: Trace,
         world: World,
-        cloud: Cloud,
+        runner: Runner,
         observer: Observer,
         writer: Writer,
         blobs: BlobStore,
         seen: Callable[[Call], None] | None,
     ) -> None:
-        self.spec, self.subject, self.trace, self.world, self.cloud = spec, subject, trace, world, cloud
+        self.oned, self.subject, self.trace, self.world, self.runner = oned, subject, trace, world, runner
+        self.spec, self.cloud = oned.spec, oned.cloud
         self.observer, self.writer, self.blobs, self.seen = observer, writer, blobs, seen
         self.faults: list[Step] = []
         self.started_ns = time.monotonic_ns()
@@ -65,23 +77,33 @@ class Scripts:
         """Return the nanoseconds since the case began."""
         return time.monotonic_ns() - self.started_ns
 
+    def free(self, asked: CallAsked) -> bool:
+        """Whether a call can begin now."""
+        return self.runner.free(asked, self.oned.transfer(asked.call)[0])
+
     def begin(self, n: int, asked: CallAsked) -> Begun:
-        """Start a script. A call that is planned to be lost ends at once."""
+        """Have a script started. A call that is planned to be lost ends at once."""
         self._prepare(asked)
-        begun = Begun(n, f"{self.trace.name}/{n}", asked, self._script(asked), self._stdin(asked), self._fault(asked), self.at())
-        fault = begun.fault
+        fault = self._fault(asked)
+        start = Start(
+            asked,
+            n,
+            f"{self.trace.name}/{n}",
+            self._script(asked),
+            tuple(self._argv(asked)),
+            self._stdin(asked),
+            self.subject.environment,
+            self.subject.limits,
+            () if fault is None else (_gate_fault(fault),),
+            self.oned.transfer(asked.call),
+        )
+        begun = Begun(start, fault, self.at())
         if fault is not None and fault.arguments["act"] == "lost":
-            begun.run, begun.moving = Run(ended_by="lost", status=-1), False
+            self.runner.abandon(start)
+            begun.run = Run(ended_by="lost", status=-1)
         else:
-            self.world.begin(
-                FRONTEND,
-                [begun.script, *self._argv(asked)],
-                stdin=begun.stdin,
-                env=dict(self.subject.environment),
-                limits=self.subject.limits,
-                call_id=begun.id,
-                faults=() if fault is None else (_gate_fault(fault),),
-            )
+            begun.run = self.runner.begin(start)
+        begun.moving = begun.run is None
         return begun
 
     def _prepare(self, asked: CallAsked) -> None:
@@ -131,16 +153,16 @@ class Scripts:
             family=asked.action.family,
             mad=asked.mad,
             action=asked.action.name + asked.suffix,
-            script=begun.script,
+            script=begun.start.script,
             host=FRONTEND,
-            argv=tuple(self._argv(asked)),
+            argv=begun.start.argv,
             arguments={name: value for name, value in asked.arguments.items() if name != "dump"},
             success=outcome.success,
             ended_by=run.ended_by,
             status=run.status or 0,
             signal=run.signal or 0,
             facts=self._facts(asked) | measuring.truth(self.world, asked),
-            stdin=self.blobs.put(begun.stdin),
+            stdin=self.blobs.put(begun.start.stdin),
             stdout=self.blobs.put(run.stdout, run.stdout_seen),
             stderr=self.blobs.put(run.stderr, run.stderr_seen),
             parsed=outcome.parsed,

@@ -33,6 +33,9 @@ from onesim.rows import (
     Form,
     Kind,
     Lifecycle,
+    Mad,
+    MadFaultRow,
+    MadWait,
     OperationRow,
     Output,
     ParserRow,
@@ -41,6 +44,7 @@ from onesim.rows import (
     PlaceRow,
     Profile,
     Range,
+    RequestLine,
     Requirement,
     Row,
     ScriptRow,
@@ -96,6 +100,13 @@ class _Kinds(Row, frozen=True):
     kind: tuple[Kind, ...]
 
 
+class _Mads(Row, frozen=True):
+    line: tuple[RequestLine, ...]
+    mad: tuple[Mad, ...]
+    wait: MadWait
+    fault: tuple[MadFaultRow, ...]
+
+
 class _Effects(Row, frozen=True):
     effect: tuple[Effect, ...]
 
@@ -109,7 +120,7 @@ class _Profiles(Row, frozen=True):
 
 
 _Table = TypeVar("_Table", bound=Row)
-_Ranged = TypeVar("_Ranged", Output, Form, Child, Action, ScriptRow, OperationRow, Phase, Requirement)
+_Ranged = TypeVar("_Ranged", Output, Form, Child, Action, ScriptRow, OperationRow, Phase, RequestLine, Requirement)
 
 
 def _read(path: Path, table: type[_Table]) -> _Table:
@@ -139,6 +150,11 @@ class Spec:
         self.parsers = {row.name: row for row in _read(root / "parsers.toml", _Parsers).parser}
         self.kinds = {row.name: row for row in _read(root / "kinds.toml", _Kinds).kind}
         self.scripts = _read(root / "scripts.toml", _Scripts).row
+        mads = _read(root / "mads.toml", _Mads)
+        self.request_lines = mads.line
+        self.mads: dict[str, Mad] = {row.name: row for row in mads.mad}
+        self.mad_wait = mads.wait
+        self.mad_faults = {row.name: row for row in mads.fault}
         self.lifecycles: dict[str, Lifecycle] = {table.object: table for table in (_read(path, Lifecycle) for path in self._files("lifecycle"))}
         self.effects = {row.name: row for row in _read(root / "content.toml", _Effects).effect}
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
@@ -238,6 +254,11 @@ class ContractSpec:
     def children(self, action: Action) -> list[Child]:
         """Return the children of an action's document in order, optional ones too."""
         return self._children[action.key]
+
+    @property
+    def request_line(self) -> tuple[str, ...]:
+        """The parts of a line from oned to a driver program."""
+        return self._holding(self.spec.request_lines)[0].parts
 
 
 @cache

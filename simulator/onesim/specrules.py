@@ -19,6 +19,7 @@ def verify(spec: Spec) -> None:
     for contract in {row.version: row for row in spec.contracts}.values():
         _actions(spec, contract)
         _scripts(spec, contract)
+        _mads(spec, contract)
         for kind, lifecycle in spec.lifecycles.items():
             _lifecycle(spec, contract, kind, lifecycle)
     _places(spec)
@@ -118,6 +119,17 @@ def _scripts(spec: Spec, contract: Contract) -> None:
             raise _refuse(spec, "scripts.toml", name, f"needs the unknown derived fact {row.needs!r}")
 
 
+def _mads(spec: Spec, contract: Contract) -> None:
+    held = [row for row in spec.request_lines if in_range(contract.version, row.since, row.until)]
+    if len(held) != 1:
+        raise _refuse(spec, "mads.toml", "line", f"{len(held)} rows hold for contract {contract.name}; exactly one must")
+    actions = {row.name for row in spec.actions}
+    for mad in spec.mads.values():
+        for name in mad.encodes:
+            if name not in actions:
+                raise _refuse(spec, "mads.toml", f"mad {mad.name}", f"encodes the answer of the unknown action {name!r}")
+
+
 def _lifecycle(spec: Spec, contract: Contract, kind: str, table: Lifecycle) -> None:
     held = [phase for phase in table.phase if in_range(contract.version, phase.since, phase.until)]
     for name in _twice(row.name for row in held):
@@ -143,6 +155,8 @@ def _phase(spec: Spec, kind: str, phase: Phase, goals: set[str]) -> None:
     for goal in (phase.success, phase.failure):
         if goal not in goals:
             raise _refuse(spec, file, name, f"leads to {goal!r}, which is neither a phase nor a state of rest")
+    if phase.transfer and kind != "vm":
+        raise _refuse(spec, file, name, "only phases of a VM have a transfer script")
     if phase.places and len(phase.places) != len(phase.scripts):
         raise _refuse(spec, file, name, "places names one place for each script")
     actions = {row.key for row in spec.actions}
@@ -195,12 +209,15 @@ def _requirements(spec: Spec) -> None:
     ids: Sequence[str] = [row.id for row in spec.requirements]
     for name in _twice(ids):
         raise _refuse(spec, "requirements", f"requirement {name}", "stands twice; ids are never used again")
-    actions = {row.key for row in spec.actions} | {"ds/*", "tm/*", "*"}
+    actions = {row.key for row in spec.actions} | {"ds/*", "tm/*", "mad/*", "*"}
     for row in spec.requirements:
         if row.action not in actions:
             raise _refuse(spec, "requirements", f"requirement {row.id}", f"unknown action {row.action!r}")
         if row.level == "MUST" and bool(row.check) == bool(row.untestable):
             raise _refuse(spec, "requirements", f"requirement {row.id}", "a MUST names its check or says why it cannot be tested from outside")
+        for fault in row.when.get("fault", ()):
+            if fault not in spec.mad_faults:
+                raise _refuse(spec, "requirements", f"requirement {row.id}", f"unknown fault {fault!r}; mads.toml lists them")
     retired = {id: chapter.title for chapter in spec.chapters.values() for id in chapter.retired}
     for row in spec.requirements:
         if row.id in retired:

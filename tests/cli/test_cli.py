@@ -109,6 +109,12 @@ MISTAKES = [
     (("run", "{reference}", "--timeout-s", "0"), 4, ("time limit",)),
     (("run", "{reference}", "--config", "{tmp}/bad.toml"), 4, ("bad.toml", "colour")),
     (("run", "{reference}", "--config", "{tmp}/secret.toml"), 4, ("ARRAY_TOKEN", "NO_SUCH_VARIABLE")),
+    (("run", "{reference}", "--mad", "tm"), 4, ("--mad", "tm, datastore")),
+    (("run", "{reference}", "--mad", "im=./one_im"), 4, ("--mad", "im=./one_im")),
+    (("run", "{reference}", "--mad", "tm=./nowhere"), 4, ("nowhere", "--mad")),
+    (("run", "{reference}", "--config", "{tmp}/mad.toml"), 4, ("one_tm", "[mad.tm]")),
+    (("run", "{reference}", "--config", "{tmp}/im.toml"), 4, ("im.toml", "mad")),
+    (("mad", "im"), 4, ("im", "tm, datastore")),
     (("run", "{reference}", "--config", "{tmp}/required.toml"), 4, ("POOL_NAME", "REQUIRED_ATTRS")),
     (("run", "{tmp}"), 4, ("{tmp}", "remotes tree")),
     (("run", "--colour"), 4, ("--colour", "--help")),
@@ -132,6 +138,8 @@ def test_a_mistake_is_one_line_with_the_remedy(tmp_path: Path, arguments: tuple[
         ("empty.jsonl", ""),
         ("bad.toml", "colour = 1\n"),
         ("secret.toml", "[secret.ARRAY_TOKEN]\nenv = 'NO_SUCH_VARIABLE'\n"),
+        ("mad.toml", "[mad.tm]\nprogram = 'one_tm'\n"),
+        ("im.toml", "[mad.im]\nprogram = 'one_im'\n"),
         ("required.toml", "[ds_mad_conf.fs]\nREQUIRED_ATTRS = ['POOL_NAME']\n"),
     ):
         (tmp_path / name).write_text(text)

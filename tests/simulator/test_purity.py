@@ -29,6 +29,10 @@ CORE = (
     "placement",
     "datagrams",
     "rsa_keys",
+    "mad/wire",
+    "mad/transfer",
+    "mad/results",
+    "mad/conversation",
 )
 FORBIDDEN = {"os", "subprocess", "socket", "time", "random", "datetime", "pathlib", "threading", "tempfile", "shutil", "signal", "uuid", "secrets"}
 

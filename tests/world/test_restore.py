@@ -11,9 +11,10 @@ import pytest
 from onesim.data import data_dir
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer, read
-from onesim.layout import Subjected
+from onesim.layout import MadProgram, Subjected
+from onesim.mad.own import packed
 from onesim.model import Datastore, Image
-from onesim.records import Call, CaseEnd, Observation, Question, Record, Together
+from onesim.records import Call, CaseEnd, MadFault, Observation, Question, Record, Together
 from onesim.spec import for_contract
 from onesim.trace import parse_trace
 from onesim.world.namespaces import NamespaceWorld
@@ -57,7 +58,7 @@ echo "0 ${made[*]}"
 """
 
 
-def played(tmp_path: Path, stat: str, expect: str = "success") -> list[Any]:
+def played(tmp_path: Path, stat: str, expect: str = "success", mads: tuple[MadProgram, ...] = ()) -> list[Any]:
     """Play the restore with a datastore driver of this kind. Returns the records."""
     remotes = tmp_path / "remotes"
     shutil.copytree(data_dir("reference_driver") / "remotes", remotes)
@@ -69,9 +70,10 @@ def played(tmp_path: Path, stat: str, expect: str = "success") -> list[Any]:
     driver = find_driver([remotes], datastore="fs")
     writer = Writer(tmp_path / "history.jsonl")
     trace = parse_trace(TRACE % expect, Path("restore.jsonl"), spec.spec)
+    subject = Subjected(driver.archive(spec.version), "fs", "shared", "shared", mads=mads)
     holder: list[CaseRun] = []
     with NamespaceWorld.start(gates=trace.header.gates, on_question=lambda asked: holder[0].question(asked)) as world:
-        run = CaseRun(spec, Subjected(driver.archive(spec.version), "fs", "shared", "shared"), trace, world, writer, BlobStore(tmp_path / "blobs"))
+        run = CaseRun(spec, subject, trace, world, writer, BlobStore(tmp_path / "blobs"))
         holder.append(run)
         cloud = run.cloud
         cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", "store", "-", f"{cloud.location}/101", images={9})
@@ -84,9 +86,13 @@ def played(tmp_path: Path, stat: str, expect: str = "success") -> list[Any]:
 
 
 @pytest.mark.components
-def test_a_restore_makes_images_while_it_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("through", [False, True], ids=["direct", "through-a-program"])
+def test_a_restore_makes_images_while_it_runs(tmp_path: Path, through: bool) -> None:
     """The calls, in the order in which they began; whose questions they were; and the bytes of what was restored."""
-    records = played(tmp_path, STAT)
+    arguments = ("-t", "15", "-d", "fs,store", "-s", "shared")
+    program = MadProgram("datastore", "/usr/lib/one/mads/one_datastore", arguments, packed(for_contract("7.4"), "datastore"))
+    records = played(tmp_path, STAT, mads=(program,) if through else ())
+    assert not [one for one in records if isinstance(one, MadFault)]
     calls = sorted((one for one in records if isinstance(one, Call)), key=lambda call: call.n)
     assert [call.action for call in calls if call.action != "monitor"] in (
         ["restore", "stat", "cp", "stat", "cp"],

@@ -6,7 +6,21 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from onesim.records import Call, CaseBegin, CaseEnd, Datagram, FaultInjected, GuestWrite, Observation, Operation, Question, StateChange, Together
+from onesim.records import (
+    Call,
+    CaseBegin,
+    CaseEnd,
+    Datagram,
+    FaultInjected,
+    GuestWrite,
+    MadEnd,
+    MadFault,
+    Observation,
+    Operation,
+    Question,
+    StateChange,
+    Together,
+)
 from onesim.rows import Requirement
 from onesim.spec import ContractSpec
 
@@ -37,12 +51,14 @@ class Case:
     questions: list[Question] = field(default_factory=list)
     datagrams: list[Datagram] = field(default_factory=list)
     stretches: list[Together] = field(default_factory=list)
+    mad_faults: list[MadFault] = field(default_factory=list)
+    mads: list[MadEnd] = field(default_factory=list)
     end: CaseEnd | None = None
 
     @cached_property
     def scripts(self) -> list[Call]:
         """The calls of the driver under test that really ran."""
-        return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost")]
+        return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost", "mad")]
 
     def of(self, requirement: Requirement) -> Iterator[Call]:
         """Yield the calls that a requirement is about, narrowed by its `when`; `part` of it chooses what a check looks at, not which calls."""

@@ -26,6 +26,7 @@ from typing import Any
 from onesim.world import calls, clients, nsview, tree
 from onesim.world.calls import Call
 from onesim.world.holding import CROWD, Holding
+from onesim.world.programs import Programs
 from onesim.world.starting import Starter
 from onesim.world.work import WORK, needs_root
 
@@ -66,6 +67,7 @@ class Agent:
         self.unclaimed: list[bytes] = []
         self.doors = clients.Doors(self)
         self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
+        self.programs = Programs(self, _ENVIRONMENT)
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -82,9 +84,10 @@ class Agent:
         """Serve until the harness is gone."""
         watched = time.monotonic()
         while True:
-            for key, _ in self.selector.select(self.holding.patience_s(_WATCH_S / 2 if self.running else 5)):
+            for key, _ in self.selector.select(self.holding.patience_s(_WATCH_S / 2 if self.running or self.programs.waiting else 5)):
                 key.data()
             self.holding.due()
+            self.programs.tick()
             if self.running and time.monotonic() - watched > _WATCH_S:
                 watched = time.monotonic()
             for call in list(self.running.values()):
@@ -143,7 +146,8 @@ class Agent:
             if do in WORK:
                 result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
             else:
-                result = getattr(self, f"do_{do}")(message)
+                owner = self.programs if do in Programs.VERBS else self
+                result = getattr(owner, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}
         if result is not None:
@@ -177,25 +181,29 @@ class Agent:
         if self.running:
             for one in (call, *self.running.values()):
                 one.alone = False
-        environment = {**_ENVIRONMENT, **message["env"], "ONETCK_CALL": call.id}
-        stdin = self._input(base64.b64decode(message["stdin"]))
+        shim = self.programs.shims.get(message["shim"])
+        given = shim.environment if shim is not None else {**_ENVIRONMENT, **message["env"]}
+        data = bytes(shim.stdin) if shim is not None else base64.b64decode(message["stdin"])
+        stdin = self._input(data)
         out, err, failed = os.pipe(), os.pipe(), os.pipe()
         pid = self.starter.spawn(
             call.host,
             message["argv"],
             (stdin, out[1], err[1]),
-            environment,
+            {**given, "ONETCK_CALL": call.id},
             root=message["root"],
             limits=self.bounds(call),
-            cwd=message["cwd"],
+            cwd=shim.cwd if shim is not None else message["cwd"],
             failed=failed[1],
         )
         for fd in (out[1], err[1], failed[1]):
             os.close(fd)
-        if len(message["stdin"]) <= _PIPE_BYTES:
+        if len(data) <= _PIPE_BYTES:
             call.stdin = stdin  # kept, so that what the script leaves in it can be counted
         else:
             os.close(stdin)
+        if shim is not None:
+            shim.call = call
         call.leader = pid
         call.sessions.add(pid)
         self.running[call.id] = call
@@ -231,11 +239,15 @@ class Agent:
     # a call under way
 
     def bounds(self, call: Call) -> dict[str, float]:
-        """Return the bounds that the kernel holds for a process of a call; where others may run beside it, the watch alone counts its processes."""
-        return {**call.limits, "processes": call.limits["processes"] * CROWD} if self.holding.on else call.limits
+        """Return the bounds that the kernel holds for a process of a call, with room for the programs that live beside it.
+
+        Where other calls may run beside it, the watch alone counts its processes.
+        """
+        crowd = CROWD if self.holding.on else 1
+        return {**call.limits, "processes": call.limits["processes"] * crowd + self.programs.tasks()}
 
     def _alone(self, call: Call) -> bool:
-        return call.alone and not self.kept
+        return call.alone and not self.kept and not self.programs.active
 
     def _output(self, call: Call, name: str, fd: int) -> None:
         try:
@@ -332,6 +344,7 @@ class Agent:
                 "broken": self.broken,
             }
         )
+        self.programs.finished(call)
 
     # the other requests
 
@@ -350,7 +363,7 @@ class Agent:
         self.holding.release_all()
         self.doors.take_datagrams()
         datagrams, self.unclaimed = self.unclaimed, []
-        leftovers = [] if self.kept else calls.end_strays(self.running)
+        leftovers = [] if self.kept else calls.end_strays(self.running, self.programs.sessions())
         return {"leftovers": leftovers, "datagrams": [base64.b64encode(one).decode() for one in datagrams]}
 
     def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:

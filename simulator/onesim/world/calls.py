@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
@@ -111,6 +112,11 @@ def members(call: Call, alone: bool) -> list[int]:
     return found
 
 
+def session(leader: int) -> list[int]:
+    """Return the processes of a session."""
+    return [pid for pid in processes() if (row := _stat(pid)) and int(row[3]) == leader]
+
+
 def owner(pid: int, running: dict[str, Call], *, certain: bool = False) -> Call | None:
     """Return the call that a process belongs to: by its session, those above it, or its environment; unless `certain`, else the only one that runs."""
     at, steps = pid, 0
@@ -151,9 +157,10 @@ def kill(call: Call, alone: bool) -> bool:
     return False
 
 
-def end_strays(running: dict[str, Call]) -> list[str]:
-    """Kill the processes that belong to no call under way, and return their command lines."""
-    strays = [pid for pid in processes() if (row := _stat(pid)) and row[0] not in "ZX" and owner(pid, running, certain=True) is None]
+def end_strays(running: dict[str, Call], spared: Collection[int] = ()) -> list[str]:
+    """Kill the processes that belong to no call under way and to none of the sessions that are `spared`, and return their command lines."""
+    left = [pid for pid in processes() if (row := _stat(pid)) and row[0] not in "ZX" and int(row[3]) not in spared]
+    strays = [pid for pid in left if owner(pid, running, certain=True) is None]
     lines = [line for line in (command_line(pid) for pid in strays[:20]) if line]
     for pid in strays:
         with contextlib.suppress(OSError):

@@ -135,7 +135,7 @@ class Doors:
         except ValueError:
             connection.close()
             return True
-        _wait_for_own_stdout(pid, own_fd)
+        wait_for_own_stdout(pid, own_fd)
         words = _arguments(pid)
         host = self._host_of(pid)
         call = calls.owner(pid, self.agent.running)
@@ -333,7 +333,7 @@ def _arguments(pid: int) -> list[str]:
         return []
 
 
-def _wait_for_own_stdout(pid: int, own_fd: str) -> None:
+def wait_for_own_stdout(pid: int, own_fd: str) -> None:
     """Wait until bash has put its stdout back: while it writes the request, its descriptor 1 is the connection itself."""
     for _ in range(500):
         try:

@@ -19,6 +19,7 @@ from typing import Any
 from onesim.errors import HarnessError
 from onesim.world import wire
 from onesim.world.control import Control
+from onesim.world.conversing import Conversing
 from onesim.world.interface import (
     Change,
     DatastoreSeen,
@@ -60,7 +61,7 @@ def obtainable() -> dict[str, str]:
     }
 
 
-class NamespaceWorld:
+class NamespaceWorld(Conversing):
     """A world of namespaces. Requests may come from one thread at a time; questions are answered in the thread that waits.
 
     `on_question` returns None for a question that is answered later, by `answer`.
@@ -198,9 +199,10 @@ class NamespaceWorld:
         faults: Sequence[Fault] = (),
         cwd: str = wire.HOME,
         root: bool = False,
+        shim: int = -1,
     ) -> Run:
-        """Run a command; see `World.run`. `root` runs it as the world's own root."""
-        return self._seen(self._request("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, cwd, root)))
+        """Run a command; see `World.run`. `root` runs it as the world's own root. `shim`: see `begin`."""
+        return self._seen(self._request("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, cwd, root, shim)))
 
     def begin(
         self,
@@ -212,10 +214,13 @@ class NamespaceWorld:
         limits: Limits | None = None,
         call_id: str = "",
         faults: Sequence[Fault] = (),
+        shim: int = -1,
     ) -> None:
-        """Start a command; see `World.begin`."""
+        """Start a command; see `World.begin`. `shim`: the script that a program has started under this number, with the stdin, environment and directory that
+        it was given; the program gets the output.
+        """
         with self._lock:
-            self._begun[self._control.post("run", **wire.start(host, argv, stdin, env, limits, call_id, faults))] = call_id
+            self._begun[self._control.post("run", **wire.start(host, argv, stdin, env, limits, call_id, faults, shim=shim))] = call_id
 
     def wait(self, timeout_s: float | None = None) -> Held | Ended | None:
         """Wait for an event; see `World.wait`."""

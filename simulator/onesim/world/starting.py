@@ -29,7 +29,7 @@ class Starter:
             self._make_user_namespace()
         for host in hosts:
             nsview.build_host(host, hosts, nsview.ONEADMIN if wide else 0, shared)
-            self._make_view(host)
+            self._make_view(host, host)
 
     def _make_user_namespace(self) -> None:
         """Where only one id is mapped, drivers run in a user namespace of their own, in which it is oneadmin and has no right over the world."""
@@ -46,12 +46,20 @@ class Starter:
         self.userns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
         self._dismiss(pid, reader, writer)
 
-    def _make_view(self, host: str) -> None:
+    def shadow(self, host: str, source: str, target: str) -> str:
+        """Make a second view of a host in which `source` stands at `target` too. Returns its name, for `spawn`."""
+        name = f"{host}{source}"
+        self._make_view(host, name, (source, target))
+        return name
+
+    def _make_view(self, host: str, name: str, over: tuple[str, str] | None = None) -> None:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
             try:
                 nsview.enter_host(host, self.shared)
+                if over is not None:
+                    sc.bind(*over)
                 os.write(writer, b".")
                 signal.pause()
             except OSError as error:
@@ -60,7 +68,7 @@ class Starter:
         answer = os.read(reader, 500)
         if answer != b".":
             raise nsview.Refused(f"host {host} cannot be made: {answer.decode()}; see `onetck doctor`")
-        self.views[host] = (os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY))
+        self.views[name] = (os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY))
         self.namespaces[os.readlink(f"/proc/{pid}/ns/mnt")] = host
         self._dismiss(pid, reader, writer)
 

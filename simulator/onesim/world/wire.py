@@ -21,6 +21,7 @@ def start(
     faults: Sequence[Fault],
     cwd: str = HOME,
     root: bool = False,
+    shim: int = -1,
 ) -> dict[str, Any]:
     """Return the arguments of the request that starts a command."""
     bounds = limits or Limits()
@@ -31,6 +32,7 @@ def start(
         "env": dict(env or {}),
         "cwd": cwd,
         "root": root,
+        "shim": shim,
         "call": call_id,
         "limits": {"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
         "faults": [{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg} for one in faults],
