@@ -72,7 +72,7 @@ def one_vm() -> tuple[Vm, Cloud]:
     ]
     history = [History(0, 0, "host01", 0, "ssh", stime_s=1000), History(1, 1, "host02", 0, "ssh", stime_s=2000)]
     cloud = Cloud("frontend", hosts={0: Host(0, "host01"), 1: Host(1, "host02")}, tm_conf={"qcow2": MadConf(driver="qcow2")})
-    vm = Vm(9, "vm", "RUNNING", disks, history, {"NETWORK": "YES"}, 5, "hda", deploy_id="one-9", stime_s=1000)
+    vm = Vm(9, "vm", "RUNNING", disks, history, {"NETWORK": "YES"}, 5, "hda", deploy_id="one-9", stime_s=1000, tm_mad_system="ssh")
     cloud.vms[9] = vm
     return vm, cloud
 

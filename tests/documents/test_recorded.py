@@ -267,13 +267,14 @@ def migrated(
     for id, name, _ in (os, data, cdrom):
         cloud.images[id] = Image(id, name, "OS", 100, template=prefix if id == cdrom[0] else {"DEV_PREFIX": "sd"})
     context = {"NETWORK": "YES", "FOO": "BAR"}
-    return Vm(vm, "vm-A", "RUNNING", disks, history, context, 5, "hdb", deploy_id=f"rec-deploy-{vm}", stime_s=stime_s), cloud
+    made = Vm(vm, "vm-A", "RUNNING", disks, history, context, 5, "hdb", deploy_id=f"rec-deploy-{vm}", stime_s=stime_s)
+    made.tm_mad_system = made.required_tm = "recshared"
+    return made, cloud
 
 
 LIVE = {
     "LCM_STATE": "4",
     "PREV_LCM_STATE": "4",
-    "AUTOMATIC_DS_REQUIREMENTS": '("CLUSTERS/ID" @> 0) & (TM_MAD = "recshared")',
 }
 
 
