@@ -52,12 +52,13 @@ class ProgramWorld(World, Protocol):
 class _Exchange:
     """A request and what belongs to it. `calls` are those whose scripts it starts, one after the other; `left` are how many of them have not begun.
 
-    `cancelled` = oned has given it up: no answer is awaited.
+    `awaited` is the one whose script is to begin now. `cancelled` = oned has given the request up: no answer is awaited.
     """
 
     request: Request
     calls: tuple[CallAsked, ...] = ()
     left: int = 0
+    awaited: CallAsked | None = None
     cancelled: bool = False
 
     @property
@@ -147,8 +148,9 @@ class MadRunner:
         if self.broken:
             return Run("mad", status=-1)
         exchange = self._exchange(program, start.asked) or self._request(program, start)
-        exchange.left -= 1
+        exchange.left, exchange.awaited = exchange.left - 1, start.asked
         script = self._script(program, exchange, start)
+        exchange.awaited = None
         if not isinstance(script, Started):
             program.open.remove(exchange)
             return self._not_run(program, start, script)
@@ -268,7 +270,7 @@ class MadRunner:
     def _unasked(self, program: _Program, start: Start, script: Started) -> bool:
         """Run and note a script that is not the one that was asked; end one that was cancelled. Returns whether it was such a one."""
         abandoned = next((one for one in program.abandoned if _stands_for(script, one)), None)
-        if abandoned is not None:
+        if abandoned is not None and not _stands_for(script, start.asked):
             program.abandoned.remove(abandoned)
             self.world.drop(script.shim, 1)
             return True
@@ -345,7 +347,8 @@ class MadRunner:
         alone = not any(one is not exchange and one.named_as(exchange) for one in program.open)
         while not self.broken:
             mine = [one for one in program.answers if exchange.answered_by(one)]
-            answer = next((one for one in mine if alone or right(one) or time.monotonic() > until), None)
+            # when the time is over, any of them will do
+            answer = next((one for one in mine if alone or right(one) or time.monotonic() >= until), None)
             if answer is not None:
                 program.answers.remove(answer)
                 return answer
@@ -358,11 +361,13 @@ class MadRunner:
                 continue
             if heard is not None:
                 self._take(heard)
-            else:
+            elif not mine:
                 self._wrong(program, late, f"no answer to {exchange.request.action} within {time_s:g} s")
         return None
 
     def _of_another(self, exchange: _Exchange, script: Started) -> bool:
+        if exchange.awaited is not None and _stands_for(script, exchange.awaited):
+            return False
         others = (one.next for program in self._programs.values() for one in program.open if one is not exchange)
         return any(one is not None and _stands_for(script, one) for one in others)
 
