@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from onesim.cloud import MadConf
+from onesim.cloud import MadConf, Mode
 from onesim.errors import ConfigError
 from onesim.layout import ExtraFile
 from onesim.world.interface import Limits
@@ -29,6 +29,14 @@ class DriverTable(_Table, frozen=True):
     contract: str = ""
 
 
+class ModeTable(_Table, frozen=True):
+    """`[tm_mad_conf.<tm_mad>.modes.<system tm_mad>]`: LN_TARGET_x, CLONE_TARGET_x and DISK_TYPE_x for a name x of TM_MAD_SYSTEM."""
+
+    LN_TARGET: Literal["NONE", "SELF", "SYSTEM"] = "SYSTEM"
+    CLONE_TARGET: Literal["NONE", "SELF", "SYSTEM"] = "SYSTEM"
+    DISK_TYPE: str = "FILE"
+
+
 class TmConfTable(_Table, frozen=True):
     """`[tm_mad_conf.<tm_mad>]`: the attributes of TM_MAD_CONF in oned.conf."""
 
@@ -39,6 +47,7 @@ class TmConfTable(_Table, frozen=True):
     DISK_TYPE: str = "FILE"
     DRIVER: str = ""
     ALLOW_ORPHANS: str = "FORMAT"
+    modes: dict[str, ModeTable] = {}
 
 
 class DsConfTable(_Table, frozen=True):
@@ -133,7 +142,16 @@ def json_schema() -> dict[str, Any]:
 def tm_conf(config: Config) -> dict[str, MadConf]:
     """Return the TM_MAD_CONF attributes as the simulator takes them."""
     return {
-        name: MadConf(row.SHARED == "YES", row.LN_TARGET, row.CLONE_TARGET, row.DISK_TYPE, row.DRIVER, row.ALLOW_ORPHANS, row.DS_MIGRATE == "YES")
+        name: MadConf(
+            row.SHARED == "YES",
+            row.LN_TARGET,
+            row.CLONE_TARGET,
+            row.DISK_TYPE,
+            row.DRIVER,
+            row.ALLOW_ORPHANS,
+            row.DS_MIGRATE == "YES",
+            {system: Mode(mode.LN_TARGET, mode.CLONE_TARGET, mode.DISK_TYPE) for system, mode in row.modes.items()},
+        )
         for name, row in config.tm_mad_conf.items()
     }
 

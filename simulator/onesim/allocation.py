@@ -41,6 +41,7 @@ def new_image(cloud: Cloud, wanted: Wanted, version: str) -> Image:
         raise Refusal("No PATH nor SIZE in template.")
     image = operations.make_image(
         cloud,
+        version,
         {
             "image": name,
             "datastore": cloud.label("datastore", wanted.datastore),

@@ -202,7 +202,7 @@ class Oned:
         if kind == "datastore":
             yield from self._begin(kind, datastores.create(self.cloud, self.spec, event.arguments), row.enter, event.n, Prepared())
             return
-        image = operations.make_image(self.cloud, event.arguments, name)
+        image = operations.make_image(self.cloud, self.spec.version, event.arguments, name)
         if row.enter:
             yield from self._enter(kind, image, row.enter, event.n)
         else:

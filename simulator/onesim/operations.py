@@ -8,6 +8,7 @@ from string import ascii_lowercase
 
 from onesim import monitoring, placement, snapshots
 from onesim.cloud import Cloud
+from onesim.contracts import at_least
 from onesim.model import BackupConfig, BootFile, Datastore, Disk, History, Image, Vm
 from onesim.rows import Kind, OperationRow, State
 from onesim.spec import ContractSpec
@@ -60,16 +61,16 @@ def new_label(cloud: Cloud, kind: str, arguments: Arguments) -> str:
     return label
 
 
-IMAGE_TYPES = ("OS", "CDROM", "DATABLOCK", "KERNEL", "RAMDISK", "CONTEXT")
+IMAGE_TYPES = ("OS", "CDROM", "DATABLOCK", "KERNEL", "RAMDISK", "CONTEXT", "FILESYSTEM")
 
 
-def make_image(cloud: Cloud, arguments: Arguments, op: str) -> Image:
+def make_image(cloud: Cloud, version: str, arguments: Arguments, op: str) -> Image:
     """Return a new image for register, make or clone; it enters the cloud by `add_image`."""
     original = cloud.images[known(cloud, "image", arguments, "of")] if op == "clone" else None
     home = cloud.label("datastore", original.datastore) if original is not None else "images"
     datastore_id = known(cloud, "datastore", {"datastore": home, **arguments})
     kind = text(arguments, "type", "DATABLOCK" if op == "make" else "OS")
-    if kind not in IMAGE_TYPES:
+    if kind not in IMAGE_TYPES or (kind == "FILESYSTEM" and not at_least(version, "7.1.80")):
         raise Refusal(f"image type {kind!r} is not one of {', '.join(IMAGE_TYPES)}")
     label = new_label(cloud, "image", arguments)
     image = Image(
@@ -131,7 +132,17 @@ def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
         image = cloud.images[known(cloud, "image", row)]
         if image.state not in ("READY", "USED") or (image.persistent and image.state != "READY"):
             raise Refusal(f"image {row['image']!r} is {image.state} and cannot be used by a VM")
-        kind = "cdrom" if image.type == "CDROM" or image.persistent_type == "IMMUTABLE" else "persistent" if image.persistent else "nonpersistent"
+        if image.type not in ("OS", "CDROM", "DATABLOCK", "FILESYSTEM"):
+            raise Refusal(f"image {row['image']!r} is of type {image.type}, which is no disk")
+        kind = (
+            "virtiofs"
+            if image.type == "FILESYSTEM"
+            else "cdrom"
+            if image.type == "CDROM" or image.persistent_type == "IMMUTABLE"
+            else "persistent"
+            if image.persistent
+            else "nonpersistent"
+        )
         datastore = cloud.datastores[image.datastore]
         conf = cloud.conf(datastore.tm_mad)
         disk = Disk(
@@ -308,7 +319,7 @@ def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
     for disk in vm.disks:
         if disk.image < 0:
             _place(cloud, disk, datastore)
-        elif first and disk.tm_mad.lower() != datastore.tm_mad.lower():
+        elif first and disk.kind != "virtiofs" and disk.tm_mad.lower() != datastore.tm_mad.lower():
             # VirtualMachineDisk.cc:check_tm_mad: the mode is set at the first deployment
             disk.tm_mad_system = datastore.tm_mad
             set_mode(cloud, disk)
@@ -317,7 +328,13 @@ def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
 def _check_modes(cloud: Cloud, vm: Vm, datastore: Datastore) -> None:
     """Raise Refusal if the driver of a disk's image does not declare the transfer mode of a system datastore."""
     for disk in vm.disks:
-        if disk.image >= 0 and disk.tm_mad.lower() != datastore.tm_mad.lower() and cloud.conf(disk.tm_mad).mode(datastore.tm_mad) is None:
+        # what is shared with the guest is not transferred, whatever the drivers
+        if (
+            disk.image >= 0
+            and disk.kind != "virtiofs"
+            and disk.tm_mad.lower() != datastore.tm_mad.lower()
+            and cloud.conf(disk.tm_mad).mode(datastore.tm_mad) is None
+        ):
             raise Refusal(f"Image Datastore does not support transfer mode: {datastore.tm_mad}")
 
 

@@ -95,3 +95,22 @@ def test_an_image_whose_removal_fails(version: str, operation: str, state: str) 
     image = player.oned.cloud.images[0]
     player.play(f"image.{operation}", {"image": "x"}, ("ds/rm", 1))
     assert image.state == state
+
+
+@pytest.mark.parametrize("away", ["stop", "undeploy"])
+def test_a_directory_shared_with_the_guest_is_not_transferred(away: str) -> None:
+    """A FILESYSTEM disk gets no call of prolog and epilog; only on the way back from the front-end there is an mv. Before 7.2 there is no such image."""
+    player = Player("7.4.0")
+    player.play("image.register", {"image": "share", "path": "/x", "type": "FILESYSTEM"})
+    player.play("vm.create", {"vm": "a", "disks": [{"image": "share"}, {"volatile": "fs", "size_mb": 2}]})
+    about = {"vm": "a", "host": "host01"}
+
+    def calls(operation: str) -> list[str]:
+        return [" ".join((call.action.name, str(call.disk))) for call in player.play(f"vm.{operation}", about) if call.action.family == "tm"]
+
+    assert calls("deploy") == ["mkimage 1"]
+    assert calls(away) == ["mv 1", "mv -1"]
+    assert calls("deploy") == ["mv 0", "mv 1", "mv -1"]
+    assert calls("terminate") == ["delete 1", "delete -1"]
+    with pytest.raises(AssertionError, match="FILESYSTEM"):
+        Player("7.0").play("image.register", {"image": "share", "path": "/x", "type": "FILESYSTEM"})
