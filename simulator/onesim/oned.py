@@ -1,55 +1,37 @@
 """The simulated oned: fed events, yields calls and answers. It opens no file, starts no process and knows no clock or chance.
 
-The lifecycles are rows of `spec/lifecycle`; a phase runs its scripts one call after the other, and the row says what follows. An operation for which no
-row holds is refused as oned refuses it.
+An operation is a row of `spec/lifecycle`; one for which no row holds is refused as oned refuses it. What follows from it are phases (`onesim/phases.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import takewhile
 
-from onesim import allocation, backups, datastores, documents, monitoring, operations, parsers, questions
-from onesim.calling import Job, Planned, Subjected, compose
-from onesim.changes import DATASTORE_MAKES, IMAGE_MAKES, IMAGE_SETTLES, MAKES, SETTLES, Prepared
-from onesim.cloud import Cloud
-from onesim.derived import FACTS, IMAGE_FACTS, Subject
-from onesim.errors import SpecError
+from onesim import allocation, datastores, monitoring, operations, questions, stays
+from onesim.calling import Job, Subjected
+from onesim.changes import MAKES, Prepared
+from onesim.derived import IMAGE_FACTS
 from onesim.events import (
-    CallAsked,
     CallFinished,
     Cancelled,
-    Changed,
     DatagramReceived,
     Event,
     OperationAsked,
-    Outcome,
     Output,
     QuestionAsked,
     Refused,
     TimerFired,
 )
 from onesim.model import Datastore, Image, Vm
+from onesim.object_changes import DATASTORE_MAKES, IMAGE_MAKES
 from onesim.operations import Refusal
-from onesim.rows import OperationRow, Phase, ScriptRow
-from onesim.spec import ContractSpec
+from onesim.phases import Phases
+from onesim.rows import OperationRow
 
 
-class Oned:
+class Oned(Phases):
     """The daemon's state and its one entrance, `feed`."""
-
-    def __init__(self, spec: ContractSpec, cloud: Cloud) -> None:
-        self.spec = spec
-        self.cloud = cloud
-        self._calls: dict[int, tuple[Job, Planned, CallAsked]] = {}
-        self._jobs: dict[tuple[str, int], list[Job]] = {}
-        self._next_call = 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether calls are outstanding."""
-        return bool(self._calls)
 
     def feed(self, event: Event) -> list[Output]:
         """Take one event and return what follows from it, in order."""
@@ -155,7 +137,7 @@ class Oned:
             yield from self._enter("vm", vm, phase.name, operation, prepared)
             return
         if row.fails and phase.return_:
-            operations.step_back(vm, self.cloud.now_s)
+            stays.step_back(vm, self.cloud.now_s)
         settled = list(self._settle(vm, prepared, phase.drops if row.fails else phase.keeps))
         yield from self._go("vm", vm, phase.failure if row.fails else phase.success, operation, phase, prepared)
         yield from settled
@@ -170,7 +152,7 @@ class Oned:
         elif isinstance(subject, Vm):
             if row.makes:
                 prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)
-            operations.keep_record(self.cloud, subject, row, event.arguments)
+            stays.keep_record(self.cloud, subject, row, event.arguments)
         return prepared
 
     def _object(self, kind: str, id: int) -> Subjected:
@@ -208,236 +190,3 @@ class Oned:
         else:
             operations.add_image(self.cloud, image)
             yield from self._rest(kind, image, row.to, "")
-
-    def _bear(self, image: Image) -> Iterator[Output]:
-        operations.add_image(self.cloud, image)
-        original = self.cloud.images.get(image.cloning_id)
-        if original is not None:
-            original.cloning_ops += 1
-            state = "CLONE" if original.persistent else "USED"
-            if original.state != state:
-                original.state = state
-                yield self._changed("image", original)
-
-    # phases
-
-    def _enter(
-        self, kind: str, subject: Subjected, name: str, operation: int, prepared: Prepared | None = None, asked: QuestionAsked | None = None
-    ) -> Iterator[Output]:
-        phase = self.spec.phases[kind, name]
-        job = Job(kind, subject, phase, operation, prepared or Prepared(), asked=asked)
-        for index, script in enumerate(phase.scripts):
-            job.waiting += self._plan(job, script, phase.places[index] if phase.places else phase.here)
-        if not isinstance(subject, Datastore) and not phase.beside:
-            new = isinstance(subject, Image) and subject.id < 0 and not phase.absent
-            if isinstance(subject, Image) and new:
-                yield from self._bear(subject)
-            if isinstance(subject, Vm):
-                subject.phase = phase.name
-            if subject.state != phase.shown:
-                subject.prev_state, subject.state = subject.state, phase.shown
-                if not phase.absent:
-                    yield self._changed(kind, subject, new=new)
-        self._jobs.setdefault((kind, subject.id), []).append(job)
-        if phase.ahead:
-            job.settled = True
-            yield from self._rest(kind, subject, phase.success, "", phase)
-        yield from self._next(job)
-
-    def _plan(self, job: Job, script: str, here: str) -> Iterator[Planned]:
-        subject, there = job.subject, job.phase.there
-        rows = self.spec.scripts.get(script, [])
-        if not isinstance(subject, Vm):
-            yield from (Planned(row) for row in rows if not row.needs or IMAGE_FACTS[row.needs](subject))
-            return
-        disks = {row.kind: row for row in rows if row.each == "disk"}
-        carried = ""
-        for disk in subject.disks if disks else ():
-            own = f".{disk.tm_mad_system}" if disk.tm_mad_system else ""
-            carried = own or carried
-            row = disks.get(disk.kind)
-            if row is not None and self._needed(job, row, here):
-                yield Planned(row, here, there, disk, {"none": "", "own": own, "carried": carried}[row.suffix])
-        for row in rows:
-            if row.each == "disk" or not self._needed(job, row, here):
-                continue
-            if row.each == "file":
-                yield from (Planned(row, here, there, file=file) for file in subject.files)
-            elif row.each == "subject":
-                disk = job.prepared.the_disk()
-                if disk.kind == row.kind:
-                    yield Planned(row, here, there, disk, f".{disk.tm_mad_system}" if disk.tm_mad_system and row.suffix == "own" else "")
-            elif row.each != "context" or subject.context is not None:
-                yield Planned(row, here, there, job.prepared.disk if row.each == "vm" else None)
-
-    def _needed(self, job: Job, row: ScriptRow, here: str) -> bool:
-        if not row.needs:
-            return True
-        assert isinstance(job.subject, Vm), "rows of other objects need facts of images"
-        return bool(FACTS[row.needs](Subject(self.spec, self.cloud, job.subject, None, here, job.phase.there)))
-
-    def _next(self, job: Job) -> Iterator[Output]:
-        if job.waiting:
-            yield self._ask(job, job.waiting.pop(0))
-        else:
-            yield from self._end(job)
-
-    def _end(self, job: Job) -> Iterator[Output]:
-        failed = bool(job.error) and job.phase.fails == "stop"
-        subject, phase = job.subject, job.phase
-        jobs = self._jobs[job.kind, subject.id]
-        jobs.remove(job)
-        if not jobs:
-            del self._jobs[job.kind, subject.id]
-        if phase.beside or job.settled:
-            return
-        if failed and phase.return_ and isinstance(subject, Vm):
-            operations.step_back(subject, self.cloud.now_s)
-        settled = list(self._settle(subject, job.prepared, phase.drops if failed else phase.keeps))
-        if isinstance(subject, Image) and subject.cloning_id >= 0 and phase.scripts == ("image_clone",):
-            yield from self._clone_ended(subject)
-        yield from self._go(
-            job.kind, subject, phase.failure if failed else phase.success, job.operation, phase, job.prepared, job.error if failed else ""
-        )
-        yield from settled
-        if job.asked is not None and isinstance(subject, Image):
-            why = job.error if job.error == monitoring.FULL else f"Cannot parse image SIZE: {job.said}"
-            yield questions.not_made(job.asked, why) if failed else questions.made(job.asked, subject.id)
-        if phase.then == "monitor" and isinstance(subject, Image):
-            yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
-        if phase.then == "trim" and not failed and isinstance(subject, Vm):
-            yield from self._trim(subject, job.operation)
-
-    def _trim(self, vm: Vm, operation: int) -> Iterator[Output]:
-        found = backups.surplus(self.cloud, vm)
-        if found is not None:
-            image, phase = found
-            yield from self._enter("image", image, phase, operation, Prepared(parameters={"keep_last": str(vm.backup.keep_last)}))
-
-    def _settle(self, subject: Subjected, prepared: Prepared, change: str) -> Iterator[Output]:
-        if change and isinstance(subject, Vm):
-            for image in SETTLES[change](self.cloud, subject, prepared):
-                yield self._changed("image", image)
-        elif change and isinstance(subject, Image):
-            IMAGE_SETTLES[change](self.cloud, subject)
-        if isinstance(subject, Image):
-            subject.target_snapshot = -1
-
-    def _go(self, kind: str, subject: Subjected, goal: str, operation: int, phase: Phase, prepared: Prepared, error: str = "") -> Iterator[Output]:
-        """Go on from the end of a phase: into the next one, or to rest."""
-        if (kind, goal) in self.spec.phases and not self.spec.spec.rests(kind, goal):
-            yield from self._enter(kind, subject, goal, operation, prepared)
-        else:
-            yield from self._rest(kind, subject, goal, error, phase)
-
-    def _clone_ended(self, image: Image) -> Iterator[Output]:
-        original = self.cloud.images.get(image.cloning_id)
-        if original is not None:
-            original.cloning_ops -= 1
-            image.cloning_id = -1
-            if not original.cloning_ops:
-                original.state = "USED_PERS" if original.persistent and original.vms else "USED" if original.vms else "READY"
-                yield self._changed("image", original)
-
-    def _rest(self, kind: str, subject: Subjected, state: str, error: str, phase: Phase | None = None) -> Iterator[Output]:
-        if isinstance(subject, Datastore):
-            if state == "GONE":
-                datastores.delete(self.cloud, subject)
-                yield Changed(kind, subject.id, subject.name, state)
-            return
-        subject.error = error
-        if isinstance(subject, Vm) and state == "DONE":
-            for image in operations.release_images(self.cloud, subject, phase.release if phase else "normal"):
-                yield self._changed("image", image)
-        if subject.state != state:
-            subject.prev_state, subject.state = subject.state, state
-            yield self._changed(kind, subject)
-        if isinstance(subject, Vm):
-            operations.settle(subject, self.spec.spec.number("vm", state))
-        if isinstance(subject, Image) and state == "GONE" and subject.id >= 0:
-            backups.forget(self.cloud, subject)
-            operations.drop_image(self.cloud, subject)
-
-    def _changed(self, kind: str, subject: Vm | Image, new: bool = False) -> Changed:
-        return Changed(kind, subject.id, subject.name, subject.state, subject.error, new)
-
-    # calls
-
-    def _ask(self, job: Job, planned: Planned) -> CallAsked:
-        action = self.spec.actions[planned.row.action]
-        call = self._next_call
-        self._next_call += 1
-        subject = job.prepared.the_image() if planned.row.each == "saved" else job.subject
-        asked = compose(self.spec, self.cloud, call, job, planned, subject, action)
-        self._calls[call] = (job, planned, asked)
-        return asked
-
-    def transfer(self, call: int) -> tuple[str, tuple[CallAsked, ...]]:
-        """Return the transfer script that a call which has just been asked stands in: the end of its name, and the calls from this one on, with the first.
-
-        The name is empty for calls that no transfer script makes. Nothing changes.
-        """
-        job, _, asked = self._calls[call]
-        if not job.phase.transfer or asked.action.family != "tm":
-            return "", ()
-        following = takewhile(lambda one: self.spec.actions[one.row.action].family == "tm", job.waiting)
-        calls = [compose(self.spec, self.cloud, -1, job, one, job.subject, self.spec.actions[one.row.action]) for one in following]
-        return f"{job.subject.history[-1].seq}.{job.phase.transfer}" if isinstance(job.subject, Vm) else "", (asked, *calls)
-
-    def _finished(self, event: CallFinished) -> Iterator[Output]:
-        if event.call not in self._calls:
-            raise SpecError(f"call {event.call} was never asked, or has finished already")
-        job, planned, asked = self._calls.pop(event.call)
-        outcome = self._outcome(asked, event)
-        job.said = event.stdout.partition("\n")[0] if event.ok else outcome.error
-        yield outcome
-        if outcome.success or outcome.parsed:
-            # what could be read is kept, even where something else is missing
-            self._store(asked, job, outcome.parsed)
-        if outcome.success:
-            if planned.row.each == "saved":
-                # the new image is locked once its source is known
-                yield self._changed("image", job.prepared.the_image())
-        elif planned.row.fails == "stop":
-            job.error = job.error or outcome.error or outcome.parse_error or "-"
-            if job.phase.fails == "stop":
-                job.waiting.clear()
-            if asked.action.key in job.phase.rollback_after:
-                job.waiting += self._plan(job, job.phase.rollback, job.phase.here)
-        yield from self._next(job)
-
-    def _outcome(self, asked: CallAsked, event: CallFinished) -> Outcome:
-        error = "" if event.ok else parsers.ERRORS[self.spec.contract.error](event.stderr)
-        parsed: dict[str, str] = {}
-        complaint = ""
-        if event.ok:
-            parsed, complaint = parsers.PARSERS[self.spec.parser(asked.action.key)](event.stdout)
-            for name, value in parsed.items():
-                unwritable = documents.unwritable(value)
-                if unwritable and not complaint:
-                    parsed, complaint = {}, f"{name.upper()} cannot be stored: {unwritable}"
-        return Outcome(event.call, event.ok and not complaint, parsed, complaint, error)
-
-    def _store(self, asked: CallAsked, job: Job, parsed: dict[str, str]) -> None:
-        """Keep what was read: fields of a parser are named as those of the object."""
-        subject = job.subject
-        if isinstance(subject, Vm) and asked.action.key == "ds/mkfs":
-            saved = job.prepared.the_image()
-            saved.source = job.prepared.parameters["saved_source"] = parsed["source"]
-            saved.format = job.prepared.the_disk().format
-        elif isinstance(subject, Vm) and asked.action.key == "ds/backup":
-            job.prepared.parameters |= parsed
-        elif isinstance(subject, Image) and asked.action.key == "ds/stat":
-            subject.size_mb = int(parsed["size_mb"])
-            job.error = monitoring.shortage(self.cloud.datastores[subject.datastore], subject.size_mb)
-        elif isinstance(subject, Image) and asked.action.key == "ds/increment_flatten":
-            if not backups.flattened(subject, parsed["chain"], parsed["size_mb"]):
-                job.error = "Error flattening backup increments"
-        elif isinstance(subject, Image) and not job.phase.beside:
-            subject.source = parsed.get("source", subject.source)
-            subject.format = parsed.get("format", subject.format)
-        elif isinstance(subject, Datastore):
-            subject.total_mb, subject.free_mb, subject.used_mb = (int(float(parsed[name])) for name in ("total_mb", "free_mb", "used_mb"))
-            subject.monitored = True
-        elif isinstance(subject, Vm) and asked.action.key == "vmm/deploy":
-            subject.deploy_id = parsed["text"]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from string import Formatter
 
-from onesim import changes, derived, parsers
+from onesim import changes, derived, object_changes, parsers
 from onesim.contracts import in_range
 from onesim.errors import SpecError
 from onesim.rows import Action, Contract, Lifecycle, OperationRow, Phase
@@ -164,7 +164,7 @@ def _phase(spec: Spec, kind: str, phase: Phase, goals: set[str]) -> None:
         if action not in actions:
             raise _refuse(spec, file, name, f"rolls back after the unknown action {action!r}")
     for change in filter(None, (phase.keeps, phase.drops)):
-        if change not in (changes.SETTLES if kind == "vm" else changes.IMAGE_SETTLES):
+        if change not in (changes.SETTLES if kind == "vm" else object_changes.IMAGE_SETTLES):
             raise _refuse(spec, file, name, f"keeps or drops {change!r}, which is no known change")
 
 
@@ -177,7 +177,7 @@ def _operation(spec: Spec, contract: Contract, kind: str, row: OperationRow, pha
         raise _refuse(spec, file, name, f"enters the unknown phase {row.enter!r}")
     if row.to and row.to not in resting:
         raise _refuse(spec, file, name, f"leads to {row.to!r}, which is no state of rest")
-    known: dict[str, Collection[str]] = {"vm": changes.MAKES, "image": changes.IMAGE_MAKES, "datastore": changes.DATASTORE_MAKES}
+    known: dict[str, Collection[str]] = {"vm": changes.MAKES, "image": object_changes.IMAGE_MAKES, "datastore": object_changes.DATASTORE_MAKES}
     if row.makes and row.makes not in known[kind]:
         raise _refuse(spec, file, name, f"makes {row.makes!r}, which is no known preparation")
     if row.through and row.through not in {state.name for state in spec.states[kind]}:

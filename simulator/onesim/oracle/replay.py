@@ -16,7 +16,8 @@ from onesim.oracle.after import compare_after
 from onesim.oracle.installation import Installation
 from onesim.oracle.play import Play
 from onesim.oracle.recordings import Call, Recording, Request
-from onesim.oracle.situation import Situation, before, plausible, shown
+from onesim.oracle.roads import plausible, shown
+from onesim.oracle.situation import Situation, before
 from onesim.spec import ContractSpec
 
 #: Arguments that count oned's own requests, by the action: their numbers depend on what oned did before.

@@ -3,48 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from lxml import etree
-
-from onesim.events import CallAsked
 from onesim.oned import Oned
 from onesim.oracle.installation import Installation, add_datastore
-from onesim.oracle.play import Answer, Play
+from onesim.oracle.play import Play
 from onesim.oracle.recordings import Recording
+from onesim.oracle.roads import FIRST_HOST, ROADS, UNDER_WAY, plausible, shown, texts
 from onesim.spec import ContractSpec
 
-_FIRST = "host01"
-_OTHER = {"host": "host02"}
-#: How a VM that is PENDING comes into a state: operations, and which call of the last one fails (the n-th of a family or action).
-ROADS: dict[str, tuple[tuple[tuple[str, dict[str, Any]], ...], tuple[str, int] | None]] = {
-    "PENDING": ((), None),
-    "HOLD": ((("hold", {}),), None),
-    "RUNNING": ((("deploy", {}),), None),
-    "STOPPED": ((("deploy", {}), ("stop", {})), None),
-    "SUSPENDED": ((("deploy", {}), ("suspend", {})), None),
-    "POWEROFF": ((("deploy", {}), ("poweroff_hard", {})), None),
-    "UNDEPLOYED": ((("deploy", {}), ("undeploy_hard", {})), None),
-    "DONE": ((("deploy", {}), ("poweroff_hard", {})), None),
-    "PROLOG_FAILURE": ((("deploy", {}),), ("tm", 1)),
-    "BOOT_FAILURE": ((("deploy", {}),), ("vmm/deploy", 1)),
-    "BOOT_MIGRATE_FAILURE": ((("deploy", {}), ("migrate", _OTHER)), ("vmm/restore", 1)),
-    "BOOT_STOPPED_FAILURE": ((("deploy", {}), ("stop", {}), ("deploy", _OTHER)), ("vmm/restore", 1)),
-    "BOOT_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy_hard", {}), ("deploy", _OTHER)), ("vmm/deploy", 1)),
-    "EPILOG_FAILURE": ((("deploy", {}), ("terminate_hard", {})), ("tm", 1)),
-    "EPILOG_STOP_FAILURE": ((("deploy", {}), ("stop", {})), ("tm/mv", 1)),
-    "EPILOG_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy_hard", {})), ("tm/mv", 1)),
-    "PROLOG_RESUME_FAILURE": ((("deploy", {}), ("stop", {}), ("deploy", _OTHER)), ("tm/mv", 1)),
-    "PROLOG_UNDEPLOY_FAILURE": ((("deploy", {}), ("undeploy_hard", {}), ("deploy", _OTHER)), ("tm/mv", 1)),
-    "PROLOG_MIGRATE_FAILURE": ((("deploy", {}), ("migrate", _OTHER)), ("tm/mv", 1)),
-    "PROLOG_MIGRATE_POWEROFF_FAILURE": ((("deploy", {}), ("poweroff_hard", {}), ("migrate", _OTHER)), ("tm/mv", 1)),
-    "PROLOG_MIGRATE_SUSPEND_FAILURE": ((("deploy", {}), ("suspend", {}), ("migrate", _OTHER)), ("tm/mv", 1)),
-}
-#: The operation that a VM is in while a driver hangs, after it has been deployed.
-UNDER_WAY: dict[str, tuple[str, dict[str, Any]] | None] = {"PROLOG": None, "EPILOG": ("terminate_hard", {}), "MIGRATE": ("migrate_live", _OTHER)}
 _IMAGE_OF = {"nonpersistent": "os", "cdrom": "cdrom", "persistent": "db"}
 _VOLATILE = {
     "volatile-fs-raw": {"volatile": "fs", "format": "raw"},
@@ -194,7 +162,7 @@ class _Maker:
         if state not in ROADS:
             self.problems.append(f"no way is known to bring a VM into {state}")
         for n, (name, arguments) in enumerate(road):
-            where = {"host": _FIRST, **(self._placed() if n == 0 else {})} if name == "deploy" else {}
+            where = {"host": FIRST_HOST, **(self._placed() if n == 0 else {})} if name == "deploy" else {}
             self._do(f"vm.{name}", {"vm": str(self.vm), **where, **arguments}, fault if n == len(road) - 1 else None)
             if name == "deploy" and any(self._taken().values()):
                 # the recorder takes them while the VM is powered off
@@ -228,7 +196,7 @@ class _Maker:
         volatile = next((row for id, row in self.attributes.items() if id in self._created() and "IMAGE" not in row and "SOURCE" not in row), {})
         if "TM_MAD_SYSTEM" in volatile:
             arguments["tm_mad_system"] = volatile["TM_MAD_SYSTEM"]
-        backups = _texts(self.recording.post.backups)
+        backups = texts(self.recording.post.backups)
         if "KEEP_LAST" in backups:
             arguments["backup"] = {
                 "keep_last": int(backups["KEEP_LAST"]),
@@ -269,7 +237,7 @@ class _Maker:
     def _taken(self) -> dict[int, int]:
         """Return how many snapshots of each disk had been taken before: ids are never used again, so the next one tells."""
         found = {}
-        for values in map(_texts, self.recording.post.snapshots):
+        for values in map(texts, self.recording.post.snapshots):
             asked = [one for one in self.recording.rpc if one.rpc == "one.vm.disksnapshotcreate" and one.ok and str(one.args[1]) == values["DISK_ID"]]
             found[int(values["DISK_ID"])] = int(values["NEXT_SNAPSHOT"]) - len(asked)
         return found
@@ -280,7 +248,7 @@ class _Maker:
                 self._do("vm.snapshot_create", {"vm": str(self.vm), "disk": disk, "name": f"s{n}"})
 
     def _backups(self, image: int) -> None:
-        values = _texts(self.recording.post.backups)
+        values = texts(self.recording.post.backups)
         # every backup, and every restore in place, closes a history record
         closed = int(self.recording.post.history[-1]["SEQ"]) if self.recording.post.history else 1
         asked = any(one.ok and one.rpc in ("one.vm.backup", "one.vm.restore", "one.backupjob.backup") for one in self.recording.rpc)
@@ -308,7 +276,7 @@ class _Maker:
                 },
             ),
             ("vm.create", {"vm": vm, "disks": [{"image": str(first)}, {"image": str(first + 1)}], "context": {"NETWORK": "YES"}}),
-            ("vm.deploy", {"vm": vm, "host": _FIRST, "datastore": "102"}),
+            ("vm.deploy", {"vm": vm, "host": FIRST_HOST, "datastore": "102"}),
         ]
         more = UNDER_WAY.get(phase)
         if more is not None:
@@ -332,44 +300,3 @@ class _Maker:
         for state in self.recording.precondition.vm_state:
             if vm is None or shown(self.spec, vm.state) != state:
                 self.problems.append(f"VM {self.vm} was {state}, here it is {shown(self.spec, vm.state) if vm else 'not there'}")
-
-
-def plausible(installation: Installation, sources: dict[int, str], fault: tuple[str, int] | None = None) -> Callable[[CallAsked], Answer]:
-    """Return what answers calls as a driver that succeeds does, but for the n-th call of a family or action."""
-    counts: Counter[str] = Counter()
-
-    def answer(call: CallAsked) -> Answer:
-        key = call.action.key
-        counts.update((key, call.action.family))
-        if fault is not None and fault[0] in (key, call.action.family) and counts[fault[0]] == fault[1]:
-            return False, ""
-        source = sources.get(call.image, f"SOURCE-OF-{call.image}")
-        printed = {
-            "ds/stat": "10",
-            "ds/monitor": "TOTAL_MB=100000 FREE_MB=90000 USED_MB=10000",
-            "ds/cp": f"{source} raw",
-            "ds/mkfs": source,
-            "ds/backup": "SOURCE-OF-BACKUP 123 raw",
-            "ds/increment_flatten": "321 0:bk",
-            "vmm/deploy": installation.deploy_id.format(vm=call.vm),
-        }
-        return True, printed.get(key, "")
-
-    return answer
-
-
-def shown(spec: ContractSpec, state: str) -> str:
-    """Return a VM state as the recorder writes it: state and LCM state."""
-    row = spec.spec.number("vm", state)
-    return f"ACTIVE/{state}" if row.state == 3 else f"{state}/LCM_INIT"
-
-
-def _texts(xml: str) -> dict[str, str]:
-    """Return the texts of a small document's leaves by tag; of equal tags the first."""
-    if not xml:
-        return {}
-    found: dict[str, str] = {}
-    for node in etree.fromstring(xml.encode(), etree.XMLParser(resolve_entities=False, no_network=True)).iter():
-        if not len(node):
-            found.setdefault(str(node.tag), node.text or "")
-    return found
