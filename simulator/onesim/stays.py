@@ -15,7 +15,7 @@ def keep_record(cloud: Cloud, vm: Vm, row: OperationRow, arguments: Arguments) -
     """Append the history record that an operation wants, and mark the one that it ends (or, without a new one, the present one)."""
     ended = vm.history[-1] if vm.history else None
     if row.record == "new":
-        new_record(cloud, vm, arguments)
+        new_record(cloud, vm, arguments, moves=row.anew)
         vm.away = ""
     elif row.record == "copy" and ended is not None:
         vm.history.append(replace(ended, seq=len(vm.history), stime_s=cloud.now_s, action=ended.action if row.action else 0))
@@ -31,8 +31,11 @@ def keep_record(cloud: Cloud, vm: Vm, row: OperationRow, arguments: Arguments) -
         vm.required_tm = vm.tm_mad_system
 
 
-def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
-    """Append a history record for the host and system datastore that the arguments name. A first one without a host is the scheduler's choice."""
+def new_record(cloud: Cloud, vm: Vm, arguments: Arguments, *, moves: bool = False) -> None:
+    """Append a history record for the host and system datastore that the arguments name. A first one without a host is the scheduler's choice.
+
+    `moves` = the VM is where its last record says, and goes from there.
+    """
     datastore = cloud.datastores[known(cloud, "datastore", arguments)] if "datastore" in arguments else None
     if datastore is None:
         datastore = cloud.datastores[vm.history[-1].datastore] if vm.history else cloud.system_datastore()
@@ -46,8 +49,8 @@ def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
         raise Refusal(f"no host is called {arguments['host']!r}; this world has {', '.join(one.name for one in cloud.hosts.values())}")
     if datastore.type != "SYSTEM_DS":
         raise Refusal(f"datastore {datastore.name!r} is no system datastore")
-    if vm.history and vm.history[-1].datastore != datastore.id and not cloud.conf(datastore.tm_mad).ds_migrate:
-        raise Refusal("the system datastore has DS_MIGRATE=NO")
+    if moves:
+        _check_move(cloud, vm.history[-1], host.id, datastore)
     first = not vm.history
     if first:
         _check_modes(cloud, vm, datastore)
@@ -60,6 +63,16 @@ def new_record(cloud: Cloud, vm: Vm, arguments: Arguments) -> None:
             # VirtualMachineDisk.cc:check_tm_mad: the mode is set at the first deployment
             disk.tm_mad_system = datastore.tm_mad
             set_mode(cloud, disk)
+
+
+def _check_move(cloud: Cloud, now: History, host: int, datastore: Datastore) -> None:
+    """Raise Refusal if a VM cannot go from a stay to a host and system datastore (VirtualMachineMigrate::request_execute)."""
+    if (now.host, now.datastore) == (host, datastore.id):
+        raise Refusal(f"VM is already running on host [{host}] and datastore [{datastore.id}]")
+    if now.datastore != datastore.id and not cloud.conf(datastore.tm_mad).ds_migrate:
+        raise Refusal("System datastore migration not supported by driver: it has DS_MIGRATE=NO")
+    if now.tm_mad != datastore.tm_mad:
+        raise Refusal("Cannot migrate to a system datastore with a different driver")
 
 
 def _check_modes(cloud: Cloud, vm: Vm, datastore: Datastore) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import onesim
-from onesim.events import OperationAsked, QuestionAsked, Refused
+from onesim.events import CallAsked, CallFinished, OperationAsked, QuestionAsked, Refused
 from onesim.layout import Subjected, make_cloud
 from onesim.oned import Oned
 from onesim.spec import for_contract
@@ -118,3 +118,24 @@ def test_questions_are_answered_from_the_present_state() -> None:
     body = b"<?xml version='1.0'?><methodCall><methodName>one.vm.info</methodName><params>" + parameters + b"</params></methodCall>"
     (answer,) = oned.feed(QuestionAsked("xmlrpc", body=body))
     assert b"&lt;VM&gt;" in answer.stdout  # type: ignore[union-attr]
+
+
+def test_a_migration_to_where_the_vm_is_or_to_another_driver_is_refused() -> None:
+    """As oned refuses them; a VM that waits at the front-end may go to another driver's datastore."""
+    oned = daemon()
+    oned.cloud.datastores[100].tm_mad = "ssh"
+    oned.cloud.tm_conf["ssh"] = oned.cloud.conf("shared")
+
+    def ask(op: str, **arguments: str) -> str:
+        outputs = oned.feed(OperationAsked(0, op, {"vm": "a", **arguments}))
+        for output in outputs:
+            if isinstance(output, CallAsked):
+                outputs += oned.feed(CallFinished(output.call, True, "one-0"))
+        return next((one.reason for one in outputs if isinstance(one, Refused)), "")
+
+    assert not ask("vm.create", disks=[])  # type: ignore[arg-type]
+    assert not ask("vm.deploy", host="host01")
+    assert "already running on host [0] and datastore [0]" in ask("vm.migrate", host="host01")
+    assert "different driver" in ask("vm.migrate", host="host02", datastore="system2")
+    assert not ask("vm.undeploy")
+    assert not ask("vm.deploy", host="host01", datastore="system2")
