@@ -89,7 +89,7 @@ class Oned(Phases):
         subject = self._object(kind, id)
         state = "READY" if isinstance(subject, Datastore) else subject.state
         row = self._holding(rows, subject, state)
-        beside = row is not None and (row.abandons or (row.enter and self.spec.phases[kind, row.enter].beside))
+        beside = row is not None and (row.stays or row.abandons or (row.enter and self.spec.phases[kind, row.enter].beside))
         running = [job for job in self._jobs.get((kind, id), ()) if not job.settled]
         if running and not beside:
             raise Refusal(f"{kind} {self.cloud.label(kind, id)!r} is {state} and busy")

@@ -182,7 +182,7 @@ def _operation(spec: Spec, contract: Contract, kind: str, row: OperationRow, pha
         raise _refuse(spec, file, name, f"makes {row.makes!r}, which is no known preparation")
     if row.through and row.through not in {state.name for state in spec.states[kind]}:
         raise _refuse(spec, file, name, f"shows the unknown state {row.through!r}")
-    beside = bool(row.abandons) or (bool(row.enter) and phases[row.enter].beside)
+    beside = bool(row.abandons) or row.stays or (bool(row.enter) and phases[row.enter].beside)
     # a state that a contract does not know yet is never reached in it
     shown = {phase.shown for phase in spec.lifecycles[kind].phase}
     for state in row.from_:
