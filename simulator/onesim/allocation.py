@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onesim import grammars, monitoring, operations
+from onesim import grammars, monitoring, operations, quotas
 from onesim.cloud import Cloud
 from onesim.grammar_values import Single, Template
 from onesim.model import Image
@@ -53,7 +53,7 @@ def new_image(cloud: Cloud, wanted: Wanted, version: str) -> Image:
     )
     image.source, image.format, image.fs = singles.get("SOURCE", ""), singles.get("FORMAT", ""), singles.get("FS", "")
     image.size_mb = int(size) if size.isdigit() else 0
-    lacking = monitoring.shortage(datastore, image.size_mb)
+    lacking = monitoring.shortage(datastore, image.size_mb) or ("" if image.path else quotas.exceeded(cloud, datastore, image.size_mb))
     if lacking:
         raise Refusal(lacking)
     image.template |= {name: value for name, value in sorted(singles.items()) if name not in _OWN}

@@ -5,7 +5,7 @@ Source: src/lcm/LifeCycleStates.cc (trigger_backup_success), src/vm/Backups.cc, 
 
 from __future__ import annotations
 
-from onesim import operations
+from onesim import operations, quotas
 from onesim.cloud import Cloud
 from onesim.model import Image, Increment, Vm
 from onesim.operations import Arguments, Refusal, flag, known, new_label, text
@@ -23,6 +23,10 @@ def prepare(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> t
     disks = ":".join(str(disk.id) for disk in vm.disks if disk.kind in kinds)
     job = arguments.get("job")
     label = new_label(cloud, "image", arguments) if "image" in arguments and cloud.find("image", text(arguments, "image")) is None else ""
+    chosen = [disk for disk in vm.disks if disk.kind in kinds]
+    beyond = quotas.exceeded(cloud, cloud.datastores[id], sum(disk.size_mb for disk in chosen), images=0 if vm.backup.chain >= 0 else 1)
+    if beyond:
+        raise Refusal(beyond)
     if flag(arguments, "reset"):
         vm.backup.chain, vm.backup.last_increment = -1, -1
     if vm.backup.chain < 0 and not label:

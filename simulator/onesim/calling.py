@@ -35,7 +35,7 @@ class Job:
     """A phase of one object under way.
 
     `settled` = what becomes of the object has been decided already: the rest of the calls changes nothing. `asked` is the question of a driver that waits
-    for its end, `said` what its last script printed.
+    for its end, `said` what its last script printed; `refused` why oned itself does not go on.
     """
 
     kind: str
@@ -45,6 +45,7 @@ class Job:
     prepared: Prepared
     waiting: list[Planned] = field(default_factory=list)
     error: str = ""
+    refused: str = ""
     settled: bool = False
     asked: QuestionAsked | None = None
     said: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from onesim import backups, operations, snapshots
+from onesim import backups, operations, quotas, snapshots
 from onesim.cloud import Cloud
 from onesim.model import Disk, Image, Vm
 from onesim.operations import Arguments, Refusal, known, new_label, number, text
@@ -62,6 +62,11 @@ def _of_an_image(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments)
     return prepared
 
 
+def _within(exceeded: str) -> None:
+    if exceeded:
+        raise Refusal(exceeded)
+
+
 def _saved(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     prepared = _of_an_image(cloud, spec, vm, arguments)
     disk = prepared.the_disk()
@@ -69,6 +74,7 @@ def _saved(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pr
     if wanted != -1 and wanted not in disk.snapshots.known:
         raise Refusal(f"disk {disk.id} has no snapshot {wanted}")
     original = cloud.images[disk.image]
+    _within(quotas.exceeded(cloud, cloud.datastores[disk.datastore], disk.size_mb))
     label = new_label(cloud, "image", arguments)
     image = Image(-1, label, original.type, disk.datastore, format="save_as", size_mb=disk.size_mb, state="LOCKED", regtime_s=cloud.now_s)
     image.template = dict(original.template)
@@ -83,6 +89,7 @@ def _size(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pre
     size = number(arguments, "size_mb")
     if size < prepared.the_disk().size_mb:
         raise Refusal(f"disk {prepared.the_disk().id} has {prepared.the_disk().size_mb} MiB; a disk only grows")
+    _within(quotas.grown(cloud, prepared.the_disk(), size - prepared.the_disk().size_mb))
     prepared.parameters["new_size_mb"] = str(size)
     return prepared
 
@@ -90,6 +97,7 @@ def _size(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pre
 def _snapshot(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     prepared = _of_an_image(cloud, spec, vm, arguments)
     disk = prepared.the_disk()
+    _within(quotas.grown(cloud, disk, disk.size_mb))
     disk.snapshots.orphans = snapshots.orphans_of(disk.allow_orphans, disk.format)
     made = snapshots.create(disk.snapshots, disk.size_mb, cloud.now_s, text(arguments, "name", ""))
     prepared.parameters["snapshot_id"] = str(made.id)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from onesim import monitord, monitoring, questions
+from onesim import monitord, monitoring, questions, quotas
 from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
@@ -244,6 +244,8 @@ class CaseRun:
     def _state(self, operation: int, changed: Changed) -> None:
         if changed.error == monitoring.FULL:
             self.lost = self.lost or _CLOSED
+        elif changed.error.startswith(quotas.BEYOND):
+            self.lost = self.lost or changed.error
         row = self.spec.spec.number(changed.kind, changed.state)
         self.writer.write(
             StateChange(

@@ -38,7 +38,7 @@ class Host:
 class Datastore:
     """A datastore. `type` is IMAGE_DS, SYSTEM_DS or FILE_DS; capacities are MiB as monitored last; `monitored` = they are known at all.
 
-    `sizes_in` counts down the calls of monitor until the sizes of VM disks are asked for again.
+    `sizes_in` counts down the calls of monitor until the sizes of VM disks are asked for again. `quota` limits its IMAGES and their SIZE in MiB.
     """
 
     id: int
@@ -54,6 +54,7 @@ class Datastore:
     used_mb: int = 0
     monitored: bool = False
     sizes_in: int = 0
+    quota: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -125,5 +125,10 @@ def _template(datastore: Datastore, arguments: Arguments) -> None:
     datastore.template.update(kept)
 
 
+def _quota(datastore: Datastore, arguments: Arguments) -> None:
+    datastore.quota.clear()
+    datastore.quota.update({metric: number(arguments, name) for name, metric in (("images", "IMAGES"), ("size_mb", "SIZE")) if name in arguments})
+
+
 #: The same for a datastore: it is changed at once.
-DATASTORE_MAKES: dict[str, Callable[[Datastore, Arguments], None]] = {"template": _template}
+DATASTORE_MAKES: dict[str, Callable[[Datastore, Arguments], None]] = {"template": _template, "quota": _quota}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from string import ascii_lowercase
 
-from onesim import monitoring, snapshots
+from onesim import monitoring, quotas, snapshots
 from onesim.cloud import Cloud
 from onesim.contracts import at_least
 from onesim.model import BackupConfig, BootFile, Datastore, Disk, Image, Vm
@@ -101,6 +101,9 @@ def make_image(cloud: Cloud, version: str, arguments: Arguments, op: str) -> Ima
         image.persistent = original.persistent
         image.template = dict(original.template)
     lacking = monitoring.shortage(cloud.datastores[datastore_id], image.size_mb)
+    if op != "register":
+        # of an image with a PATH the size is not known yet
+        lacking = lacking or quotas.exceeded(cloud, cloud.datastores[datastore_id], image.size_mb)
     if lacking:
         raise Refusal(lacking)
     return image

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import takewhile
 
-from onesim import backups, datastores, documents, monitoring, operations, parsers, questions, stays
+from onesim import backups, datastores, documents, monitoring, operations, parsers, questions, quotas, stays
 from onesim.calling import Job, Planned, Subjected, compose
 from onesim.changes import SETTLES, Prepared
 from onesim.cloud import Cloud
@@ -126,7 +126,7 @@ class Phases:
         )
         yield from settled
         if job.asked is not None and isinstance(subject, Image):
-            why = job.error if job.error == monitoring.FULL else f"Cannot parse image SIZE: {job.said}"
+            why = job.refused or f"Cannot parse image SIZE: {job.said}"
             yield questions.not_made(job.asked, why) if failed else questions.made(job.asked, subject.id)
         if phase.then == "monitor" and isinstance(subject, Image):
             yield from self._enter("datastore", self.cloud.datastores[subject.datastore], "MONITOR", job.operation)
@@ -254,7 +254,8 @@ class Phases:
             job.prepared.parameters |= parsed
         elif isinstance(subject, Image) and asked.action.key == "ds/stat":
             subject.size_mb = int(parsed["size_mb"])
-            job.error = monitoring.shortage(self.cloud.datastores[subject.datastore], subject.size_mb)
+            home = self.cloud.datastores[subject.datastore]
+            job.error = job.refused = monitoring.shortage(home, subject.size_mb) or quotas.exceeded(self.cloud, home, subject.size_mb)
         elif isinstance(subject, Image) and asked.action.key == "ds/increment_flatten":
             if not backups.flattened(subject, parsed["chain"], parsed["size_mb"]):
                 job.error = "Error flattening backup increments"

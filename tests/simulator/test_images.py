@@ -114,3 +114,32 @@ def test_a_directory_shared_with_the_guest_is_not_transferred(away: str) -> None
     assert calls("terminate") == ["delete 1", "delete -1"]
     with pytest.raises(AssertionError, match="FILESYSTEM"):
         Player("7.0").play("image.register", {"image": "share", "path": "/x", "type": "FILESYSTEM"})
+
+
+def test_a_quota_refuses_what_goes_beyond_it() -> None:
+    """An image with a PATH after stat and before cp; one without before any call; a snapshot and a resize of a persistent disk; with no quota all go."""
+    player = Player("7.4.0")
+    player.play("image.make", {"image": "p", "size_mb": 8, "persistent": True})
+    player.play("vm.create", {"vm": "a", "disks": [{"image": "p"}]})
+    player.play("vm.deploy", {"vm": "a", "host": "host01"})
+    player.play("datastore.quota", {"datastore": "images", "images": 2, "size_mb": 15})
+    calls = player.play("image.register", {"image": "o", "path": "/x"})
+    assert [call.action.name for call in calls] == ["stat"]
+    assert "o" not in {image.name for image in player.oned.cloud.images.values()}
+    for op, arguments, metric in (
+        ("image.make", {"image": "q", "size_mb": 8}, "SIZE"),
+        ("vm.snapshot_create", {"vm": "a", "disk": 0}, "SIZE"),
+        ("vm.disk_resize", {"vm": "a", "disk": 0, "size_mb": 16}, "SIZE"),
+        ("vm.disk_saveas", {"vm": "a", "disk": 0, "image": "s"}, "SIZE"),
+        ("vm.backup", {"vm": "a", "datastore": "backups", "image": "b"}, ""),
+    ):
+        if metric:
+            with pytest.raises(AssertionError, match=f"limit of 15 reached for {metric} quota in datastore with ID: 1"):
+                player.play(op, arguments)
+        else:
+            assert player.play(op, arguments)
+    player.play("datastore.quota", {"datastore": "images", "images": 1})
+    with pytest.raises(AssertionError, match="limit of 1 reached for IMAGES quota"):
+        player.play("image.make", {"image": "q", "size_mb": 1})
+    player.play("datastore.quota", {"datastore": "images"})
+    assert player.play("image.make", {"image": "q", "size_mb": 8})
