@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -97,6 +98,16 @@ def test_a_script_whose_starter_is_killed_is_terminated(world: NamespaceWorld) -
     assert (run.ended_by, run.signal) == ("signal", 15)
 
 
+def gone(world: NamespaceWorld, name: bytes) -> bool:
+    """Tell whether no process of that name is left; one that was killed may take a moment to be buried."""
+    until = time.monotonic() + 5
+    while name in world.run("frontend", ["/usr/bin/ps", "-e"], call_id="ps").stdout:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def test_a_program_that_cannot_start_and_one_that_dies(world: NamespaceWorld) -> None:
     """The reason; the signal; the end of stderr. Dismissed, nothing of it is left."""
     assert world.start_program("frontend", "tm", ["/tmp/nothing"], {}) == "No such file or directory"
@@ -106,7 +117,7 @@ def test_a_program_that_cannot_start_and_one_that_dies(world: NamespaceWorld) ->
         pass
     assert end == End("tm", -9, "broken\n")
     world.dismiss("tm")
-    assert b"sleep" not in world.run("frontend", ["/usr/bin/ps", "-e"], call_id="c").stdout
+    assert gone(world, b"sleep")
     assert world.hear(0.1) is None
 
 
@@ -116,4 +127,4 @@ def test_a_program_that_prints_without_end_is_held_up(world: NamespaceWorld) -> 
     assert isinstance(world.hear(5), Output)
     assert world.run("frontend", ["/bin/true"], call_id="c").status == 0
     world.dismiss("tm")
-    assert b"yes" not in world.run("frontend", ["/usr/bin/ps", "-e"], call_id="d").stdout
+    assert gone(world, b"yes")

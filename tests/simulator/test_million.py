@@ -24,19 +24,19 @@ PRINTED = {
     "ds/monitor": "TOTAL_MB=100000\nFREE_MB=90000\nUSED_MB=1000",
 }
 LIFE = (
-    "deploy",
-    "snapshot_create",
-    "poweroff",
-    "resume",
-    "stop",
-    "deploy",
-    "attach_disk",
-    "migrate",
-    "migrate_live",
-    "suspend",
-    "resume",
-    "undeploy",
-    "recover_delete",
+    ("deploy", "host01"),
+    ("snapshot_create", ""),
+    ("poweroff", ""),
+    ("resume", ""),
+    ("stop", ""),
+    ("deploy", "host02"),
+    ("attach_disk", ""),
+    ("migrate", "host01"),
+    ("migrate_live", "host02"),
+    ("suspend", ""),
+    ("resume", ""),
+    ("undeploy", ""),
+    ("recover_delete", ""),
 )
 
 watching: list[Counter[str]] = []
@@ -67,8 +67,8 @@ def events(oned: Oned, wanted: int) -> Iterator[Output]:
             ("image.make", {"image": f"i{n}", "size_mb": 8, "persistent": True}, False),
             ("vm.create", {"vm": f"v{n}", "disks": [{"image": f"i{n}"}, {"volatile": "fs", "size_mb": 4}], "context": {"A": "B"}}, False),
         ]
-        for k, op in enumerate(LIFE):
-            more = {"host": f"host0{1 + k % 2}", "disk": 0} if op != "attach_disk" else {"disk": {"volatile": "swap", "size_mb": 1}}
+        for op, host in LIFE:
+            more = {"host": host, "disk": 0} if op != "attach_disk" else {"disk": {"volatile": "swap", "size_mb": 1}}
             steps.append((f"vm.{op}", {"vm": f"v{n}", **more}, False))
         if n % 7 == 0:
             steps[2:2] = [("vm.deploy", {"vm": f"v{n}", "host": "host02"}, True), ("vm.recover_recreate", {"vm": f"v{n}"}, False)]
