@@ -23,6 +23,7 @@ _TOOLS = (
     ("mkswap", False, "util-linux", "the reference driver makes swap disks with it"),
     ("curl", False, "curl", "the reference driver fetches images from http with it"),
     ("jq", False, "jq", "many drivers read JSON with it"),
+    ("openssl", False, "openssl", "cases with encrypted messages make their keys with it"),
 )
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _CLONE = Path("/proc/sys/kernel/unprivileged_userns_clone")
