@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import types
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,16 +17,14 @@ from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, E
 from onereport.text import render_text
 from onesim import __version__
 from onesim.errors import ConfigError
-from onesim.layout import Subjected
 from onesim.schedule import diverged, recorded
-from onesim.spec import ContractSpec, for_contract, load
+from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
 from onetck import conclude, execution, kept, oracle, programs, reading
 from onetck import config as configuration
-from onetck.driver import Driver, find_driver
-from onetck.mads import mads_of
 from onetck.plan import choose
 from onetck.progress import terminal_progress
+from onetck.setting import Given, Setting, settle
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
 
 app = typer.Typer(
@@ -62,60 +59,6 @@ MadOption = Annotated[
 TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]
 
 
-class _Setting(msgspec.Struct, frozen=True):
-    spec: ContractSpec
-    driver: Driver
-    subject: Subjected
-    paths: tuple[Path, ...]
-    options: tuple[str, ...]
-
-
-def _setting(
-    paths: list[Path] | None, datastore: str, tm: str, system_tm: str, contract: str, config_path: Path | None, timeout_s: float | None
-) -> _Setting:
-    config, base = configuration.read_config(config_path)
-    chosen = tuple(paths or [base / path for path in config.driver.paths])
-    if not chosen:
-        raise ConfigError("no driver: give a directory, or name it under [driver] paths in onetck.toml")
-    spec = for_contract(contract or config.driver.contract)
-    driver = find_driver(list(chosen), datastore or config.driver.datastore, tm or config.driver.tm, system_tm or config.driver.system_tm)
-    configuration.require_attributes(config, driver.datastore_mad)
-    subject = Subjected(
-        driver.archive(spec.version),
-        driver.datastore_mad,
-        driver.tm_mad,
-        driver.system_tm_mad,
-        driver.helpers(),
-        configuration.tm_conf(config),
-        config.image_datastore,
-        config.system_datastore,
-        configuration.environment(config, base),
-        configuration.files(config, base),
-        config.hooks.setup,
-        config.hooks.teardown,
-        configuration.limits(config, timeout_s),
-        driver.root,
-        configuration.scripts(config),
-    )
-    given = (
-        ("--datastore", datastore),
-        ("--tm", tm),
-        ("--system-tm", system_tm),
-        ("--contract", spec.contract.name),
-        ("--config", str(config_path or "")),
-    )
-    options = tuple(word for name, value in given if value for word in (name, value))
-    return _Setting(spec, driver, subject, chosen, options)
-
-
-def _with_programs(setting: _Setting, config_path: Path | None, given: list[str]) -> _Setting:
-    """Add the driver programs through which a run goes."""
-    config, base = configuration.read_config(config_path)
-    mads = mads_of(given, config, base, setting.spec, setting.driver)
-    options = tuple(word for one in given for word in ("--mad", one))
-    return msgspec.structs.replace(setting, subject=replace(setting.subject, mads=mads), options=(*setting.options, *options))
-
-
 @app.command()
 def run(
     paths: DriverPaths = None,
@@ -134,7 +77,15 @@ def run(
         int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
     ] = os.cpu_count() or 1,
     mad: MadOption = None,
-    profile: Annotated[str, typer.Option("--profile", metavar="P", help="The frozen list of requirements to certify.")] = "core",
+    profile: Annotated[
+        str,
+        typer.Option(
+            "--profile",
+            metavar="P[,P]",
+            help="The frozen lists of requirements to certify; without it all that the driver claims by having their actions.",
+            show_default=False,
+        ),
+    ] = "",
     timeout_s: TimeoutOption = None,
     seed: Annotated[
         int | None,
@@ -149,10 +100,10 @@ def run(
 ) -> None:
     """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
     with one_line():
-        setting = _with_programs(_setting(paths, datastore, tm, system_tm, contract, config, timeout_s), config, mad or [])
-        conclude.find_profile(setting.spec, profile)
+        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s)).through(mad or [])
+        certified = conclude.find_profile(setting.spec, profile or setting.claimed)
         played = tuple(word for path in trace or [] for word in ("--trace", str(path)))
-        plan = choose(setting.spec, setting.subject, trace or [], case or [])
+        plan = choose(setting.spec, setting.subject, trace or [], case or [], certified.name.split(", "))
         if not plan:
             stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
         schedules = recorded(schedule) if schedule is not None else {}
@@ -162,7 +113,7 @@ def run(
         execution.require_world()
         room = kept.make_room("default") if keep else None
         if not as_json:
-            _introduce(setting, len(plan))
+            _introduce(setting, certified.name, len(plan))
         _terminate_as_interrupt()
         with terminal_progress(err_console, len(plan), quiet=as_json) as progress:
             execution.execute(
@@ -181,7 +132,9 @@ def run(
         scheduled = (("--schedule", str(schedule)) if schedule else ()) + (("--seed", str(seed)) if seed else ())
         for case_name, why in diverged(out / "history.jsonl"):
             err_console.print(f"{case_name} did not go as in {schedule}: {why}", markup=False)
-        judgement = conclude.conclude(setting.spec, out, profile, conclude.repeat_command(setting.paths, (*setting.options, *played, *scheduled)))
+        asked = ("--profile", profile) if profile else ()
+        repeat = conclude.repeat_command((*setting.words, *asked, *played, *scheduled))
+        judgement = conclude.conclude(setting.spec, out, certified, repeat)
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:
@@ -199,11 +152,11 @@ def _terminate_as_interrupt() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def _introduce(setting: _Setting, cases: int) -> None:
+def _introduce(setting: Setting, profile: str, cases: int) -> None:
     driver, contract = setting.driver, setting.spec.contract
     programs = "".join(f"; {one.name} through {one.path}" for one in setting.subject.mads)
     drivers = f"datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad}"
-    err_console.print(f"{driver.root}: {drivers}; contract {contract.name} ({contract.version}); {cases} cases{programs}", markup=False)
+    err_console.print(f"{driver.root}: {drivers}; contract {contract.name} ({contract.version}); {profile}; {cases} cases{programs}", markup=False)
 
 
 @app.command()
@@ -240,7 +193,7 @@ def call(
 ) -> None:
     """Run one action in a kept world and show its argv, stdin, output and what it changed. The calls that lead up to it are made first."""
     with one_line():
-        setting = _setting(paths, datastore, tm, system_tm, contract, config, timeout_s)
+        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s))
         execution.require_world()
         seen = kept.call_action(setting.spec, setting.subject, action, world)
         if as_json:
@@ -290,11 +243,15 @@ def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the
 
 
 @app.command()
-def report(out: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.")], profile: str = "core") -> None:
+def report(
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.")],
+    profile: Annotated[str, typer.Option("--profile", metavar="P[,P]", help="Judge against these; without it against those of the run.")] = "",
+) -> None:
     """Judge the history of a run again and write its reports again; nothing is executed."""
     with one_line():
-        contract = conclude.recorded_contract(out / "history.jsonl")
-        judgement = conclude.conclude(for_contract(contract), out, profile, conclude.repeat_command([Path("DIR")], []))
+        spec = for_contract(conclude.recorded_contract(out / "history.jsonl"))
+        certified = conclude.find_profile(spec, profile or conclude.recorded_profile(out / "results.jsonl"))
+        judgement = conclude.conclude(spec, out, certified, conclude.repeat_command(["DIR"]))
         render_text(judgement.records(), out_console)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
 

@@ -8,21 +8,23 @@ from pathlib import Path
 
 from onereport.html import render_html
 from onereport.junit import write_junit
+from onereport.results import ResultRecord, ResultsHeader
 from onereport.specsite import requirement_url, write_site
 from onesim.errors import ConfigError
 from onesim.journal import Writer, head, read
 from onesim.records import Header, Record
 from onesim.rows import Profile
 from onesim.spec import ContractSpec
+from onetck.driver import Driver
 from onetck.judge import Judgement, judge
 
 
-def conclude(spec: ContractSpec, out: Path, profile: str, repeat: str) -> Judgement:
+def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str) -> Judgement:
     """Judge the history in `out` and write results, report, JUnit and the specification beside it; the report leads into the specification."""
     history = out / "history.jsonl"
     records = read(history, Record)
     chain = head(history)
-    judgement = judge(records, spec, find_profile(spec, profile), history.name, chain, repeat)
+    judgement = judge(records, spec, profile, history.name, chain, repeat)
     writer = Writer(out / "results.jsonl")
     for record in judgement.records():
         writer.write(record)
@@ -34,17 +36,33 @@ def conclude(spec: ContractSpec, out: Path, profile: str, repeat: str) -> Judgem
     return judgement
 
 
-def find_profile(spec: ContractSpec, name: str) -> Profile:
-    """Return a profile by name. Raises ConfigError for an unknown one."""
-    if name not in spec.spec.profiles:
-        raise ConfigError(f"profile {name!r} is unknown; choose one of {', '.join(spec.spec.profiles)}")
-    return spec.spec.profiles[name]
+def find_profile(spec: ContractSpec, names: str) -> Profile:
+    """Return a profile by name, or what several of them, parted by commas, demand together. Raises ConfigError for an unknown one."""
+    chosen = []
+    for name in names.split(","):
+        if name.strip() not in spec.spec.profiles:
+            raise ConfigError(f"profile {name!r} is unknown; choose of {', '.join(spec.spec.profiles)}")
+        chosen.append(spec.spec.profiles[name.strip()])
+    if len(chosen) == 1:
+        return chosen[0]
+    requirements = tuple(dict.fromkeys(id for profile in chosen for id in profile.requirements))
+    return Profile(", ".join(profile.name for profile in chosen), "; ".join(profile.title for profile in chosen), requirements)
 
 
-def repeat_command(driver_paths: Sequence[Path], options: Sequence[str]) -> str:
-    """Return the command that repeats one case, with `{case}` for its name."""
-    words = ["onetck", "run", *(str(path) for path in driver_paths), *options]
-    return " ".join(shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in words) + " --case {case}"
+def claimed(spec: ContractSpec, driver: Driver, *, shared: bool) -> str:
+    """Return the names, parted by commas, of the profiles that a driver claims by having their actions; `shared` tells its layout."""
+    layouts = {"", "shared" if shared else "not_shared", "mixed" if driver.tm_mad != driver.system_tm_mad else ""}
+    known = {action.key for action in spec.spec.actions if action.key in spec.actions}
+    return ",".join(
+        profile.name
+        for profile in spec.spec.profiles.values()
+        if profile.layout in layouts and all(name in known and driver.has(name) for name in profile.needs)
+    )
+
+
+def repeat_command(words: Sequence[str]) -> str:
+    """Return the command that repeats one case of a run with these words, with `{case}` for its name."""
+    return " ".join(shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in ("onetck", "run", *words)) + " --case {case}"
 
 
 def recorded_contract(history: Path) -> str:
@@ -53,3 +71,9 @@ def recorded_contract(history: Path) -> str:
     if not isinstance(header, Header):
         raise ConfigError(f"{history}: holds no history; give the directory of a run")
     return header.contract
+
+
+def recorded_profile(results: Path) -> str:
+    """Return the names of the profiles that a run was judged against, parted by commas; core where nobody has judged it yet."""
+    header = next(iter(read(results, ResultRecord)), None) if results.exists() else None
+    return header.profile if isinstance(header, ResultsHeader) else "core"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from onesim.cloud import MadConf, Mode
 from onesim.errors import ConfigError
 from onesim.layout import ExtraFile
 from onesim.world.interface import Limits
+
+NAME = "onetck.toml"
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -118,13 +121,25 @@ class Config(_Table, frozen=True):
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 
-def read_config(path: Path | None) -> tuple[Config, Path]:
-    """Read the file given, else `onetck.toml` here if there is one. Returns it and the directory that its paths are relative to.
+def describes(path: Path) -> bool:
+    """Tell whether a directory is no driver itself but describes one."""
+    return (path / NAME).is_file() and not any((path / family).is_dir() for family in ("datastore", "tm"))
 
-    Raises ConfigError naming file, place and remedy.
+
+def _nearest(drivers: Sequence[Path]) -> Path | None:
+    """Return the description that applies where none is named: the one given in place of a driver, that of this directory, that above the driver."""
+    given = [path / NAME for path in drivers if describes(path)]
+    above = [path.resolve().parent / NAME for path in drivers]
+    return next((path for path in (*given, Path(NAME), *above) if path.is_file()), None)
+
+
+def read_config(path: Path | None, drivers: Sequence[Path] = ()) -> tuple[Config, Path]:
+    """Read the file given; else `onetck.toml` in a directory given in place of a driver, here, or beside the driver's tree.
+
+    Returns it and the directory that its paths are relative to. Raises ConfigError naming file, place and remedy.
     """
-    found = path or Path("onetck.toml")
-    if path is None and not found.exists():
+    found = path or _nearest(drivers)
+    if found is None:
         return Config(), Path()
     try:
         return msgspec.toml.decode(found.read_bytes(), type=Config), found.parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import stat
 import tarfile
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from onesim.errors import ConfigError
 from onesim.records import DriverFile
 
 _FAMILIES = ("datastore", "tm")
+#: A script that only refuses is shorter than this, and says so.
+_SHORT = 1024
+_REFUSAL = re.compile(rb"not[ _-]?(supported|implemented)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,15 @@ class Driver:
         own = self.files.get("scripts_common.sh")
         return (own or data_dir("reference_driver") / "remotes" / "scripts_common.sh").read_bytes()
 
+    def has(self, action: str) -> bool:
+        """Tell whether the driver has an action, such as tm/snap_create, and does more in it than refuse it.
+
+        A script refuses if it is a link to `not_supported`, or if a few lines say no more than that.
+        """
+        family, _, name = action.partition("/")
+        folders = [f"datastore/{self.datastore_mad}"] if family == "ds" else [f"tm/{self.tm_mad}", f"tm/{self.system_tm_mad}"]
+        return any(f"{folder}/{name}" in self.files and not _refuses(self.files[f"{folder}/{name}"]) for folder in folders)
+
     def mads(self) -> dict[str, list[str]]:
         """Return the drivers that the tree holds, by family."""
         found: dict[str, dict[str, None]] = {family: {} for family in _FAMILIES}
@@ -67,6 +80,15 @@ class Driver:
             info.size, info.mode = len(data), 0o644
             tar.addfile(info, io.BytesIO(data))
         return buffer.getvalue()
+
+
+def _refuses(path: Path) -> bool:
+    try:
+        script = path.resolve(strict=True)
+        text = script.read_bytes()[:_SHORT]
+    except OSError:
+        return True
+    return _REFUSAL.search(script.name.encode()) is not None or (len(text) < _SHORT and _REFUSAL.search(text) is not None)
 
 
 def _walk(root: Path, prefix: str) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +41,18 @@ class PlannedCase:
     expects: tuple[str, ...]
 
 
-def choose(spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str]) -> list[PlannedCase]:
-    """Return the cases to run: the traces given as files, else those of the library that are for the driver's layout; only the named ones if names are given.
+def choose(
+    spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str], profiles: Collection[str] = ("core",)
+) -> list[PlannedCase]:
+    """Return the cases to run: the traces given as files, else those of the library for these profiles and the driver's layout; only those with one of `names`.
+
+    Without names, all.
 
     Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
     """
     layout = shared_of(subject, None)
     traces = [read_trace(path, spec.spec) for path in paths] or [
-        one for one in library(spec.spec, spec.version) if one.header.shared in (None, layout)
+        one for one in library(spec.spec, spec.version) if one.header.profile in profiles and one.header.shared in (None, layout)
     ]
     unknown = sorted(set(names) - {one.name for one in traces})
     if unknown:

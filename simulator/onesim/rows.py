@@ -348,11 +348,17 @@ class Discrepancy(Row, frozen=True):
 
 
 class Profile(Row, frozen=True):
-    """A frozen list of the requirements that a driver in this role keeps."""
+    """A frozen list of the requirements that a driver in this role keeps.
+
+    A driver that has all actions that the role `needs`, and is used in the role's `layout`, claims it. Layouts: shared or not_shared system datastores;
+    mixed = the system datastore has another transfer driver than the image datastore; empty = any.
+    """
 
     name: str
     title: str
     requirements: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    layout: Literal["", "shared", "not_shared", "mixed"] = ""
 
 
 class VerdictRow(Row, frozen=True):

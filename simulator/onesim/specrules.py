@@ -229,6 +229,9 @@ def _requirements(spec: Spec) -> None:
                 raise _refuse(spec, "profiles", f"profile {profile.name}", f"unknown requirement {name!r}")
         for name in _twice(profile.requirements):
             raise _refuse(spec, "profiles", f"profile {profile.name}", f"names {name} twice")
+        for name in profile.needs:
+            if name not in actions:
+                raise _refuse(spec, "profiles", f"profile {profile.name}", f"unknown action {name!r}")
 
 
 def _discrepancies(spec: Spec, requirements: set[str], actions: set[str]) -> None:

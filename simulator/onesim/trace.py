@@ -42,11 +42,15 @@ _MAX_BYTES = 8 * 1024 * 1024
 
 
 class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """First line. `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent."""
+    """First line. `profile` is the one whose requirements the trace is for; it is played when that one is certified.
+
+    `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent.
+    """
 
     trace: int
     name: str
     title: str
+    profile: str = "core"
     shared: bool | None = None
     gates: tuple[str, ...] = ()
     since: str = ""
@@ -119,6 +123,8 @@ def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
         raise TraceError(f"{path}:{lines[0][0]}: header: {error}") from None
     if header.trace != 1:
         raise TraceError(f"{path}:1: trace format {header.trace} is unknown; this version reads 1")
+    if header.profile not in spec.profiles:
+        raise TraceError(f"{path}:1: profile {header.profile!r} is unknown; choose one of {', '.join(spec.profiles)}")
     steps = tuple(_step(path, number, line, spec) for number, line in lines[1:])
     if steps and steps[0].beside:
         raise TraceError(f'{path}:{steps[0].line}: "beside" needs an operation above it')

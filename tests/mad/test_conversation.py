@@ -67,7 +67,7 @@ def test_the_usual_arguments_are_those_of_oned_conf() -> None:
     from onesim.data import data_dir
     from onetck.config import Config, MadTable
 
-    driver = find_driver([data_dir("reference_driver") / "remotes"])
+    driver = find_driver([data_dir("reference_driver") / "remotes"], "fs", "shared")
     config = Config(mad={"tm": MadTable("own", ("-t", "3")), "datastore": MadTable("own")})
     tm, datastore = mads_of([], config, Path(), for_contract("6.4-stdin"), driver)
     assert tm.command == ("/usr/lib/one/mads/one_tm", "-t 3")

@@ -50,7 +50,7 @@ def play(out: Path, contract: str, cases: Sequence[str], mads: Sequence[MadProgr
     """Play cases with a driver, the reference driver if none is given, through these programs, and judge them."""
     out.mkdir(exist_ok=True)
     spec = for_contract(contract)
-    driver = find_driver([remotes])
+    driver = find_driver([remotes], "fs", "shared")
     subject = Subjected(driver.archive(spec.version), driver.datastore_mad, driver.tm_mad, driver.system_tm_mad, driver.helpers())
     subject = replace(subject, limits=Limits(time_s=time_s), mads=tuple(mads))
     execute(spec, driver, subject, choose(spec, subject, [], cases), out, jobs=2, progress=Progress(), command=["test"])

@@ -18,14 +18,12 @@ import msgspec
 from onesim.cloud import MadConf
 from onesim.data import data_dir
 from onesim.journal import head, read
-from onesim.layout import Subjected
 from onesim.records import Record
-from onesim.spec import for_contract
-from onesim.world.interface import Limits
-from onetck.driver import find_driver
+from onetck.conclude import find_profile
 from onetck.execution import Progress, execute
 from onetck.judge import Judgement, judge
 from onetck.plan import choose
+from onetck.setting import Given, settle
 
 HERE = Path(__file__).parent
 #: The driver in the folder of that name.
@@ -51,6 +49,8 @@ class Miniature(msgspec.Struct, forbid_unknown_fields=True):
     act: str = "replace"
     contract: str = "7.4"
     driver: str = "shared"
+    role: str = ""
+    profile: str = "core"
     time_s: float = 20.0
     memory_mb: int = 1024
     and_: Patch | None = msgspec.field(name="and", default=None)
@@ -79,29 +79,23 @@ def _apply(remotes: Path, patch: Patch | Miniature) -> None:
 
 def play(miniature: Miniature, out: Path) -> Judgement:
     """Build the miniature below `out`, play its cases, and return the judgement."""
-    remotes = out / "remotes"
-    shutil.copytree(data_dir("reference_driver") / "remotes", remotes)
-    shutil.copytree(HERE / "nodes", remotes, dirs_exist_ok=True)
-    _apply(remotes, miniature)
+    shutil.copytree(data_dir("reference_driver"), out, dirs_exist_ok=True)
+    shutil.copytree(HERE / "nodes", out / "remotes", dirs_exist_ok=True)
+    _apply(out / "remotes", miniature)
     if miniature.and_ is not None:
-        _apply(remotes, miniature.and_)
-    limits = Limits(time_s=miniature.time_s, memory_mb=miniature.memory_mb)
-    return play_driver(remotes, out, miniature.contract, miniature.cases, limits, tm_mad=miniature.driver)
-
-
-def play_driver(
-    remotes: Path, out: Path, contract: str, cases: tuple[str, ...], limits: Limits | None = None, jobs: int = 1, tm_mad: str = ""
-) -> Judgement:
-    """Play cases (all if none is named) of the library with a driver and judge them. The one called nodes is for datastores on the nodes."""
-    spec = for_contract(contract)
-    driver = find_driver([remotes], tm=tm_mad)
-    subject = Subjected(driver.archive(spec.version), driver.datastore_mad, driver.tm_mad, driver.system_tm_mad)
-    if tm_mad == NODES:
+        _apply(out / "remotes", miniature.and_)
+    description = out / (f"{miniature.role}.toml" if miniature.role else "onetck.toml")
+    tm = miniature.driver if not miniature.role else ""
+    setting = settle(Given((), "", tm, "", miniature.contract, description, miniature.time_s))
+    spec, driver = setting.spec, setting.driver
+    profile = find_profile(spec, miniature.profile)
+    subject = replace(setting.subject, limits=replace(setting.subject.limits, memory_mb=miniature.memory_mb))
+    if tm == NODES:
         subject = replace(subject, tm_conf={NODES: MadConf(shared=False, ln_target="SYSTEM")})
-    subject = replace(subject, limits=limits or Limits())
-    execute(spec, driver, subject, choose(spec, subject, [], cases), out, jobs=jobs, progress=Progress(), command=["test"])
+    plan = choose(spec, subject, [], miniature.cases, profile.name.split(", "))
+    execute(spec, driver, subject, plan, out, jobs=1, progress=Progress(), command=["test"])
     history = out / "history.jsonl"
-    return judge(read(history, Record), spec, spec.spec.profiles["core"], "history.jsonl", head(history), "onetck run --case {case}")
+    return judge(read(history, Record), spec, profile, "history.jsonl", head(history), "onetck run --case {case}")
 
 
 def vector(judgement: Judgement) -> dict[str, str]:

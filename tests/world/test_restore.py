@@ -67,7 +67,7 @@ def played(tmp_path: Path, stat: str, expect: str = "success", mads: tuple[MadPr
         (remotes / "datastore/store" / name).write_text(text)
         (remotes / "datastore/store" / name).chmod(0o755)
     spec = for_contract("7.4")
-    driver = find_driver([remotes], datastore="fs")
+    driver = find_driver([remotes], "fs", "shared")
     writer = Writer(tmp_path / "history.jsonl")
     trace = parse_trace(TRACE % expect, Path("restore.jsonl"), spec.spec)
     subject = Subjected(driver.archive(spec.version), "fs", "shared", "shared", mads=mads)

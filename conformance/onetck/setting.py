@@ -1,0 +1,89 @@
+"""What a run is about: the contract, the driver and the world that it needs, from the words of the command line and the vendor's description."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from onesim.errors import ConfigError
+from onesim.layout import Subjected, shared_of
+from onesim.spec import ContractSpec, for_contract
+from onetck import conclude
+from onetck import config as configuration
+from onetck.driver import Driver, find_driver
+from onetck.mads import mads_of
+
+
+@dataclass(frozen=True)
+class Given:
+    """The words of the command line; what is empty comes from the description."""
+
+    paths: Sequence[Path] = ()
+    datastore: str = ""
+    tm: str = ""
+    system_tm: str = ""
+    contract: str = ""
+    config: Path | None = None
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A driver under a contract, in its world. `words` are those of the command line that repeat it."""
+
+    spec: ContractSpec
+    driver: Driver
+    subject: Subjected
+    words: tuple[str, ...]
+    config: configuration.Config
+    base: Path
+
+    @property
+    def claimed(self) -> str:
+        """The names of the profiles that the driver claims, parted by commas."""
+        return conclude.claimed(self.spec, self.driver, shared=shared_of(self.subject, None))
+
+    def through(self, programs: Sequence[str]) -> Setting:
+        """Return the setting with driver programs that start the scripts: the words of `--mad`, else what the description names."""
+        mads = mads_of(programs, self.config, self.base, self.spec, self.driver)
+        words = tuple(word for one in programs for word in ("--mad", one))
+        return replace(self, subject=replace(self.subject, mads=mads), words=(*self.words, *words))
+
+
+def settle(given: Given) -> Setting:
+    """Find the driver and describe its world. Raises ConfigError naming what is missing and the remedy."""
+    config, base = configuration.read_config(given.config, given.paths)
+    trees = [path for path in given.paths if not configuration.describes(path)] or [base / path for path in config.driver.paths]
+    if not trees:
+        raise ConfigError("no driver: give a directory, or name it under [driver] paths in onetck.toml")
+    spec = for_contract(given.contract or config.driver.contract)
+    named = config.driver
+    driver = find_driver(trees, given.datastore or named.datastore, given.tm or named.tm, given.system_tm or named.system_tm)
+    configuration.require_attributes(config, driver.datastore_mad)
+    subject = Subjected(
+        driver.archive(spec.version),
+        driver.datastore_mad,
+        driver.tm_mad,
+        driver.system_tm_mad,
+        driver.helpers(),
+        configuration.tm_conf(config),
+        config.image_datastore,
+        config.system_datastore,
+        configuration.environment(config, base),
+        configuration.files(config, base),
+        config.hooks.setup,
+        config.hooks.teardown,
+        configuration.limits(config, given.timeout_s),
+        driver.root,
+        configuration.scripts(config),
+    )
+    options = (
+        ("--datastore", given.datastore),
+        ("--tm", given.tm),
+        ("--system-tm", given.system_tm),
+        ("--contract", spec.contract.name),
+        ("--config", str(given.config or "")),
+    )
+    words = tuple(word for name, value in options if value for word in (name, value))
+    return Setting(spec, driver, subject, (*map(str, given.paths), *words), config, base)
