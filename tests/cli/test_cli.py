@@ -21,9 +21,9 @@ from onesim.data import data_dir
 from onesim.events import CallAsked
 from onesim.parsers import PARSERS
 from onesim.spec import for_contract, load
+from onetck import terminal
 from onetck.config import json_schema
 from onetck.plan import null_output
-from onetck.terminal import one_line
 
 REFERENCE = data_dir("reference_driver") / "remotes"
 
@@ -395,7 +395,7 @@ def test_an_ordinary_user_gets_the_same_verdict(open_path: Path) -> None:
 
 def test_what_the_machine_refuses_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """A directory that is taken away in the midst of a run is no verdict, named in one line."""
-    with pytest.raises(typer.Exit) as raised, one_line():
+    with pytest.raises(typer.Exit) as raised, terminal.one_line():
         (tmp_path / "gone" / "junit.xml").write_text("")
     assert raised.value.exit_code == 3
     assert capsys.readouterr().err == f"onetck: no verdict: {tmp_path}/gone/junit.xml: No such file or directory; what was recorded is partial\n"
