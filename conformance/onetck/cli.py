@@ -20,11 +20,12 @@ from onesim.errors import ConfigError
 from onesim.schedule import diverged, recorded
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, execution, kept, oracle, programs, reading
+from onetck import conclude, execution, kept, oracle, programs, reading, vendor
 from onetck import config as configuration
 from onetck.plan import choose
 from onetck.progress import terminal_progress
 from onetck.setting import Given, Setting, settle
+from onetck.statement import disagreements
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
 
 app = typer.Typer(
@@ -112,6 +113,9 @@ def run(
         execution.prepare_out(out)
         execution.require_world()
         room = kept.make_room("default") if keep else None
+        if setting.statement is not None and not as_json:
+            for sentence in disagreements(setting.statement, setting.spec, setting.driver, shared=setting.shared):
+                err_console.print(f"statement.toml: {sentence}", markup=False)
         if not as_json:
             _introduce(setting, certified.name, len(plan))
         _terminate_as_interrupt()
@@ -271,6 +275,7 @@ def show_operations() -> None:
 reading.register(app)
 oracle.register(app)
 programs.register(app)
+vendor.register(app)
 
 
 def _version(value: bool) -> None:

@@ -49,15 +49,15 @@ def find_profile(spec: ContractSpec, names: str) -> Profile:
     return Profile(", ".join(profile.name for profile in chosen), "; ".join(profile.title for profile in chosen), requirements)
 
 
-def claimed(spec: ContractSpec, driver: Driver, *, shared: bool) -> str:
-    """Return the names, parted by commas, of the profiles that a driver claims by having their actions; `shared` tells its layout."""
+def claimable(spec: ContractSpec, driver: Driver, *, shared: bool) -> list[str]:
+    """Return the names of the profiles whose actions a driver has; `shared` tells its layout."""
     layouts = {"", "shared" if shared else "not_shared", "mixed" if driver.tm_mad != driver.system_tm_mad else ""}
     known = {action.key for action in spec.spec.actions if action.key in spec.actions}
-    return ",".join(
+    return [
         profile.name
         for profile in spec.spec.profiles.values()
         if profile.layout in layouts and all(name in known and driver.has(name) for name in profile.needs)
-    )
+    ]
 
 
 def repeat_command(words: Sequence[str]) -> str:

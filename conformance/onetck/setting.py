@@ -9,10 +9,11 @@ from pathlib import Path
 from onesim.errors import ConfigError
 from onesim.layout import Subjected, shared_of
 from onesim.spec import ContractSpec, for_contract
-from onetck import conclude
+from onetck import conclude, statement
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.mads import mads_of
+from onetck.statement import Statement
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,18 @@ class Setting:
     words: tuple[str, ...]
     config: configuration.Config
     base: Path
+    statement: Statement | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether the hosts share the system datastores."""
+        return shared_of(self.subject, None)
 
     @property
     def claimed(self) -> str:
-        """The names of the profiles that the driver claims, parted by commas."""
-        return conclude.claimed(self.spec, self.driver, shared=shared_of(self.subject, None))
+        """The names of the profiles that are claimed, parted by commas: by the statement, else by the actions that the driver has."""
+        stated = self.statement
+        return ",".join(stated.profiles if stated else conclude.claimable(self.spec, self.driver, shared=self.shared))
 
     def through(self, programs: Sequence[str]) -> Setting:
         """Return the setting with driver programs that start the scripts: the words of `--mad`, else what the description names."""
@@ -86,4 +94,6 @@ def settle(given: Given) -> Setting:
         ("--config", str(given.config or "")),
     )
     words = tuple(word for name, value in options if value for word in (name, value))
-    return Setting(spec, driver, subject, (*map(str, given.paths), *words), config, base)
+    stated = base / statement.NAME
+    claims = statement.read_statement(stated, spec.spec) if config is not configuration.NOTHING and stated.is_file() else None
+    return Setting(spec, driver, subject, (*map(str, given.paths), *words), config, base, claims)
