@@ -22,6 +22,9 @@ fail() {
     exit 1
 }
 
+# log_warning TEXT: a line for the log that oned knows as a warning since 7.0.
+log_warning() { log_function WARN "$1"; }
+
 # attempt TEXT COMMAND...: runs a command; if it fails, the action fails with TEXT and what the command said.
 attempt() {
     local problem=$1 said
@@ -47,13 +50,30 @@ driver_dump() {
     fi
 }
 
-# capacity DIRECTORY: prints what the storage below a directory holds, in MiB. Where the directory is not there yet, its parent tells.
+# capacity DIRECTORY [FIGURES]: prints what the storage below a directory holds, in MiB; FIGURES is what host_figures has said elsewhere.
 capacity() {
-    local directory=$1 figures used total free
-    while [[ ! -e $directory && $directory == /*/* ]]; do directory=${directory%/*}; done
-    figures=$(df -B1M --output=used,size,avail -- "$directory" 2>&1) || fail "Cannot measure $1: $figures"
+    local figures=${2:-} used total free
+    [[ -n $figures ]] || figures=$(host_figures "$1" 2>&1) || fail "Cannot measure $1: $figures"
     read -r used total free <<<"${figures##*$'\n'}"
     printf 'USED_MB=%d\nTOTAL_MB=%d\nFREE_MB=%d\n' "$used" "$total" "$free"
+}
+
+# host_figures DIRECTORY: prints used, all and free MiB; where the directory is not there yet, its parent tells.
+host_figures() {
+    local directory=$1
+    while [[ ! -e $directory && $directory == /*/* ]]; do directory=${directory%/*}; done
+    df -B1M --output=used,size,avail -- "$directory"
+}
+
+# host_script FUNCTION ARGUMENT...: prints the script that runs one of the host functions on a host.
+host_script() {
+    # shellcheck disable=SC2016 # the PATH is the host's
+    printf '%s\n' 'set -euo pipefail' 'umask 0007' 'export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin'
+    # shellcheck disable=SC2046 # names of functions hold no blanks
+    declare -f $(compgen -A function host_)
+    printf '%q ' "$@"
+    # one line to the end: what follows on standard input belongs to the function
+    printf '%s\n' '; exit'
 }
 
 # host_blank FILE SIZE_MB FORMAT FILE_SYSTEM: makes an empty disk; FILE_SYSTEM is ext4, xfs, ..., swap, or empty for none.

@@ -10,16 +10,8 @@ source "$remotes/tm/tm_common.sh"
 # shellcheck source=../storage_common.sh
 source "$remotes/storage_common.sh"
 
-# host_script FUNCTION ARGUMENT...: prints the script that runs one of the host functions on a host.
-host_script() {
-    # shellcheck disable=SC2016 # the PATH is the host's
-    printf '%s\n' 'set -euo pipefail' 'umask 0007' 'export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin'
-    # shellcheck disable=SC2046 # names of functions hold no blanks
-    declare -f $(compgen -A function host_)
-    printf '%q ' "$@"
-    # one line to the end: what follows on standard input belongs to the function
-    printf '%s\n' '; exit'
-}
+# names_disk PATH: whether it is a disk of a VM, not its directory.
+names_disk() { [[ $1 =~ /disk\.[0-9]+ ]]; }
 
 # try_on_host HOST FUNCTION ARGUMENT...: runs a host function on a host, in one connection. Standard input of the caller stays untouched.
 # Status is that of the function, 255 if the host cannot be reached; `said` is what came on stderr.
