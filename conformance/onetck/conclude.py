@@ -17,14 +17,15 @@ from onesim.rows import Profile
 from onesim.spec import ContractSpec
 from onetck.driver import Driver
 from onetck.judge import Judgement, judge
+from onetck.waivers import Waiver
 
 
-def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str) -> Judgement:
+def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
     """Judge the history in `out` and write results, report, JUnit and the specification beside it; the report leads into the specification."""
     history = out / "history.jsonl"
     records = read(history, Record)
     chain = head(history)
-    judgement = judge(records, spec, profile, history.name, chain, repeat)
+    judgement = judge(records, spec, profile, history.name, chain, repeat, waivers)
     writer = Writer(out / "results.jsonl")
     for record in judgement.records():
         writer.write(record)

@@ -121,10 +121,6 @@ class Config(_Table, frozen=True):
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 
-#: What holds where there is no description.
-NOTHING = Config()
-
-
 def describes(path: Path) -> bool:
     """Tell whether a directory is no driver itself but describes one."""
     return (path / NAME).is_file() and not any((path / family).is_dir() for family in ("datastore", "tm"))
@@ -144,7 +140,7 @@ def read_config(path: Path | None, drivers: Sequence[Path] = ()) -> tuple[Config
     """
     found = path or _nearest(drivers)
     if found is None:
-        return NOTHING, Path()
+        return Config(), Path()
     try:
         return msgspec.toml.decode(found.read_bytes(), type=Config), found.parent
     except OSError as error:

@@ -9,11 +9,12 @@ from pathlib import Path
 from onesim.errors import ConfigError
 from onesim.layout import Subjected, shared_of
 from onesim.spec import ContractSpec, for_contract
-from onetck import conclude, statement
+from onetck import conclude, statement, waivers
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.mads import mads_of
 from onetck.statement import Statement
+from onetck.waivers import Waiver, read_waivers
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Setting:
     config: configuration.Config
     base: Path
     statement: Statement | None = None
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def shared(self) -> bool:
@@ -95,5 +97,6 @@ def settle(given: Given) -> Setting:
     )
     words = tuple(word for name, value in options if value for word in (name, value))
     stated = base / statement.NAME
-    claims = statement.read_statement(stated, spec.spec) if config is not configuration.NOTHING and stated.is_file() else None
-    return Setting(spec, driver, subject, (*map(str, given.paths), *words), config, base, claims)
+    claims = statement.read_statement(stated, spec.spec) if stated.is_file() else None
+    waived = read_waivers(base / waivers.NAME, spec.spec)
+    return Setting(spec, driver, subject, (*map(str, given.paths), *words), config, base, claims, waived)
