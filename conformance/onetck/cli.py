@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,17 +17,18 @@ from onereport.jsonout import summary
 from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, EXIT_USAGE
 from onereport.text import render_text
 from onesim import __version__
-from onesim.errors import ConfigError
-from onesim.schedule import diverged, recorded
+from onesim.schedule import diverged
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, execution, kept, oracle, programs, reading, vendor, waiving
+from onetck import certify, conclude, execution, kept, oracle, programs, reading, vendor, waiving
 from onetck import config as configuration
-from onetck.plan import choose
+from onetck.certify import Wish
+from onetck.judge import Judgement
 from onetck.progress import terminal_progress
 from onetck.setting import Given, Setting, settle
 from onetck.statement import disagreements
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
+from onetck.upgrade import exit_code, readiness, render_upgrade
 from onetck.waivers import read_waivers
 
 app = typer.Typer(
@@ -67,13 +69,26 @@ def run(
     datastore: DatastoreOption = "",
     tm: TmOption = "",
     system_tm: SystemTmOption = "",
-    contract: ContractOption = "",
+    contract: Annotated[
+        str, typer.Option("--contract", metavar="C[,C]", help="OpenNebula release: an alias or an exact version; several for upgrade readiness.")
+    ] = "",
     config: ConfigOption = None,
     trace: Annotated[
         list[Path] | None,
         typer.Option("--trace", metavar="FILE", help="Play this trace instead of the library; may be repeated.", show_default=False),
     ] = None,
     case: Annotated[list[str] | None, typer.Option("--case", metavar="NAME", help="Only this case; may be repeated.", show_default=False)] = None,
+    text: Annotated[str, typer.Option("-k", metavar="TEXT", help="Only cases with this in their name.")] = "",
+    requirement: Annotated[
+        list[str] | None,
+        typer.Option("--requirement", metavar="ID", help="Only this requirement and what reaches it; may be repeated.", show_default=False),
+    ] = None,
+    only: Annotated[
+        str, typer.Option("--only", metavar="V[,V]", help="Only the cases that had one of these verdicts in an earlier run, such as fail,blocked.")
+    ] = "",
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="RESULTS", help="The results.jsonl for --only; that in --out if not given.", show_default=False)
+    ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where history, results and reports go.")] = Path("onetck-results"),
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
@@ -97,57 +112,71 @@ def run(
         Path | None,
         typer.Option("--schedule", metavar="HISTORY", help="Let calls that overlap take turns as in this history.jsonl of another run."),
     ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no further case once one has failed.")] = False,
+    repeat: Annotated[int, typer.Option("--repeat", metavar="N", min=1, max=100, help="Run N times; what passes and fails is flaky.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the world of the last case for inspection, and say how to enter it.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
     with one_line():
-        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s)).through(mad or [])
-        certified = conclude.find_profile(setting.spec, profile or setting.claimed)
-        played = tuple(word for path in trace or [] for word in ("--trace", str(path)))
-        plan = choose(setting.spec, setting.subject, trace or [], case or [], certified.name.split(", "))
-        if not plan:
-            stop("no case holds for this contract; nothing ran", EXIT_NOTHING)
-        schedules = recorded(schedule) if schedule is not None else {}
-        if schedule is not None and schedule.resolve().parent == out.resolve():
-            raise ConfigError(f"{schedule}: this run would write over it; choose another --out")
-        execution.prepare_out(out)
-        execution.require_world()
-        room = kept.make_room("default") if keep else None
-        if setting.statement is not None and not as_json:
-            for sentence in disagreements(setting.statement, setting.spec, setting.driver, shared=setting.shared):
-                err_console.print(f"statement.toml: {sentence}", markup=False)
-        if not as_json:
-            _introduce(setting, certified.name, len(plan))
+        wish = Wish(
+            out,
+            profile,
+            tuple(trace or ()),
+            tuple(case or ()),
+            text,
+            tuple(requirement or ()),
+            tuple(word for word in only.split(",") if word),
+            source,
+            jobs,
+            seed or 0,
+            schedule,
+            keep,
+            fail_fast,
+            repeat,
+        )
+        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s)
         _terminate_as_interrupt()
-        with terminal_progress(err_console, len(plan), quiet=as_json) as progress:
-            execution.execute(
-                setting.spec,
-                setting.driver,
-                setting.subject,
-                plan,
-                out,
-                jobs=jobs,
-                progress=progress,
-                command=sys.argv,
-                keep=room,
-                seed=seed or 0,
-                schedules=schedules,
-            )
-        scheduled = (("--schedule", str(schedule)) if schedule else ()) + (("--seed", str(seed)) if seed else ())
-        for case_name, why in diverged(out / "history.jsonl"):
-            err_console.print(f"{case_name} did not go as in {schedule}: {why}", markup=False)
-        asked = ("--profile", profile) if profile else ()
-        repeat = conclude.repeat_command((*setting.words, *asked, *played, *scheduled))
-        judgement = conclude.conclude(setting.spec, out, certified, repeat, setting.waivers)
+        contracts = contract.split(",") if contract else [""]
+        if len(contracts) > 1:
+            raise typer.Exit(_run_several(given, wish, mad or [], contracts, as_json=as_json))
+        judgement = _run_one(settle(given).through(mad or []), wish, quiet=as_json)
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:
             render_text(judgement.records(), out_console)
             out_console.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
-        if keep:
-            err_console.print(f"The world of {plan[-1].trace.name} is kept: `onetck shell host01` enters it, `onetck down` removes it.", markup=False)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
+
+
+def _run_one(setting: Setting, wish: Wish, *, quiet: bool) -> Judgement:
+    """Certify under one contract."""
+    profile = certify.certified(setting, wish)
+    cases = certify.plan(setting, wish, profile)
+    if not cases:
+        stop("no case holds for what was asked; nothing ran", EXIT_NOTHING)
+    if not quiet:
+        _introduce(setting, profile.name, len(cases))
+    judgement = certify.certify(setting, wish, profile, cases, lambda: terminal_progress(err_console, len(cases), quiet=quiet))
+    for name, why in diverged(wish.out / "history.jsonl") if wish.schedule is not None else ():
+        err_console.print(f"{name} did not go as in {wish.schedule}: {why}", markup=False)
+    if wish.keep:
+        err_console.print(f"The world of {cases[-1].trace.name} is kept: `onetck shell host01` enters it, `onetck down` removes it.", markup=False)
+    return judgement
+
+
+def _run_several(given: Given, wish: Wish, mad: list[str], contracts: list[str], *, as_json: bool) -> int:
+    """Certify under one contract after the other, each in a directory of its own below --out. Returns the exit code."""
+    settings = [settle(replace(given, contract=name)).through(mad) for name in contracts]
+    judgements = {one.spec.contract.name: _run_one(one, replace(wish, out=wish.out / one.spec.contract.name), quiet=as_json) for one in settings}
+    code = exit_code(judgements)
+    if as_json:
+        runs = {name: summary(one.records()) for name, one in judgements.items()}
+        sys.stdout.write(msgspec.json.encode({"exit_code": code, "readiness": readiness(judgements), "contracts": runs}).decode() + "\n")
+    else:
+        render_upgrade(judgements, out_console)
+        out_console.print(f"Reports: {wish.out.resolve()}/*/report.html", markup=False)
+    return code
 
 
 def _terminate_as_interrupt() -> None:
@@ -158,6 +187,9 @@ def _terminate_as_interrupt() -> None:
 
 
 def _introduce(setting: Setting, profile: str, cases: int) -> None:
+    if setting.statement is not None:
+        for sentence in disagreements(setting.statement, setting.spec, setting.driver, shared=setting.shared):
+            err_console.print(f"statement.toml: {sentence}", markup=False)
     driver, contract = setting.driver, setting.spec.contract
     programs = "".join(f"; {one.name} through {one.path}" for one in setting.subject.mads)
     drivers = f"datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad}"

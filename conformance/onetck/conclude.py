@@ -21,20 +21,24 @@ from onetck.waivers import Waiver
 
 
 def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
-    """Judge the history in `out` and write results, report, JUnit and the specification beside it; the report leads into the specification."""
+    """Judge the history in `out` and write results and reports beside it."""
     history = out / "history.jsonl"
-    records = read(history, Record)
-    chain = head(history)
-    judgement = judge(records, spec, profile, history.name, chain, repeat, waivers)
+    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers)
+    write(spec, out, judgement, history)
+    return judgement
+
+
+def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) -> None:
+    """Write results, report, JUnit and the specification that the report leads into; `history` is what the report shows."""
     writer = Writer(out / "results.jsonl")
     for record in judgement.records():
         writer.write(record)
     writer.close()
     write_site(spec.spec, out / "spec")
     links = {row.id: f"spec/{requirement_url(row.id, spec.spec)}" for row in spec.spec.requirements}
-    (out / "report.html").write_text(render_html(judgement.records(), read(history, Record), out / "blobs", links), encoding="utf-8")
+    page = render_html(judgement.records(), read(history, Record), history.parent / "blobs", links)
+    (out / "report.html").write_text(page, encoding="utf-8")
     write_junit(judgement.records(), out / "junit.xml")
-    return judgement
 
 
 def find_profile(spec: ContractSpec, names: str) -> Profile:

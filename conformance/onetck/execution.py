@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,11 +41,14 @@ class Progress:
 _FILES = ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "blobs", "spec")
 
 
+_REPEATED = re.compile(r"run-\d+")
+
+
 def prepare_out(out: Path) -> None:
     """Make the output directory. Raises ConfigError if that cannot be, or if it holds something that is no run of ours."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        foreign = [path.name for path in out.iterdir() if path.name not in _FILES]
+        foreign = [path.name for path in out.iterdir() if path.name not in _FILES and not _REPEATED.fullmatch(path.name)]
     except OSError as error:
         raise ConfigError(f"{out}: {error.strerror}; choose another --out") from None
     if foreign:
@@ -71,11 +75,12 @@ def execute(
     keep: Path | None = None,
     seed: int = 0,
     schedules: Recorded | None = None,
+    enough: Callable[[CaseSummary], bool] | None = None,
 ) -> list[CaseSummary]:
     """Execute the cases of a plan and write `history.jsonl`. The world of the last case stays at the socket `keep`, if that is given.
 
     `seed` picks the schedules of calls that overlap, unless they are to be those of a history: `schedules`.
-    An interrupted run leaves a history without the cases not run, and says so in its footer.
+    `enough` tells of a case that has ended whether the rest need not run. An interrupted run leaves a history without the cases not run, and says so in its footer.
     """
     writer = Writer(out / "history.jsonl")
     blobs = BlobStore(out / "blobs")
@@ -95,7 +100,10 @@ def execute(
             chooser = partial(_chooser, case.trace.name, seed, schedules or {})
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)
             holder.append(run)
-            return run.run()
+            summary = run.run()
+            if enough is not None and enough(summary):
+                stop.set()  # by this worker, before it takes the next case
+            return summary
         finally:
             world.detach() if staying else world.close()
 

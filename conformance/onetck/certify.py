@@ -1,0 +1,157 @@
+"""Certifying: from what the user wishes to the cases that run, once or several times, and to the judgement."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from onereport.results import FAILURES, VERDICTS, Result, ResultRecord
+from onesim.errors import ConfigError
+from onesim.executor import CaseSummary
+from onesim.journal import read
+from onesim.records import Record
+from onesim.rows import Profile
+from onesim.schedule import recorded
+from onetck import conclude, execution, kept
+from onetck.execution import Progress
+from onetck.judge import History, Judgement, cases_of, judge_case
+from onetck.plan import PlannedCase, choose
+from onetck.repeating import combined
+from onetck.setting import Setting
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user wishes of a run. `only` are verdicts: the cases that had them in the results `source` run again."""
+
+    out: Path
+    profile: str = ""
+    traces: tuple[Path, ...] = ()
+    cases: tuple[str, ...] = ()
+    text: str = ""
+    requirements: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    source: Path | None = None
+    jobs: int = 1
+    seed: int = 0
+    schedule: Path | None = None
+    keep: bool = False
+    fail_fast: bool = False
+    times: int = 1
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the command line that repeat it, but for the choice of cases."""
+        options = (
+            ("--profile", self.profile),
+            *(("--trace", str(path)) for path in self.traces),
+            ("--schedule", str(self.schedule or "")),
+            ("--seed", str(self.seed or "")),
+        )
+        return tuple(word for name, value in options if value for word in (name, value))
+
+
+def certified(setting: Setting, wish: Wish) -> Profile:
+    """Return the requirements that the run is about: those named, else those of the profiles."""
+    profile = conclude.find_profile(setting.spec, wish.profile or setting.claimed)
+    if not wish.requirements:
+        return profile
+    known = setting.spec.requirements
+    wrong = next((id for id in wish.requirements if id not in known), "")
+    if wrong:
+        raise ConfigError(f"requirement {wrong!r} is unknown under contract {setting.spec.contract.name}; `onetck spec` lists them")
+    return msgspec.structs.replace(profile, requirements=wish.requirements)
+
+
+def plan(setting: Setting, wish: Wish, profile: Profile) -> list[PlannedCase]:
+    """Return the cases that the user wishes. Raises ConfigError for a choice that cannot be."""
+    names = list(wish.cases)
+    if wish.only:
+        names += [name for name in _with_verdicts(wish) if name not in names]
+        if not names:
+            return []
+    cases = choose(setting.spec, setting.subject, wish.traces, names, profile.name.split(", "))
+    if wish.text:
+        cases = [case for case in cases if wish.text.lower() in case.trace.name.lower()]
+    if wish.requirements:
+        cases = [case for case in cases if _reaches(setting, case, wish.requirements)]
+    return cases
+
+
+def _with_verdicts(wish: Wish) -> Iterator[str]:
+    unknown = next((name for name in wish.only if name not in VERDICTS), "")
+    if unknown:
+        raise ConfigError(f"--only: {unknown!r} is no verdict; choose of {', '.join(VERDICTS)}")
+    source = wish.source or wish.out / "results.jsonl"
+    if not source.is_file():
+        raise ConfigError(f"{source}: no such results; name those of an earlier run with --from")
+    found = [record for record in read(source, ResultRecord) if isinstance(record, Result) and record.verdict in wish.only]
+    return iter(dict.fromkeys(record.case for record in found))
+
+
+def _reaches(setting: Setting, case: PlannedCase, requirements: Collection[str]) -> bool:
+    """Whether a correct driver would be called in a case for an action that one of the requirements is about."""
+    for id in requirements:
+        family, _, name = setting.spec.requirements[id].action.partition("/")
+        if (
+            not name
+            or family not in ("ds", "tm")
+            or any(one == f"{family}/{name}" or (name == "*" and one.startswith(f"{family}/")) for one in case.expects)
+        ):
+            return True
+    return False
+
+
+def certify(
+    setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], progress: Callable[[], AbstractContextManager[Progress]]
+) -> Judgement:
+    """Run the cases as often as wished, judge, and write the reports. `progress` is entered once for each time."""
+    execution.prepare_out(wish.out)
+    execution.require_world()
+    repeat = conclude.repeat_command((*setting.words, *wish.words))
+    if wish.times == 1:
+        with progress() as told:
+            _execute(setting, wish, profile, cases, wish.out, told)
+        return conclude.conclude(setting.spec, wish.out, profile, repeat, setting.waivers)
+    judgements = []
+    for n in range(1, wish.times + 1):
+        out = wish.out / f"run-{n}"
+        execution.prepare_out(out)
+        with progress() as told:
+            _execute(setting, wish, profile, cases, out, told)
+        judgements.append(conclude.conclude(setting.spec, out, profile, repeat, setting.waivers))
+    judgement = combined(judgements)
+    conclude.write(setting.spec, wish.out, judgement, wish.out / "run-1" / "history.jsonl")
+    return judgement
+
+
+def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress) -> None:
+    if wish.schedule is not None and wish.schedule.resolve().parent == out.resolve():
+        raise ConfigError(f"{wish.schedule}: this run would write over it; choose another --out")
+
+    def failed(summary: CaseSummary) -> bool:
+        """Whether a case that has ended found the driver wanting in what is certified."""
+        ended = (record for record in read(out / "history.jsonl", Record) if getattr(record, "case", "") == summary.case)
+        (case,) = cases_of(ended, setting.spec, History())
+        rows = [setting.spec.requirements[id] for id in profile.requirements if id in setting.spec.requirements]
+        return any(result.verdict in FAILURES for result in judge_case(case, rows, (), ""))
+
+    execution.execute(
+        setting.spec,
+        setting.driver,
+        setting.subject,
+        cases,
+        out,
+        jobs=wish.jobs,
+        progress=progress,
+        command=sys.argv,
+        keep=kept.make_room("default") if wish.keep else None,
+        seed=wish.seed,
+        schedules=recorded(wish.schedule) if wish.schedule is not None else {},
+        enough=failed if wish.fail_fast else None,
+    )
