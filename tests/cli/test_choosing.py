@@ -25,9 +25,9 @@ def onetck(*words: str, at: Path | None = None) -> subprocess.CompletedProcess[s
 
 
 def cases_of(run: Path) -> list[str]:
-    """Return the cases of a run."""
+    """Return the plan of a run."""
     with (run / "history.jsonl").open() as lines:
-        cases: list[str] = json.loads(next(lines))["data"]["cases"]
+        cases: list[str] = json.loads(next(lines))["data"]["plan"]
     return cases
 
 
