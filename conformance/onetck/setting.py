@@ -42,7 +42,8 @@ class Setting:
     @property
     def claimed(self) -> str:
         """The names of the profiles that the driver claims, parted by commas."""
-        return conclude.claimed(self.spec, self.driver, shared=shared_of(self.subject, None))
+        by_actions = conclude.claimed(self.spec, self.driver, shared=shared_of(self.subject, None))
+        return ",".join(dict.fromkeys([*by_actions.split(","), *self.config.driver.profiles]))
 
     def through(self, programs: Sequence[str]) -> Setting:
         """Return the setting with driver programs that start the scripts: the words of `--mad`, else what the description names."""

@@ -147,10 +147,15 @@ function tell(path, all, n, out) {
     select(path)
     out = ""
     for (n = 1; n <= found && (all || n == 1); n++) {
-        out = out (n > 1 ? " " : "") (subtree && !all ? element(node[n]) : value[node[n]])
+        out = out (n > 1 ? " " : "") (subtree && !all ? element(node[n]) : words_of(node[n]))
     }
     printf "%s\036", out
     return pieces && !all && (!found || (!subtree && !(node[1] in value)))
+}
+
+# Returns the text of an element. Asking `value` itself would make one.
+function words_of(at) {
+    return (at in value) ? value[at] "" : ""
 }
 
 function element(at, n, out) {
@@ -207,9 +212,9 @@ function meets(at, condition, equals, child, wanted, i) {
     child = equals ? substr(condition, 1, equals - 1) : condition
     wanted = substr(condition, equals + 1)
     if (wanted ~ /^(".*"|'.*')$/) wanted = substr(wanted, 2, length(wanted) - 2)
-    if (child == ".") return value[at] "" == wanted ""
+    if (child == ".") return words_of(at) == wanted ""
     for (i = 1; i <= count[at "/" child]; i++) {
-        if (!equals || value[at "/" child "[" i "]"] "" == wanted "") return 1
+        if (!equals || words_of(at "/" child "[" i "]") == wanted "") return 1
     }
     return 0
 }

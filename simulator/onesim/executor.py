@@ -30,6 +30,7 @@ from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
+from onesim.userfiles import UserFiles
 from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
 
@@ -78,7 +79,7 @@ class CaseRun:
         self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen)
         told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
-        self.files: dict[str, Version] = {}
+        self.files = UserFiles(world, self.case)
         self.lost = ""
         self.sources: dict[int, str] = {}
         self.stopped = ""
@@ -143,6 +144,9 @@ class CaseRun:
         """Ask one operation of oned or of the world. Returns what follows; None, with the reason in `stopped`, if the case cannot go on."""
         arguments = {name: value for name, value in step.arguments.items() if isinstance(value, str | int | bool)}
         arguments["expect"] = step.expect
+        if step.op in UserFiles.OPERATIONS:
+            arguments |= self.files.play(step.op, step.arguments, f"{self.trace.path}:{step.line}")
+            self.observer.refresh()
         if self._of_the_world(step):
             self.writer.write(Operation(self.case, n, step.op, arguments, "", self.scripts.at()))
             self._acted = self._acted or step.op == "guest.write"
@@ -179,12 +183,6 @@ class CaseRun:
     def _world_step(self, n: int, step: Step) -> str:
         arguments = step.arguments
         match step.op:
-            case "file.make":
-                size = int(arguments["size_mb"]) * MIB
-                version = Version(size, pattern(f"{self.case}:{arguments['path']}", size))
-                self.world.make_disk(FRONTEND, arguments["path"], arguments["format"], size, version.writes)
-                self.files[arguments["path"]] = version
-                self.observer.refresh()
             case "file.put":
                 self.world.put(arguments["host"], arguments["path"], arguments["text"].encode())
                 self.observer.refresh()
@@ -194,8 +192,10 @@ class CaseRun:
                 self.scripts.faults.append(step)
             case "host.down":
                 self.world.host_down(arguments["host"])
+                self._known_down(arguments["host"], "the host does not answer" if arguments.get("known") else "")
             case "host.up":
                 self.world.host_up(arguments["host"])
+                self._known_down(arguments["host"], "")
             case "host.probe":
                 self._probe(n, step)
             case "monitor.encrypt":
@@ -203,6 +203,11 @@ class CaseRun:
                 self.observer.refresh()
                 return failed
         return ""
+
+    def _known_down(self, name: str, error: str) -> None:
+        host = self.cloud.host_named(name)
+        if host is not None:
+            host.error = error
 
     def _probe(self, n: int, step: Step) -> None:
         """Run the probes of a node; what it sends reaches the monitor daemon."""
@@ -313,14 +318,15 @@ class CaseRun:
         path: Version | None = None
         match effect.from_:
             case "path":
-                path = self.files.get(asked.facts.get("path", ""))
+                path = self.files.content(asked.facts.get("path", ""), unpacked=asked.facts.get("no_decompress", "").lower() != "yes")
             case "original":
                 origin = image_key(int(asked.facts["original"]))
             case "image":
                 origin = image
             case "disk":
                 origin = disk
-        size = int(asked.facts.get("size_mb", "0")) * MIB
+        # an image is as large as the file that it is made of
+        size = 0 if effect.from_ == "path" else int(asked.facts.get("size_mb", "0")) * MIB
         alias = asked.facts.get("ln_target", "NONE") == "NONE"
         named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
         self.content.apply(effect, success and not named, target, origin, path, size, alias)
