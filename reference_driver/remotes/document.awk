@@ -5,7 +5,7 @@
 # and NAME[last()-1] those at the end; TEXT may stand in quotes. Of several elements the first is printed; %m% in front of a path prints
 # the texts of all, joined by blanks. What is not there is printed as empty.
 # CDATA sections, entities, comments and attributes are understood; the text of an element is all of its own text.
-# Status 1, and nothing printed, if the document is not well formed or has a DTD.
+# Status 1, and nothing printed, if the document is not well formed or has a DTD (255 with pieces).
 #
 # Variables for other readers: with pieces=1 a text is only the first piece of it, and the status is the number of paths without one; with
 # subtree=1 the whole element is printed.
@@ -30,7 +30,7 @@ NR == 1 {
 { take(NR > 2 && held != "" ? held "<" $0 : $0) }
 
 END {
-    if (bad || depth || held != "" || root == "") exit 1
+    if (bad || depth || held != "" || root == "") exit pieces ? 255 : 1
     for (n = 1; n <= asked_count; n++) missing += tell(asked[n])
     exit missing
 }
