@@ -20,12 +20,14 @@ from onesim.errors import ConfigError
 from onesim.schedule import diverged, recorded
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, execution, kept, oracle, programs, reading
+from onetck import conclude, execution, kept, oracle, programs, reading, vendor, waiving
 from onetck import config as configuration
 from onetck.plan import choose
 from onetck.progress import terminal_progress
 from onetck.setting import Given, Setting, settle
+from onetck.statement import disagreements
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
+from onetck.waivers import read_waivers
 
 app = typer.Typer(
     name="onetck",
@@ -112,6 +114,9 @@ def run(
         execution.prepare_out(out)
         execution.require_world()
         room = kept.make_room("default") if keep else None
+        if setting.statement is not None and not as_json:
+            for sentence in disagreements(setting.statement, setting.spec, setting.driver, shared=setting.shared):
+                err_console.print(f"statement.toml: {sentence}", markup=False)
         if not as_json:
             _introduce(setting, certified.name, len(plan))
         _terminate_as_interrupt()
@@ -134,7 +139,7 @@ def run(
             err_console.print(f"{case_name} did not go as in {schedule}: {why}", markup=False)
         asked = ("--profile", profile) if profile else ()
         repeat = conclude.repeat_command((*setting.words, *asked, *played, *scheduled))
-        judgement = conclude.conclude(setting.spec, out, certified, repeat)
+        judgement = conclude.conclude(setting.spec, out, certified, repeat, setting.waivers)
         if as_json:
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:
@@ -246,12 +251,14 @@ def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the
 def report(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.")],
     profile: Annotated[str, typer.Option("--profile", metavar="P[,P]", help="Judge against these; without it against those of the run.")] = "",
+    waivers: Annotated[Path, typer.Option("--waivers", metavar="FILE", help="Failures that somebody answers for.")] = Path("waivers.toml"),
 ) -> None:
     """Judge the history of a run again and write its reports again; nothing is executed."""
     with one_line():
         spec = for_contract(conclude.recorded_contract(out / "history.jsonl"))
         certified = conclude.find_profile(spec, profile or conclude.recorded_profile(out / "results.jsonl"))
-        judgement = conclude.conclude(spec, out, certified, conclude.repeat_command(["DIR"]))
+        repeat = conclude.repeat_command(["DIR"])
+        judgement = conclude.conclude(spec, out, certified, repeat, read_waivers(waivers, spec.spec))
         render_text(judgement.records(), out_console)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
 
@@ -271,6 +278,8 @@ def show_operations() -> None:
 reading.register(app)
 oracle.register(app)
 programs.register(app)
+vendor.register(app)
+waiving.register(app)
 
 
 def _version(value: bool) -> None:

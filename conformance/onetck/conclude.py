@@ -17,14 +17,15 @@ from onesim.rows import Profile
 from onesim.spec import ContractSpec
 from onetck.driver import Driver
 from onetck.judge import Judgement, judge
+from onetck.waivers import Waiver
 
 
-def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str) -> Judgement:
+def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
     """Judge the history in `out` and write results, report, JUnit and the specification beside it; the report leads into the specification."""
     history = out / "history.jsonl"
     records = read(history, Record)
     chain = head(history)
-    judgement = judge(records, spec, profile, history.name, chain, repeat)
+    judgement = judge(records, spec, profile, history.name, chain, repeat, waivers)
     writer = Writer(out / "results.jsonl")
     for record in judgement.records():
         writer.write(record)
@@ -49,15 +50,15 @@ def find_profile(spec: ContractSpec, names: str) -> Profile:
     return Profile(", ".join(profile.name for profile in chosen), "; ".join(profile.title for profile in chosen), requirements)
 
 
-def claimed(spec: ContractSpec, driver: Driver, *, shared: bool) -> str:
-    """Return the names, parted by commas, of the profiles that a driver claims by having their actions; `shared` tells its layout."""
+def claimable(spec: ContractSpec, driver: Driver, *, shared: bool) -> list[str]:
+    """Return the names of the profiles whose actions a driver has; `shared` tells its layout."""
     layouts = {"", "shared" if shared else "not_shared", "mixed" if driver.tm_mad != driver.system_tm_mad else ""}
     known = {action.key for action in spec.spec.actions if action.key in spec.actions}
-    return ",".join(
+    return [
         profile.name
         for profile in spec.spec.profiles.values()
         if not profile.named and profile.layout in layouts and all(name in known and driver.has(name) for name in profile.needs)
-    )
+    ]
 
 
 def repeat_command(words: Sequence[str]) -> str:

@@ -56,9 +56,17 @@ class Driver:
 
         A script refuses if it is a link to `not_supported`, or if a few lines say no more than that.
         """
+        return any(not _refuses(script) for script in self._scripts(action))
+
+    def refuses(self, action: str) -> bool:
+        """Tell whether the driver has a script for an action that does no more than refuse it."""
+        scripts = self._scripts(action)
+        return bool(scripts) and all(_refuses(script) for script in scripts)
+
+    def _scripts(self, action: str) -> list[Path]:
         family, _, name = action.partition("/")
-        folders = [f"datastore/{self.datastore_mad}"] if family == "ds" else [f"tm/{self.tm_mad}", f"tm/{self.system_tm_mad}"]
-        return any(f"{folder}/{name}" in self.files and not _refuses(self.files[f"{folder}/{name}"]) for folder in folders)
+        folders = {"ds": [f"datastore/{self.datastore_mad}"], "tm": [f"tm/{self.tm_mad}", f"tm/{self.system_tm_mad}"]}.get(family, [])
+        return [self.files[f"{folder}/{name}"] for folder in folders if f"{folder}/{name}" in self.files]
 
     def mads(self) -> dict[str, list[str]]:
         """Return the drivers that the tree holds, by family."""

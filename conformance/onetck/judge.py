@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -27,8 +28,10 @@ from onesim.records import (
 )
 from onesim.rows import Profile, Requirement
 from onesim.spec import ContractSpec
+from onetck import waivers as waiving
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
+from onetck.waivers import Waiver
 
 _EVIDENCE_LIMIT = 3
 #: The check of what driver programs do.
@@ -148,8 +151,16 @@ class Judgement:
             yield self.footer
 
 
-def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, history_name: str, chain: str, repeat: str) -> Judgement:
-    """Judge a history against a profile.
+def judge(
+    records: Iterable[Record],
+    spec: ContractSpec,
+    profile: Profile,
+    history_name: str,
+    chain: str,
+    repeat: str,
+    waivers: Sequence[Waiver] = (),
+) -> Judgement:
+    """Judge a history against a profile; `waivers` hold or do not on the day of the run.
 
     `repeat` is the command that repeats a case, with `{case}` for its name. A history without footer, or one that says it was interrupted, is partial.
     """
@@ -162,7 +173,8 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
     assert header is not None, "a history begins with its header"
     verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history)) for row in requirements]
     partial = history.footer is None or history.footer.interrupted
-    decision = decide(verdicts, partial=partial)
+    verdicts, uses = waiving.apply(verdicts, waivers, datetime.datetime.fromtimestamp(header.started_s, datetime.UTC).date())
+    decision = decide(verdicts, uses, partial=partial)
     judgement = Judgement(
         ResultsHeader(
             SCHEMA,
@@ -178,6 +190,7 @@ def judge(records: Iterable[Record], spec: ContractSpec, profile: Profile, histo
             header.environment,
             header.driver_sha256,
             header.spec_sha256,
+            uses,
         ),
         results,
         verdicts,

@@ -9,10 +9,12 @@ from pathlib import Path
 from onesim.errors import ConfigError
 from onesim.layout import Subjected, shared_of
 from onesim.spec import ContractSpec, for_contract
-from onetck import conclude
+from onetck import conclude, statement, waivers
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.mads import mads_of
+from onetck.statement import Statement
+from onetck.waivers import Waiver, read_waivers
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,21 @@ class Setting:
     words: tuple[str, ...]
     config: configuration.Config
     base: Path
+    statement: Statement | None = None
+    waivers: tuple[Waiver, ...] = ()
+
+    @property
+    def shared(self) -> bool:
+        """Whether the hosts share the system datastores."""
+        return shared_of(self.subject, None)
 
     @property
     def claimed(self) -> str:
-        """The names of the profiles that the driver claims, parted by commas."""
-        by_actions = conclude.claimed(self.spec, self.driver, shared=shared_of(self.subject, None))
-        return ",".join(dict.fromkeys([*by_actions.split(","), *self.config.driver.profiles]))
+        """The names of the profiles that are claimed, parted by commas: by the statement, else by the actions that the driver has and by the description."""
+        if self.statement:
+            return ",".join(self.statement.profiles)
+        by_actions = conclude.claimable(self.spec, self.driver, shared=self.shared)
+        return ",".join(dict.fromkeys([*by_actions, *self.config.driver.profiles]))
 
     def through(self, programs: Sequence[str]) -> Setting:
         """Return the setting with driver programs that start the scripts: the words of `--mad`, else what the description names."""
@@ -87,4 +98,7 @@ def settle(given: Given) -> Setting:
         ("--config", str(given.config or "")),
     )
     words = tuple(word for name, value in options if value for word in (name, value))
-    return Setting(spec, driver, subject, (*map(str, given.paths), *words), config, base)
+    stated = base / statement.NAME
+    claims = statement.read_statement(stated, spec.spec) if stated.is_file() else None
+    waived = read_waivers(base / waivers.NAME, spec.spec)
+    return Setting(spec, driver, subject, (*map(str, given.paths), *words), config, base, claims, waived)

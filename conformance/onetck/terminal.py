@@ -36,6 +36,11 @@ def one_line() -> Iterator[None]:
         stop("interrupted; what was recorded is partial", EXIT_INTERRUPTED)
     except OnetckError as error:
         stop(str(error), EXIT_NO_VERDICT)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # a disk that fills up, or a directory that somebody takes away, in the midst of a run
+        stop(f"no verdict: {error.filename or 'this machine'}: {error.strerror or error}; what was recorded is partial", EXIT_NO_VERDICT)
 
 
 def stop(message: str, code: int) -> None:

@@ -36,6 +36,8 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                     "repeat": repeat,
                     "evidence": evidence,
                 }
+                if record.waived:
+                    row["waived"] = record.waived
                 rows["requirements"].append(row)
             case ResultsFooter():
                 rows |= {

@@ -1,4 +1,7 @@
-"""Results as JUnit XML, for CI systems: one test case for each requirement and case, with real failure, error and skipped elements."""
+"""Results as JUnit XML, for CI systems: one test case for each requirement and case, with real failure, error and skipped elements.
+
+A failure that is waived is skipped, and says who answers for it.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ def write_junit(records: Iterable[ResultRecord], path: Path) -> None:
     """Write the results to `path`. A requirement that no case reached is one skipped test case."""
     suite = TestSuite("onetck")
     actions: dict[str, str] = {}
+    waived: dict[str, str] = {}
     results: list[Result] = []
     lonely: list[RequirementVerdict] = []
     for record in records:
@@ -42,13 +46,19 @@ def write_junit(records: Iterable[ResultRecord], path: Path) -> None:
                 results.append(record)
             case RequirementVerdict():
                 actions[record.requirement] = record.action.replace("/", ".").replace("*", "all")
+                if record.waived:
+                    waived[record.requirement] = record.waived
                 if not record.cases:
                     lonely.append(record)
             case ResultsFooter():
                 suite.add_property("verdict", record.verdict)
     for result in results:
         row = TestCase(f"{result.requirement} [{result.case}]", f"onetck.{actions[result.requirement]}")
-        _mark(row, result.verdict, "; ".join(one.sentence for one in result.evidence))
+        said = "; ".join(one.sentence for one in result.evidence)
+        if result.requirement in waived and result.verdict in FAILURES:
+            row.result = [Skipped(_clean(f"waived: {waived[result.requirement]}; {said}"), "waived")]
+        else:
+            _mark(row, result.verdict, said)
         suite.add_testcase(row)
     for verdict in lonely:
         row = TestCase(verdict.requirement, f"onetck.{actions[verdict.requirement]}")

@@ -29,6 +29,18 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     observation: str = ""
 
 
+class WaiverUse(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A waiver and what has become of it: used, unused (what it excuses passes), expired, or idle (nothing was judged). `days_left` from the day of the run."""
+
+    requirement: str
+    state: str
+    reason: str
+    owner: str
+    issue: str
+    expires: str
+    days_left: int
+
+
 class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
     """First record of the results; `history` is the file judged and `history_sha256` the head of its chain."""
 
@@ -45,6 +57,7 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
     environment: dict[str, str] = {}
     driver_sha256: str = ""
     spec_sha256: str = ""
+    waivers: tuple[WaiverUse, ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit_defaults=True):
@@ -63,7 +76,10 @@ class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit
 
 
 class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_field="record", omit_defaults=True):
-    """The verdict on one requirement over all cases, with the specification's own words, so that a report needs no other source."""
+    """The verdict on one requirement over all cases, with the specification's own words, so that a report needs no other source.
+
+    `waived` says who answers for a failure, and until when.
+    """
 
     requirement: str
     verdict: str
@@ -75,6 +91,7 @@ class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_fie
     required: bool
     reason: str = ""
     cases: tuple[str, ...] = ()
+    waived: str = ""
 
 
 class ResultsFooter(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit_defaults=True):
@@ -114,33 +131,42 @@ def worst(verdicts: Iterable[str]) -> str:
     return ranked[0] if ranked else "not_tested"
 
 
-def decide(verdicts: Iterable[RequirementVerdict], *, partial: bool = False) -> Decision:
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def decide(verdicts: Iterable[RequirementVerdict], waivers: Iterable[WaiverUse] = (), *, partial: bool = False) -> Decision:
     """Decide a run from the verdicts on its requirements.
 
-    Precedence: a failure of the driver, then an interrupted run, then what prevents a verdict (our errors, blocked or untested requirements), then
-    nothing run, then conformant. A broken SHOULD (`warn`) never changes the exit code.
+    Precedence: a failure of the driver that nobody has waived, then an interrupted run, then what prevents a verdict (our errors, blocked or untested
+    requirements), then nothing run, then waivers that no longer fit, then conformant. A broken SHOULD (`warn`) never changes the exit code.
     """
     rows = list(verdicts)
     counts = dict.fromkeys(VERDICTS, 0)
     counts.update(Counter(row.verdict for row in rows))
     required = [row for row in rows if row.required and row.verdict != "not_applicable"]
     executed = [row for row in required if row.verdict in FAILURES or row.verdict in ("pass", "warn")]
-    failed = [row.requirement for row in required if row.verdict in FAILURES]
+    failed = [row.requirement for row in required if row.verdict in FAILURES and not row.waived]
+    waived = [row.requirement for row in required if row.waived]
     unsettled = [row.requirement for row in required if row.verdict in ("error", "blocked", "not_tested")]
 
     def made(verdict: str, sentence: str, code: int) -> Decision:
         return Decision(verdict, sentence, code, counts, len(required), len(executed))
 
     if failed:
-        named = ", ".join(failed[:3]) + (f" and {len(failed) - 3} more" if len(failed) > 3 else "")
         count = f"{len(failed)} requirement{'s' if len(failed) > 1 else ''}"
         programs = all(row.family == "mad" for row in required if row.verdict in FAILURES)
-        return made("NOT CONFORMANT", f"The driver{' program' if programs else ''} breaks {count} of {len(required)}: {named}.", EXIT_NOT)
+        return made("NOT CONFORMANT", f"The driver{' program' if programs else ''} breaks {count} of {len(required)}: {_some(failed)}.", EXIT_NOT)
     if partial:
         return made("PARTIAL", "The run was interrupted; what ran is recorded, and no verdict follows.", EXIT_INTERRUPTED)
     if not executed:
         return made("NOTHING RAN", "No requirement was executed; no verdict follows.", EXIT_NOTHING)
     if unsettled:
-        named = ", ".join(unsettled[:3]) + (f" and {len(unsettled) - 3} more" if len(unsettled) > 3 else "")
-        return made("NO VERDICT", f"{len(unsettled)} of {len(required)} requirements could not be judged: {named}.", EXIT_NO_VERDICT)
+        return made("NO VERDICT", f"{len(unsettled)} of {len(required)} requirements could not be judged: {_some(unsettled)}.", EXIT_NO_VERDICT)
+    drifted = [f"{one.requirement} ({one.state})" for one in waivers if one.state in ("unused", "expired")]
+    if drifted:
+        return made("WAIVER DRIFT", f"Waivers no longer fit: {_some(drifted)}; `onetck waive prune` strikes them.", EXIT_WAIVER)
+    if waived:
+        kept = f"The driver keeps {len(required) - len(waived)} of {len(required)} requirements that apply"
+        return made("CONFORMANT WITH WAIVERS", f"{kept}; waived: {_some(waived)}.", EXIT_CONFORMANT)
     return made("CONFORMANT", f"The driver keeps all {len(required)} requirements that apply.", EXIT_CONFORMANT)

@@ -122,7 +122,7 @@ def _behaviour(spec: Spec, view: ActionView, console: Console) -> None:
     effect = spec.effects[view.row.effect]
     content = "no content changes"
     if effect.target != "none":
-        content = f"the {effect.target} is {version_of(effect, effect.success)}; after a failure {version_of(effect, effect.failure)}"
+        content = f"{word('version', effect.target)} is {version_of(effect, effect.success)}; after a failure {version_of(effect, effect.failure)}"
     facts = [("Content", content), ("May touch", "; ".join(spec.places[name].meaning for name in view.row.touches) or "nothing")]
     facts += [("Called again", view.row.again), ("On failure", view.row.failure), ("Note", view.row.note)]
     facts += [("Changed", f"{one.release}: {one.text}") for one in view.changes] + [("Source", view.row.source)]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter
 
-_STYLES = {"CONFORMANT": "bold green", "NOT CONFORMANT": "bold red"}
+_STYLES = {"CONFORMANT": "bold green", "CONFORMANT WITH WAIVERS": "bold green", "NOT CONFORMANT": "bold red"}
 _SHOWN_MAX = 20
 
 
@@ -53,6 +53,8 @@ def render_text(records: Iterable[ResultRecord], console: Console) -> None:
 def _show(row: RequirementVerdict, results: list[Result], console: Console) -> None:
     style = "yellow" if row.verdict == "warn" else "red"
     console.print(Text.assemble((f"{row.verdict.upper():<8}", style), f" {row.requirement}  {row.sentence}"))
+    if row.waived:
+        console.print(f"         waived: {row.waived}", markup=False)
     for result in results[:2]:
         for said in result.evidence[:1]:
             console.print(f"         {result.case}: {said.sentence}", markup=False)

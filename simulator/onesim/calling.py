@@ -75,12 +75,17 @@ def _vm_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Pla
         arguments,
         document,
         spec.stdin(action) if document else "nothing",
-        {**vm_facts(subject), "suffixed": "yes" if planned.suffix else "no"},
+        {**vm_facts(subject), **_saved(action, job), "suffixed": "yes" if planned.suffix else "no"},
         vm=vm.id,
         disk=disk.id if disk else -1,
         image=disk.image if disk else -1,
         datastore=record.datastore,
     )
+
+
+def _saved(action: Action, job: Job) -> dict[str, str]:
+    """Return the fact of which image a disk is saved as."""
+    return {"saved_image": str(job.prepared.the_image().id)} if action.effect == "save" else {}
 
 
 def _mad(cloud: Cloud, action: Action, planned: Planned, record: History, job: Job) -> str:
@@ -203,6 +208,7 @@ def _facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Dat
             "source": image.source,
             "path": image.path,
             "fs": image.fs,
+            "target_snapshot": str(image.target_snapshot) if image.target_snapshot >= 0 else "",
             "original": str(image.cloning_id) if image.cloning_id >= 0 else "",
         }
     facts |= {name.lower(): datastore.template.get(name, "") for name in ("BRIDGE_LIST", "NO_DECOMPRESS")}

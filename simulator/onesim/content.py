@@ -10,8 +10,6 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from onesim.rows import Effect
-
 BLOCK = 64 * 1024
 
 
@@ -78,12 +76,14 @@ def pattern(seed: str, size: int, count: int = 4) -> tuple[Write, ...]:
     return tuple(Write(at * cell, cell, digest[8 + n] % 255 + 1) for n, at in enumerate(spread))
 
 
-Key = tuple[str, int, int]
+#: Whose content a register holds: a kind and numbers.
+Key = tuple[str | int, ...]
+Versions = frozenset[Version] | None
 
 
 def image_key(id: int) -> Key:
     """The register of an image."""
-    return ("image", id, -1)
+    return ("image", id)
 
 
 def disk_key(vm: int, disk: int) -> Key:
@@ -91,12 +91,21 @@ def disk_key(vm: int, disk: int) -> Key:
     return ("disk", vm, disk)
 
 
+def backup_key(image: int, increment: int, disk: int) -> Key:
+    """The register of one disk in one increment of a backup; a backup without increments is its increment 0."""
+    return ("backup", image, increment, disk)
+
+
 @dataclass
 class Register:
-    """The admissible versions of one image or disk; none = anything. An alias shares the register of its image."""
+    """The admissible versions of one image, disk or backup, and of its snapshots by id; none = anything. An alias shares the content of its image.
 
-    versions: frozenset[Version] | None
+    A disk's snapshots are its own while a VM has it, also where its content is that of an image.
+    """
+
+    versions: Versions
     alias: Key | None = None
+    snapshots: dict[int, Versions] = field(default_factory=dict)
 
 
 @dataclass
@@ -105,11 +114,13 @@ class ContentModel:
 
     registers: dict[Key, Register] = field(default_factory=dict)
 
-    def admits(self, key: Key) -> frozenset[Version] | None:
-        """Return the admissible versions; None where anything is or nothing is known."""
+    def admits(self, key: Key, snapshot: int = -1) -> Versions:
+        """Return the admissible versions of a register or of one of its snapshots; None where anything is or nothing is known."""
         register = self.registers.get(key)
         if register is None:
             return None
+        if snapshot >= 0:
+            return register.snapshots.get(snapshot)
         return self.admits(register.alias) if register.alias else register.versions
 
     def known(self, key: Key) -> bool:
@@ -120,35 +131,40 @@ class ContentModel:
         """State the content of a register."""
         self.registers[key] = Register(frozenset({version}))
 
+    def put(self, key: Key, versions: Versions) -> None:
+        """State what a register may hold from now on; behind an alias, its image."""
+        register = self.registers.setdefault(key, Register(None))
+        if register.alias:
+            self.put(register.alias, versions)
+        else:
+            register.versions = versions
+
     def write(self, key: Key, writes: tuple[Write, ...]) -> str:
         """A guest writes to a disk (through its alias if it is one). Returns the id of the new version, empty if the content was unknown."""
-        register = self.registers[key]
-        if register.alias:
-            return self.write(register.alias, writes)
-        if register.versions is None:
+        versions = self.admits(key)
+        if versions is None:
             return ""
-        register.versions = frozenset(one.written(writes) for one in register.versions)
-        return ",".join(sorted(one.id for one in register.versions))
+        written = frozenset(one.written(writes) for one in versions)
+        self.put(key, written)
+        return ",".join(sorted(one.id for one in written))
 
     def narrow(self, key: Key, version: Version) -> None:
         """A read found one of the admissible versions: it is the one from now on."""
-        register = self.registers[key]
-        if register.alias:
-            self.narrow(register.alias, version)
-        else:
-            register.versions = frozenset({version})
+        self.put(key, frozenset({version}))
 
-    def apply(self, effect: Effect, success: bool, target: Key, origin: Key | None, path: Version | None, size: int, alias: bool) -> None:
-        """Apply the effect of a call that ended.
+    def apply(self, how: str, target: Key, read: Versions, size: int, *, origin: Key | None = None, alias: bool = False, snapshot: int = -1) -> None:
+        """Apply what a call did to the register `target`; `how` is a word of the effect table.
 
-        `target` is the register that changes, `origin` the one read, `path` the content of the file that the user named, `size` the disk's size in
-        bytes; `alias` tells whether an alias is really shared (LN_TARGET=NONE) or a copy that comes back.
+        `read` is the content that was read, and `origin` the register that it came from, if any; `size` the disk's size in bytes. `alias` tells whether
+        an alias is really shared (LN_TARGET=NONE) or a copy that comes back. With `snapshot` the change is about that snapshot of the target.
         """
-        how = effect.success if success else effect.failure
-        read = frozenset({path}) if path is not None else self.admits(origin) if origin else None
+        before = self.admits(target, snapshot)
+        carried = dict(self.registers[origin].snapshots) if origin in self.registers else {}
         match how:
             case "same":
                 return
+            case "any" | "zero" | "from" | "gone" if snapshot >= 0:
+                self._keep(target, snapshot, read if how == "from" else None)
             case "gone":
                 self.registers.pop(target, None)
             case "any":
@@ -156,12 +172,27 @@ class ContentModel:
             case "zero":
                 self.registers[target] = Register(frozenset({Version(size)}))
             case "from":
-                self.registers[target] = Register(None if read is None else frozenset(one.resized(size) for one in read))
+                self.registers[target] = Register(_resized(read, size))
             case "alias":
-                if alias and origin is not None:
-                    self.registers[target] = Register(None, origin)
-                else:
-                    self.registers[target] = Register(read)
+                self.registers[target] = Register(None, origin, carried) if alias and origin is not None else Register(read, None, carried)
+            case "return":
+                self.registers[target] = Register(_resized(read, size), None, carried)
+            case "back" | "flat":
+                self.put(target, read)
+                if how == "flat":
+                    self.registers[target].snapshots.clear()
+            case "grown":
+                self.put(target, _resized(before, size))
             case "widen":
-                before = self.admits(target)
-                self.registers[target] = Register(None if before is None or read is None else before | read)
+                self.put(target, None if before is None or read is None else before | read)
+
+    def _keep(self, target: Key, snapshot: int, versions: Versions) -> None:
+        register = self.registers.setdefault(target, Register(None))
+        if versions is None:
+            register.snapshots.pop(snapshot, None)
+        else:
+            register.snapshots[snapshot] = versions
+
+
+def _resized(versions: Versions, size: int) -> Versions:
+    return None if versions is None else frozenset(one.resized(size) for one in versions)

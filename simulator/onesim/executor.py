@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import msgspec
 
 from onesim import monitord, monitoring, questions, quotas
-from onesim.content import ContentModel, Key, Version, disk_key, image_key, pattern
+from onesim.content import disk_key, pattern
 from onesim.errors import HarnessError, TraceError
-from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
+from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, Subjected, furnish, make_cloud, shared_of
 from onesim.mad.runner import MadRunner, ProgramWorld
@@ -30,6 +30,7 @@ from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
+from onesim.tracking import Tracking
 from onesim.userfiles import UserFiles
 from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
@@ -73,13 +74,13 @@ class CaseRun:
         self.shared = shared_of(subject, trace.header.shared)
         self.cloud = make_cloud(subject, self.shared)
         self.oned = Oned(spec, self.cloud)
-        self.content = ContentModel()
-        self.observer = Observer(world, self.cloud, self.content, writer, blobs, self.case)
+        self.tracking = Tracking(spec.spec, self.cloud)
+        self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case)
         self.runner = self._make_runner()
         self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen)
         told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
-        self.files = UserFiles(world, self.case)
+        self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
         self.lost = ""
         self.sources: dict[int, str] = {}
         self.stopped = ""
@@ -239,7 +240,7 @@ class CaseRun:
         host, path = self.observer.seat(vm, disk)
         writes = pattern(f"{self.case}:{step.line}", disk.size_mb * MIB, 3)
         failed = self.world.write_disk(host, path, disk.format or "raw", writes)
-        version = "" if failed else self.content.write(disk_key(vm.id, disk.id), writes)
+        version = "" if failed else self.tracking.model.write(disk_key(vm.id, disk.id), writes)
         self.writer.write(GuestWrite(self.case, n, vm.id, disk.id, host, path, version, failed, self.scripts.at()))
         self.observer.refresh()
         return ""
@@ -267,12 +268,13 @@ class CaseRun:
             )
         )
         self._of[changed.kind, changed.id] = operation
+        self.tracking.changed(changed)
         if changed.kind != "datastore" and changed.state in ("GONE", "DONE") and changed.id >= 0:
             self._gone.append((operation, changed))
 
     def _ended(self, begun: Begun, run: Run, outcome: Outcome) -> None:
         asked = begun.asked
-        self._content(asked, outcome.success and run.ended_by != "lost")
+        self.tracking.ended(asked, success=outcome.success and run.ended_by != "lost")
         if run.ended_by == "world_lost" or self.world.broken:
             self.lost = f"world lost in call {begun.n} ({asked.action.key})"
         elif not outcome.success:
@@ -304,29 +306,3 @@ class CaseRun:
         n = asking.n if asking else -1
         words = asked.argv if asked.kind == "command" else questions.spoken(asked.body)
         self.writer.write(Question(self.case, n, asked.kind, words, answer.status, digest, self.scripts.at()))
-
-    # content
-
-    def _content(self, asked: CallAsked, success: bool) -> None:
-        effect = self.spec.spec.effects[asked.action.effect]
-        if effect.target == "none" or (effect.target == "disk" and asked.disk < 0):
-            return
-        image: Key = image_key(asked.image)
-        disk: Key = disk_key(asked.vm, asked.disk)
-        target = image if effect.target == "image" else disk
-        origin: Key | None = None
-        path: Version | None = None
-        match effect.from_:
-            case "path":
-                path = self.files.content(asked.facts.get("path", ""), unpacked=asked.facts.get("no_decompress", "").lower() != "yes")
-            case "original":
-                origin = image_key(int(asked.facts["original"]))
-            case "image":
-                origin = image
-            case "disk":
-                origin = disk
-        # an image is as large as the file that it is made of
-        size = 0 if effect.from_ == "path" else int(asked.facts.get("size_mb", "0")) * MIB
-        alias = asked.facts.get("ln_target", "NONE") == "NONE"
-        named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
-        self.content.apply(effect, success and not named, target, origin, path, size, alias)

@@ -23,23 +23,18 @@ _PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": lambda data: gzip.compress
 
 
 class UserFiles:
-    """Plays the operations `file.*` and `url.*` that make or offer images, and tells what cp must find.
+    """Plays the operations `file.*` and `url.*` that make or offer images, and keeps what is in them, by path or URL.
 
-    A file has a content, that of the disk in it, and where it is packed the bytes that it has itself. A URL has those of the file that it offers.
+    `disks` has the content of the disk in each, `packed` the bytes of a packed file itself. A URL has those of the file that it offers.
     """
 
     OPERATIONS = frozenset({"file.make", "file.pack", "file.link", "url.serve", "url.redirect"})
 
-    def __init__(self, world: World, case: str) -> None:
+    def __init__(self, world: World, case: str, disks: dict[str, Version], packed: dict[str, Version]) -> None:
         self.world = world
         self.case = case
-        self.disks: dict[str, Version] = {}
-        self.packed: dict[str, Version] = {}
-
-    def content(self, name: str, *, unpacked: bool) -> Version | None:
-        """Return what an image made of a path or URL holds: the disk in it, or a packed file as it is. None where the file is not of this trace."""
-        disk = self.disks.get(name)
-        return disk if unpacked else self.packed.get(name, disk)
+        self.disks = disks
+        self.packed = packed
 
     def play(self, op: str, arguments: Mapping[str, Any], where: str) -> dict[str, str | int]:
         """Do what a line of the trace asks; `where` names it. Returns what the history tells of the file besides.

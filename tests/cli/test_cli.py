@@ -9,15 +9,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from onesim.data import data_dir
 from onesim.events import CallAsked
 from onesim.parsers import PARSERS
 from onesim.spec import for_contract, load
+from onetck import terminal
 from onetck.config import json_schema
 from onetck.plan import null_output
 
@@ -343,8 +347,16 @@ def test_the_configuration_reaches_the_world(tmp_path: Path) -> None:
     assert schema["$schema"] and "image_datastore" in json.dumps(schema)
 
 
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """Yield a directory that everybody may write to; pytest's own are closed to others, and closed again by each session that begins."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as path:
+        Path(path).chmod(0o777)
+        yield Path(path)
+
+
 @pytest.mark.components
-def test_an_ordinary_user_gets_the_same_verdict(tmp_path: Path) -> None:
+def test_an_ordinary_user_gets_the_same_verdict(open_path: Path) -> None:
     """Without root: CONFORMANT under both contracts, with one mapped id and a user namespace for the driver."""
     if os.geteuid() != 0:
         pytest.skip("this run is by an ordinary user already; the other tests show it")
@@ -353,18 +365,14 @@ def test_an_ordinary_user_gets_the_same_verdict(tmp_path: Path) -> None:
     if same != str(sys.version_info[:2]):
         pytest.skip("the system's Python is another version than this one, whose compiled packages it cannot load")
     libraries = os.pathsep.join(path for path in sys.path if path)
-    tmp_path.chmod(0o777)
-    copied = tmp_path / "remotes"
+    copied = open_path / "remotes"
     shutil.copytree(REFERENCE, copied)
-    packages = tmp_path / "packages"
+    packages = open_path / "packages"
     for path in libraries.split(os.pathsep):
         if "site-packages" in path:
             shutil.copytree(path, packages, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "mypy*", "ruff*", "pip"))
-    for path in tmp_path.parents:
-        if path.stat().st_uid == os.geteuid() and path != Path("/") and path.is_relative_to("/tmp/pytest-of-root"):
-            path.chmod(0o755)
     for contract in ("5.12", "7.4"):
-        out = tmp_path / f"out-{contract}"
+        out = open_path / f"out-{contract}"
         command = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", python, "-m", "onetck.cli", "run", str(copied)]
         checkout = [
             path
@@ -383,3 +391,11 @@ def test_an_ordinary_user_gets_the_same_verdict(tmp_path: Path) -> None:
         )
         assert run.returncode == 0, run.stderr + run.stdout
         assert json.loads(run.stdout)["verdict"] == "CONFORMANT"
+
+
+def test_what_the_machine_refuses_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A directory that is taken away in the midst of a run is no verdict, named in one line."""
+    with pytest.raises(typer.Exit) as raised, terminal.one_line():
+        (tmp_path / "gone" / "junit.xml").write_text("")
+    assert raised.value.exit_code == 3
+    assert capsys.readouterr().err == f"onetck: no verdict: {tmp_path}/gone/junit.xml: No such file or directory; what was recorded is partial\n"

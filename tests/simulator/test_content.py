@@ -39,12 +39,12 @@ def model() -> ContentModel:
 def test_a_copy_is_independent_and_an_alias_is_not() -> None:
     """A guest's write changes the copy alone, or the image behind the alias."""
     one = model()
-    one.apply(EFFECTS["copy"], True, DISK, IMAGE, None, CONTENT.size, False)
-    one.apply(EFFECTS["copy"], True, OTHER, IMAGE, None, CONTENT.size, False)
+    one.apply("from", DISK, one.admits(IMAGE), CONTENT.size, origin=IMAGE)
+    one.apply("from", OTHER, one.admits(IMAGE), CONTENT.size, origin=IMAGE)
     one.write(DISK, (Write(0, 1, 1),))
     assert one.admits(IMAGE) == one.admits(OTHER) == {CONTENT} != one.admits(DISK)
     two = model()
-    two.apply(EFFECTS["alias"], True, DISK, IMAGE, None, CONTENT.size, True)
+    two.apply("alias", DISK, two.admits(IMAGE), CONTENT.size, origin=IMAGE, alias=True)
     two.write(DISK, (Write(0, 1, 1),))
     assert two.admits(IMAGE) == two.admits(DISK) == {CONTENT.written((Write(0, 1, 1),))}
 
@@ -52,10 +52,10 @@ def test_a_copy_is_independent_and_an_alias_is_not() -> None:
 def test_a_failed_return_admits_both_contents_until_a_read_narrows_it() -> None:
     """After a cut mvds the image may be old or new; what is read decides."""
     made = model()
-    made.apply(EFFECTS["alias"], True, DISK, IMAGE, None, CONTENT.size, False)
+    made.apply("alias", DISK, made.admits(IMAGE), CONTENT.size, origin=IMAGE)
     made.write(DISK, (Write(0, 1, 1),))
     new = CONTENT.written((Write(0, 1, 1),))
-    made.apply(EFFECTS["return"], False, IMAGE, DISK, None, CONTENT.size, False)
+    made.apply(EFFECTS["return"].failure, IMAGE, made.admits(DISK), CONTENT.size, origin=DISK)
     assert made.admits(IMAGE) == {CONTENT, new}
     made.narrow(IMAGE, new)
     assert made.admits(IMAGE) == {new}
@@ -64,11 +64,13 @@ def test_a_failed_return_admits_both_contents_until_a_read_narrows_it() -> None:
 def test_what_failed_or_is_gone_is_not_known() -> None:
     """After a failed copy anything may lie there; after a removal nothing is expected; a larger disk is the image and zeros."""
     made = model()
-    made.apply(EFFECTS["copy"], False, DISK, IMAGE, None, CONTENT.size, False)
+    made.apply(EFFECTS["copy"].failure, DISK, made.admits(IMAGE), CONTENT.size)
     assert not made.known(DISK)
-    made.apply(EFFECTS["copy"], True, DISK, IMAGE, None, 4 * CONTENT.size, False)
+    made.apply("from", DISK, made.admits(IMAGE), 4 * CONTENT.size)
     assert {one.size for one in made.admits(DISK) or ()} == {4 * CONTENT.size}
-    made.apply(EFFECTS["drop"], True, DISK, None, None, 0, False)
+    made.apply("gone", DISK, None, 0)
     assert not made.known(DISK)
-    made.apply(EFFECTS["blank"], True, DISK, None, None, 100, False)
+    made.apply("zero", DISK, None, 100)
     assert made.admits(DISK) == {Version(100)}
+    made.apply("grown", DISK, None, 300)
+    assert made.admits(DISK) == {Version(300)}

@@ -21,10 +21,15 @@ def _called(case: Case, seen: Observation) -> set[str]:
     """Return the actions that the observation's operation called for what was observed (for its VM if the disk itself was not named)."""
     calls = [call for call in case.calls if call.operation == seen.operation]
     if seen.subject == "image":
-        mine = [call for call in calls if call.image == seen.image or call.family == "ds"]
+        mine = [call for call in calls if _on_image(call, seen.image) or call.family == "ds"]
     else:
         mine = [call for call in calls if call.vm == seen.vm and call.disk in (seen.disk, -1)]
     return {f"{call.family}/{call.action.partition('.')[0]}" for call in mine}
+
+
+def _on_image(call: Call, image: int) -> bool:
+    """Whether a call writes to an image: its own, or the one that it saves a disk as."""
+    return call.facts.get("saved_image", str(call.image)) == str(image)
 
 
 def _grown(case: Case, seen: Observation) -> bool:
@@ -88,7 +93,7 @@ def _bytes(hexadecimal: str) -> str:
 def _culprit(case: Case, seen: Observation) -> int:
     """Return the last call of the operation that was about what was observed, else the last call before; -1 if that one overlapped with others."""
     if seen.subject == "image":
-        mine = [call.n for call in case.scripts if call.operation == seen.operation and call.image == seen.image]
+        mine = [call.n for call in case.scripts if call.operation == seen.operation and _on_image(call, seen.image)]
     else:
         mine = [call.n for call in case.scripts if call.operation == seen.operation and call.vm == seen.vm and call.disk == seen.disk]
     shared = any(call.n == seen.after_call and not call.observed for call in case.calls)

@@ -1,0 +1,36 @@
+"""The lines of `oned.conf` that a driver needs, from its description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from onetck.config import Config, DsConfTable, TmConfTable
+from onetck.driver import Driver
+
+
+def lines(config: Config, driver: Driver) -> Iterator[str]:
+    """Yield the lines that an operator adds to oned.conf, comments among them."""
+    transfer = list(dict.fromkeys([driver.tm_mad, driver.system_tm_mad]))
+    yield f"# TM_MAD, arguments: add {', '.join(transfer)} to the list after -d"
+    yield f"# DATASTORE_MAD, arguments: add {driver.datastore_mad} to the list after -d, and {driver.system_tm_mad} to that after -s"
+    for name in transfer:
+        yield _transfer(name, config.tm_mad_conf.get(name, TmConfTable()))
+    row = config.ds_mad_conf.get(driver.datastore_mad, DsConfTable())
+    yield _line("DS_MAD_CONF", {"NAME": driver.datastore_mad, "REQUIRED_ATTRS": ",".join(row.REQUIRED_ATTRS), "PERSISTENT_ONLY": row.PERSISTENT_ONLY})
+
+
+def _transfer(name: str, row: TmConfTable) -> str:
+    words = {"NAME": name, "LN_TARGET": row.LN_TARGET, "CLONE_TARGET": row.CLONE_TARGET, "SHARED": row.SHARED, "DS_MIGRATE": row.DS_MIGRATE}
+    words |= {"DRIVER": row.DRIVER} if row.DRIVER else {}
+    words |= {"ALLOW_ORPHANS": row.ALLOW_ORPHANS}
+    if row.modes:
+        words["TM_MAD_SYSTEM"] = ",".join(row.modes)
+    for mode, targets in row.modes.items():
+        end = mode.upper()
+        words |= {f"LN_TARGET_{end}": targets.LN_TARGET, f"CLONE_TARGET_{end}": targets.CLONE_TARGET, f"DISK_TYPE_{end}": targets.DISK_TYPE}
+    return _line("TM_MAD_CONF", words)
+
+
+def _line(name: str, words: dict[str, str]) -> str:
+    pairs = ", ".join(f'{key} = "{value}"' for key, value in words.items())
+    return f"{name} = [ {pairs} ]"

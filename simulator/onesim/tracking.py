@@ -1,0 +1,133 @@
+"""What each call of a case did to the content of images, disks, snapshots and backups: the effects of the table, applied to the content register."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from onesim.cloud import Cloud
+from onesim.content import ContentModel, Key, Version, Versions, backup_key, disk_key, image_key
+from onesim.events import CallAsked, Changed
+from onesim.model import Disk, Image, Vm
+from onesim.rows import Effect
+from onesim.spec import Spec
+
+MIB = 1024 * 1024
+
+
+@dataclass
+class Tracking:
+    """Keeps the content register of a case up to date.
+
+    `files` are the disks in the files that users bring, by path or URL; `packed` the bytes of those that are packed.
+    """
+
+    spec: Spec
+    cloud: Cloud
+    model: ContentModel = field(default_factory=ContentModel)
+    files: dict[str, Version] = field(default_factory=dict)
+    packed: dict[str, Version] = field(default_factory=dict)
+    _backing_up: dict[int, dict[int, Versions]] = field(default_factory=dict)
+
+    def ended(self, asked: CallAsked, *, success: bool) -> None:
+        """Apply the effect of a call that has ended."""
+        effect = self.spec.effects[asked.action.effect]
+        named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
+        how = effect.success if success and not named else effect.failure
+        if effect.target == "backup":
+            if success:
+                self._backing_up[asked.vm] = {disk.id: self.model.admits(disk_key(asked.vm, disk.id)) for disk in self._disks(asked)}
+            return
+        if effect.target == "disks":
+            for disk in self._disks(asked):
+                self.model.apply(how, disk_key(asked.vm, disk.id), self._backed_up(asked, disk), 0)
+            return
+        if effect.target == "none" or (effect.target.startswith("disk") and asked.disk < 0):
+            return
+        image = int(asked.facts.get("saved_image", asked.image))
+        target = image_key(image) if effect.target.startswith("image") else disk_key(asked.vm, asked.disk)
+        origin, of = self._origin(effect, asked)
+        read = self._brought(asked) if effect.from_ == "path" else self.model.admits(origin, of) if origin else None
+        # an image is as large as the file that it is made of
+        size = 0 if effect.from_ == "path" else int(asked.arguments.get("size_mb", asked.facts.get("size_mb", "0"))) * MIB
+        alias = asked.facts.get("ln_target", "NONE") == "NONE"
+        self.model.apply(
+            how, target, read, size, origin=origin, alias=alias, snapshot=_snapshot(asked) if effect.target.endswith("_snapshot") else -1
+        )
+
+    def changed(self, changed: Changed) -> None:
+        """Take note of a VM's state: a backup that oned keeps holds what the disks held when it was made."""
+        if changed.kind != "vm" or changed.id not in self._backing_up or changed.state.startswith("BACKUP"):
+            return
+        held = self._backing_up.pop(changed.id)
+        vm = self.cloud.vms[changed.id]
+        image = vm.backup.chain if vm.backup.mode == "INCREMENT" else next(reversed(vm.backups), -1)
+        if changed.error or image < 0:
+            return
+        for disk, versions in held.items():
+            self.model.put(backup_key(image, max(vm.backup.last_increment, 0), disk), versions)
+
+    def _origin(self, effect: Effect, asked: CallAsked) -> tuple[Key | None, int]:
+        """Return the register that a call reads, and which of its snapshots (-1: its present content)."""
+        image, disk = image_key(asked.image), disk_key(asked.vm, asked.disk)
+        match effect.from_:
+            case "original":
+                return image_key(int(asked.facts["original"])), -1
+            case "image":
+                return image, -1
+            case "disk":
+                return disk, _number(asked.arguments, "saved_snapshot_id")
+            case "disk_snapshot":
+                return disk, _snapshot(asked)
+            case "image_snapshot":
+                return image, _snapshot(asked)
+        return None, -1
+
+    def _brought(self, asked: CallAsked) -> Versions:
+        """Return what the file holds that a new image is made from. One out of a backup is one of its disks; which, the driver's URL tells the driver alone."""
+        path = asked.facts.get("path", "")
+        if path in self.packed and asked.facts.get("no_decompress", "").lower() == "yes":
+            return frozenset({self.packed[path]})
+        if path in self.files:
+            return frozenset({self.files[path]})
+        image = self.cloud.images.get(asked.image)
+        if image is None or "FROM_BACKUP_DS" not in image.template:
+            return None
+        held = [self.model.registers[key].versions for key in self.model.registers if key[0] == "backup" and self._lies_in(key, image)]
+        known = [one for one in held if one is not None]
+        return frozenset().union(*known) if known and len(known) == len(held) else None
+
+    def _lies_in(self, backup: Key, image: Image) -> bool:
+        kept = self.cloud.images.get(int(backup[1]))
+        return kept is not None and str(kept.datastore) == image.template["FROM_BACKUP_DS"]
+
+    def _disks(self, asked: CallAsked) -> Iterator[Disk]:
+        """Yield the disks of a backup, or those that are restored from one."""
+        vm = self.cloud.vms[asked.vm]
+        if "disk_id" in asked.arguments:
+            image = self.cloud.images[int(asked.arguments["image_id"])]
+            one = _number(asked.arguments, "disk_id")
+            yield from _named(vm, image.backup_disks if one < 0 else [one])
+        else:
+            yield from _named(vm, [int(word) for word in asked.arguments["disks"].split(":") if word])
+
+    def _backed_up(self, asked: CallAsked, disk: Disk) -> Versions:
+        image = self.cloud.images[int(asked.arguments["image_id"])]
+        increment = _number(asked.arguments, "increment_id")
+        last = image.increments[-1].id if image.increments else 0
+        return self.model.admits(backup_key(image.id, last if increment < 0 else increment, disk.id))
+
+
+def _named(vm: Vm, ids: Iterable[int]) -> Iterator[Disk]:
+    wanted = set(ids)
+    return (disk for disk in vm.disks if disk.id in wanted)
+
+
+def _snapshot(asked: CallAsked) -> int:
+    """Return the snapshot that a call is about: an argument of it, or TARGET_SNAPSHOT of its image."""
+    return int(asked.arguments.get("snapshot_id") or asked.facts["target_snapshot"])
+
+
+def _number(words: dict[str, str], name: str) -> int:
+    """Return a number of the call; -1 if it has none of that name."""
+    return int(words.get(name, "") or -1)

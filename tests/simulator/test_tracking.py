@@ -1,0 +1,169 @@
+"""What calls did to content: snapshots come back, travel with persistent disks and are saved; backups are restored."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import pytest
+from player import PRINTED
+
+from onesim.cloud import MadConf
+from onesim.content import Version, Versions, Write, disk_key, image_key
+from onesim.events import CallAsked, CallFinished, Changed, OperationAsked, Output, Refused
+from onesim.layout import Subjected, make_cloud
+from onesim.model import Datastore
+from onesim.oned import Oned
+from onesim.spec import for_contract
+from onesim.tracking import Tracking
+
+BYTES = Version(10 << 20, (Write(0, 4096, 65),))
+
+
+def written(*bytes_: int) -> Versions:
+    """The content of the image after these writes."""
+    return frozenset({BYTES.written(tuple(Write(8192, 4096, one) for one in bytes_))})
+
+
+class Tracked:
+    """A cloud with one image and one VM whose first disk is made of it, and what its calls did to content."""
+
+    def __init__(self, *, persistent: bool = False, ln_target: str = "NONE") -> None:
+        spec = for_contract("7.4")
+        conf = {"shared": MadConf(ln_target=ln_target, allow_orphans="YES")}
+        self.oned = Oned(spec, make_cloud(Subjected(b"", "fs", "shared", "shared", tm_conf=conf), True))
+        self.oned.cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", "store", "-", "/backups")
+        self.oned.cloud.labels["datastore", "backups"] = 101
+        self.tracking = Tracking(spec.spec, self.oned.cloud)
+        self.tracking.files["/x"] = BYTES
+        self.play("image.register", image="x", path="/x", persistent=persistent)
+        self.play("vm.create", vm="v", disks=[{"image": "x"}])
+        self.play("vm.deploy", vm="v", host="host01")
+
+    def play(self, op: str, /, *, fails: str = "", **arguments: Any) -> None:
+        """Ask an operation and answer its calls; those of the action `fails` fail."""
+        waiting: deque[Output] = deque(self.oned.feed(OperationAsked(0, op, arguments)))
+        while waiting:
+            match waiting.popleft():
+                case Refused() as refused:
+                    raise AssertionError(refused)
+                case Changed() as changed:
+                    self.tracking.changed(changed)
+                case CallAsked() as asked:
+                    printed = PRINTED.get(asked.action.key, "").format(image=asked.image, vm=asked.vm)
+                    success = asked.action.key != fails
+                    outputs = self.oned.feed(CallFinished(asked.call, success, printed, "it failed"))
+                    self.tracking.ended(asked, success=success)
+                    waiting.extend(outputs)
+
+    def write(self, byte: int) -> None:
+        """The guest writes."""
+        assert self.tracking.model.write(disk_key(0, 0), (Write(8192, 4096, byte),))
+
+    @property
+    def disk(self) -> Versions:
+        """What the disk may hold."""
+        return self.tracking.model.admits(disk_key(0, 0))
+
+    def image(self, id: int = 0) -> Versions:
+        """What an image may hold."""
+        return self.tracking.model.admits(image_key(id))
+
+
+@pytest.mark.parametrize(("persistent", "ln_target"), [(False, "NONE"), (True, "NONE"), (True, "SYSTEM")])
+def test_a_snapshot_comes_back(persistent: bool, ln_target: str) -> None:
+    """Reverting brings back what the disk held when the snapshot was made; of a persistent disk that is an alias, the image too."""
+    it = Tracked(persistent=persistent, ln_target=ln_target)
+    it.write(1)
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.snapshot_create", vm="v", disk=0)
+    it.play("vm.resume", vm="v")
+    it.write(2)
+    assert it.disk == written(1, 2)
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.snapshot_revert", vm="v", disk=0, snapshot=0)
+    assert it.disk == written(1)
+    assert it.image() == (written(1) if persistent and ln_target == "NONE" else written())
+
+
+def test_a_revert_that_failed_may_have_done_its_work() -> None:
+    """The disk may hold the old content or that of the snapshot; a snapshot that could not be made holds nothing."""
+    it = Tracked()
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.snapshot_create", vm="v", disk=0)
+    it.play("vm.resume", vm="v")
+    it.write(2)
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.snapshot_revert", vm="v", disk=0, snapshot=0, fails="tm/snap_revert")
+    assert it.disk == (written() or frozenset()) | (written(2) or frozenset())
+    it.play("vm.snapshot_create", vm="v", disk=0, fails="tm/snap_create")
+    assert it.tracking.model.admits(disk_key(0, 0), 1) is None
+
+
+@pytest.mark.parametrize("ln_target", ["NONE", "SYSTEM"])
+def test_snapshots_of_a_persistent_disk_go_back_to_the_image_and_come_again(ln_target: str) -> None:
+    """After terminate the image has the snapshots; it is reverted to one, and a second VM finds them."""
+    it = Tracked(persistent=True, ln_target=ln_target)
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.snapshot_create", vm="v", disk=0)
+    it.play("vm.resume", vm="v")
+    it.write(3)
+    it.play("vm.terminate", vm="v")
+    assert it.image() == written(3)
+    assert it.tracking.model.admits(image_key(0), 0) == written()
+    it.play("image.snapshot_revert", image="x", snapshot=0)
+    assert it.image() == written()
+    it.play("image.snapshot_flatten", image="x", snapshot=0)
+    assert it.image() == written()
+    assert it.tracking.model.admits(image_key(0), 0) is None
+
+
+def test_a_snapshot_is_saved_as_an_image() -> None:
+    """cpds of a snapshot makes an image with what the snapshot holds; without one, with what the disk holds."""
+    it = Tracked()
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.snapshot_create", vm="v", disk=0)
+    it.play("vm.resume", vm="v")
+    it.write(4)
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.disk_saveas", vm="v", disk=0, image="old", snapshot=0)
+    it.play("vm.disk_saveas", vm="v", disk=0, image="new")
+    assert (it.image(1), it.image(2)) == (written(), written(4))
+
+
+def test_a_disk_is_larger_after_resize() -> None:
+    """Zeros follow, to the new size in MiB."""
+    it = Tracked()
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.disk_resize", vm="v", disk=0, size_mb=20)
+    assert {one.size for one in it.disk or ()} == {20 << 20}
+
+
+def test_a_backup_is_restored() -> None:
+    """A restore brings back what the disk held when the backup was made; one that failed leaves no backup behind."""
+    it = Tracked()
+    it.write(5)
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.backup", vm="v", datastore="backups", image="lost", fails="ds/backup")
+    it.play("vm.backup", vm="v", datastore="backups", image="kept")
+    it.play("vm.resume", vm="v")
+    it.write(6)
+    it.play("vm.poweroff", vm="v")
+    it.play("vm.restore", vm="v", image="kept")
+    assert it.disk == written(5)
+
+
+def test_increments_are_told_apart() -> None:
+    """Each increment of a chain is its own content; without a number the newest is restored."""
+    it = Tracked()
+    it.oned.cloud.vms[0].backup.mode = "INCREMENT"
+    it.play("vm.poweroff", vm="v")
+    for byte, label in ((1, "chain"), (2, ""), (3, "")):
+        it.play("vm.resume", vm="v")
+        it.write(byte)
+        it.play("vm.poweroff", vm="v")
+        it.play("vm.backup", vm="v", datastore="backups", **({"image": label} if label else {}))
+    it.play("vm.restore", vm="v", image="chain", increment=1)
+    assert it.disk == written(1, 2)
+    it.play("vm.restore", vm="v", image="chain")
+    assert it.disk == written(1, 2, 3)
