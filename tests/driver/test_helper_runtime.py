@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import os
 import shlex
 import subprocess
@@ -160,3 +161,22 @@ def test_one_at_a_time(tools: dict[str, str]) -> None:
 (exclusive {name} 0 true) 2>/dev/null || echo "refused $?"
 exclusive {name} 5 echo mine; wait; rm -f /var/lock/one/{name}"""
     assert bash(script, tools).split() == ["refused", "254", "mine"]
+
+
+def test_helpers_of_datastore_drivers(tools: dict[str, str], tmp_path: Path) -> None:
+    """libfs.sh as drivers use it: places, bridges, the arguments of the downloader and the size of what it will bring; of ours nothing else leaks."""
+    (tmp_path / "bin" / "onehost").write_text("#!/bin/bash\necho '<HOST_POOL><HOST><NAME>b</NAME><STATE>3</STATE></HOST></HOST_POOL>'\n")
+    (tmp_path / "bin" / "onehost").chmod(0o755)
+    packed = tmp_path / "it's packed.gz"
+    packed.write_bytes(gzip.compress(bytes((2 << 20) + 1)))
+    script = f"""source {REMOTES}/datastore/libfs.sh
+set_up_datastore /ds "/srv {tmp_path}/x" "{tmp_path}/x/safe"
+echo "$(check_restricted {tmp_path}/a)$(check_restricted {tmp_path}/x/a)$(check_restricted {tmp_path}/x/safe/a)$(check_restricted "$HOME/a")"
+remove_off_hosts "a b c"; BRIDGE_LIST="a b c"; get_destination_host 0; get_destination_host 1
+BRIDGE_LIST=b; (get_destination_host 2>/dev/null) || echo none; BRIDGE_LIST=""; get_destination_host
+ID=3; [[ $(generate_image_path) == /ds/$(generate_image_hash) ]] || generate_image_path | tr -d 0-9a-f
+eval "{REMOTES}/datastore/downloader.sh $(set_downloader_args '' '' no 1M {shlex.quote(str(packed))} -)" | wc -c
+fs_size {shlex.quote(str(packed))}; fs_size {shlex.quote(str(packed))} yes; fs_size /nowhere || echo failed
+declare -F fail bring new_image || echo clean"""
+    told = bash(script, tools | {"HOME": str(tmp_path / "home")}).splitlines()
+    assert told == ["0101", "a c", "a", "c", "none", "/s/", str((2 << 20) + 1), "3", "1", "There is no file /nowhere", "failed", "clean"]
