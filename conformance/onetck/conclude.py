@@ -61,7 +61,7 @@ def claimable(spec: ContractSpec, driver: Driver, *, shared: bool) -> list[str]:
     return [
         profile.name
         for profile in spec.spec.profiles.values()
-        if profile.layout in layouts and all(name in known and driver.has(name) for name in profile.needs)
+        if not profile.named and profile.layout in layouts and all(name in known and driver.has(name) for name in profile.needs)
     ]
 
 

@@ -23,13 +23,17 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class DriverTable(_Table, frozen=True):
-    """`[driver]`: paths are relative to the file; they are used where the command line names none."""
+    """`[driver]`: paths are relative to the file; they are used where the command line names none.
+
+    `profiles` are those that the driver is certified for besides those that its actions claim.
+    """
 
     paths: tuple[str, ...] = ()
     datastore: str = ""
     tm: str = ""
     system_tm: str = ""
     contract: str = ""
+    profiles: tuple[str, ...] = ()
 
 
 class ModeTable(_Table, frozen=True):

@@ -50,9 +50,11 @@ class Setting:
 
     @property
     def claimed(self) -> str:
-        """The names of the profiles that are claimed, parted by commas: by the statement, else by the actions that the driver has."""
-        stated = self.statement
-        return ",".join(stated.profiles if stated else conclude.claimable(self.spec, self.driver, shared=self.shared))
+        """The names of the profiles that are claimed, parted by commas: by the statement, else by the actions that the driver has and by the description."""
+        if self.statement:
+            return ",".join(self.statement.profiles)
+        by_actions = conclude.claimable(self.spec, self.driver, shared=self.shared)
+        return ",".join(dict.fromkeys([*by_actions, *self.config.driver.profiles]))
 
     def through(self, programs: Sequence[str]) -> Setting:
         """Return the setting with driver programs that start the scripts: the words of `--mad`, else what the description names."""

@@ -62,6 +62,9 @@ def begin(start: Start) -> Setting:
     _describe(start, reference, source)
     made = settle(Given([start.directory]))
     stated = statement.draft(made.spec, made.driver, shared=made.shared, vendor=start.vendor, version="0.1")
+    # those that no action shows are claimed where they were asked for
+    by_name = [name.strip() for name in start.profiles.split(",") if made.spec.spec.profiles[name.strip()].named]
+    stated = msgspec.structs.replace(stated, profiles=(*stated.profiles, *by_name))
     (start.directory / statement.NAME).write_text(statement.render(stated))
     (start.directory / "README.md").write_text("\n".join(_guide(start, made, stated.refuses)) + "\n")
     return settle(Given([start.directory]))
@@ -115,7 +118,7 @@ def _describe(start: Start, reference: Setting, source: Path) -> None:
     of_images, of_disks = config.ds_mad_conf.get(old.datastore_mad), config.tm_mad_conf.get(old.tm_mad)
     described = msgspec.structs.replace(
         config,
-        driver=msgspec.structs.replace(config.driver, paths=("remotes",), datastore=start.name, tm=start.name, system_tm=""),
+        driver=msgspec.structs.replace(config.driver, paths=("remotes",), datastore=start.name, tm=start.name, system_tm="", profiles=()),
         tm_mad_conf={start.name: of_disks} if of_disks else {},
         ds_mad_conf={start.name: of_images} if of_images else {},
     )

@@ -5,7 +5,7 @@
 # and NAME[last()-1] those at the end; TEXT may stand in quotes. Of several elements the first is printed; %m% in front of a path prints
 # the texts of all, joined by blanks. What is not there is printed as empty.
 # CDATA sections, entities, comments and attributes are understood; the text of an element is all of its own text.
-# Status 1, and nothing printed, if the document is not well formed or has a DTD.
+# Status 1, and nothing printed, if the document is not well formed or has a DTD (255 with pieces).
 #
 # Variables for other readers: with pieces=1 a text is only the first piece of it, and the status is the number of paths without one; with
 # subtree=1 the whole element is printed.
@@ -30,7 +30,7 @@ NR == 1 {
 { take(NR > 2 && held != "" ? held "<" $0 : $0) }
 
 END {
-    if (bad || depth || held != "" || root == "") exit 1
+    if (bad || depth || held != "" || root == "") exit pieces ? 255 : 1
     for (n = 1; n <= asked_count; n++) missing += tell(asked[n])
     exit missing
 }
@@ -147,10 +147,15 @@ function tell(path, all, n, out) {
     select(path)
     out = ""
     for (n = 1; n <= found && (all || n == 1); n++) {
-        out = out (n > 1 ? " " : "") (subtree && !all ? element(node[n]) : value[node[n]])
+        out = out (n > 1 ? " " : "") (subtree && !all ? element(node[n]) : words_of(node[n]))
     }
     printf "%s\036", out
     return pieces && !all && (!found || (!subtree && !(node[1] in value)))
+}
+
+# Returns the text of an element. Asking `value` itself would make one.
+function words_of(at) {
+    return (at in value) ? value[at] "" : ""
 }
 
 function element(at, n, out) {
@@ -207,9 +212,9 @@ function meets(at, condition, equals, child, wanted, i) {
     child = equals ? substr(condition, 1, equals - 1) : condition
     wanted = substr(condition, equals + 1)
     if (wanted ~ /^(".*"|'.*')$/) wanted = substr(wanted, 2, length(wanted) - 2)
-    if (child == ".") return value[at] "" == wanted ""
+    if (child == ".") return words_of(at) == wanted ""
     for (i = 1; i <= count[at "/" child]; i++) {
-        if (!equals || value[at "/" child "[" i "]"] "" == wanted "") return 1
+        if (!equals || words_of(at "/" child "[" i "]") == wanted "") return 1
     }
     return 0
 }

@@ -72,11 +72,11 @@ contains() {
 
 # xml_esc TEXT prints it as it stands in an XML document.
 xml_esc() {
-    local text=${1//&/&amp;}
-    text=${text//</&lt;}
-    text=${text//>/&gt;}
-    text=${text//\'/&apos;}
-    printf '%s\n' "${text//\"/&quot;}"
+    local text=${1//&/"&amp;"}
+    text=${text//</"&lt;"}
+    text=${text//>/"&gt;"}
+    text=${text//\'/"&apos;"}
+    printf '%s\n' "${text//\"/"&quot;"}"
 }
 
 # --- commands on this machine ---

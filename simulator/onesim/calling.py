@@ -211,6 +211,8 @@ def _facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Dat
             "target_snapshot": str(image.target_snapshot) if image.target_snapshot >= 0 else "",
             "original": str(image.cloning_id) if image.cloning_id >= 0 else "",
         }
+    facts |= {name.lower(): datastore.template.get(name, "") for name in ("BRIDGE_LIST", "NO_DECOMPRESS")}
+    facts["ds_driver"] = datastore.template.get("DRIVER", "")
     facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in spec.spec.encrypted)
     if datastore.type == "SYSTEM_DS":
         facts |= {"system_base_path": datastore.base_path, "vms_with_disks": monitoring.vms_in(cloud, datastore.id), "monitor_vm_disks": sizes}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import msgspec
 
 from onesim import monitord, monitoring, questions, quotas
-from onesim.content import Version, disk_key, pattern
+from onesim.content import disk_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
@@ -31,6 +31,7 @@ from onesim.scripts import Begun, Scripts
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.tracking import Tracking
+from onesim.userfiles import UserFiles
 from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
 
@@ -79,6 +80,7 @@ class CaseRun:
         self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen)
         told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
+        self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
         self.lost = ""
         self.sources: dict[int, str] = {}
         self.stopped = ""
@@ -143,6 +145,9 @@ class CaseRun:
         """Ask one operation of oned or of the world. Returns what follows; None, with the reason in `stopped`, if the case cannot go on."""
         arguments = {name: value for name, value in step.arguments.items() if isinstance(value, str | int | bool)}
         arguments["expect"] = step.expect
+        if step.op in UserFiles.OPERATIONS:
+            arguments |= self.files.play(step.op, step.arguments, f"{self.trace.path}:{step.line}")
+            self.observer.refresh()
         if self._of_the_world(step):
             self.writer.write(Operation(self.case, n, step.op, arguments, "", self.scripts.at()))
             self._acted = self._acted or step.op == "guest.write"
@@ -179,12 +184,6 @@ class CaseRun:
     def _world_step(self, n: int, step: Step) -> str:
         arguments = step.arguments
         match step.op:
-            case "file.make":
-                size = int(arguments["size_mb"]) * MIB
-                version = Version(size, pattern(f"{self.case}:{arguments['path']}", size))
-                self.world.make_disk(FRONTEND, arguments["path"], arguments["format"], size, version.writes)
-                self.tracking.files[arguments["path"]] = version
-                self.observer.refresh()
             case "file.put":
                 self.world.put(arguments["host"], arguments["path"], arguments["text"].encode())
                 self.observer.refresh()
@@ -194,8 +193,10 @@ class CaseRun:
                 self.scripts.faults.append(step)
             case "host.down":
                 self.world.host_down(arguments["host"])
+                self._known_down(arguments["host"], "the host does not answer" if arguments.get("known") else "")
             case "host.up":
                 self.world.host_up(arguments["host"])
+                self._known_down(arguments["host"], "")
             case "host.probe":
                 self._probe(n, step)
             case "monitor.encrypt":
@@ -203,6 +204,11 @@ class CaseRun:
                 self.observer.refresh()
                 return failed
         return ""
+
+    def _known_down(self, name: str, error: str) -> None:
+        host = self.cloud.host_named(name)
+        if host is not None:
+            host.error = error
 
     def _probe(self, n: int, step: Step) -> None:
         """Run the probes of a node; what it sends reaches the monitor daemon."""

@@ -87,6 +87,7 @@ def make_image(cloud: Cloud, version: str, arguments: Arguments, op: str) -> Ima
         driver = text(arguments, "format", "")
         if driver:
             image.template["DRIVER"] = driver
+        image.template |= {name.upper(): text(arguments, name) for name in ("md5", "sha1") if name in arguments}
     elif op == "make":
         image.size_mb = number(arguments, "size_mb")
         image.format = text(arguments, "format", "raw")

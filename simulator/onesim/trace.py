@@ -29,6 +29,10 @@ from onesim.spec import Spec
 WORLD_OPERATIONS = {
     "file.make": ("path", "format", "size_mb"),
     "file.put": ("host", "path", "text"),
+    "file.pack": ("path", "of", "how"),
+    "file.link": ("path", "to"),
+    "url.serve": ("url", "path"),
+    "url.redirect": ("url", "to"),
     "guest.write": ("vm", "disk"),
     "fault.next": ("action", "act"),
     "host.down": ("host",),

@@ -17,12 +17,16 @@ MIB = 1024 * 1024
 
 @dataclass
 class Tracking:
-    """Keeps the content register of a case up to date. `files` are the files that users bring, by path or URL."""
+    """Keeps the content register of a case up to date.
+
+    `files` are the disks in the files that users bring, by path or URL; `packed` the bytes of those that are packed.
+    """
 
     spec: Spec
     cloud: Cloud
     model: ContentModel = field(default_factory=ContentModel)
     files: dict[str, Version] = field(default_factory=dict)
+    packed: dict[str, Version] = field(default_factory=dict)
     _backing_up: dict[int, dict[int, Versions]] = field(default_factory=dict)
 
     def ended(self, asked: CallAsked, *, success: bool) -> None:
@@ -44,7 +48,8 @@ class Tracking:
         target = image_key(image) if effect.target.startswith("image") else disk_key(asked.vm, asked.disk)
         origin, of = self._origin(effect, asked)
         read = self._brought(asked) if effect.from_ == "path" else self.model.admits(origin, of) if origin else None
-        size = int(asked.arguments.get("size_mb", asked.facts.get("size_mb", "0"))) * MIB
+        # an image is as large as the file that it is made of
+        size = 0 if effect.from_ == "path" else int(asked.arguments.get("size_mb", asked.facts.get("size_mb", "0"))) * MIB
         alias = asked.facts.get("ln_target", "NONE") == "NONE"
         self.model.apply(
             how, target, read, size, origin=origin, alias=alias, snapshot=_snapshot(asked) if effect.target.endswith("_snapshot") else -1
@@ -81,6 +86,8 @@ class Tracking:
     def _brought(self, asked: CallAsked) -> Versions:
         """Return what the file holds that a new image is made from. One out of a backup is one of its disks; which, the driver's URL tells the driver alone."""
         path = asked.facts.get("path", "")
+        if path in self.packed and asked.facts.get("no_decompress", "").lower() == "yes":
+            return frozenset({self.packed[path]})
         if path in self.files:
             return frozenset({self.files[path]})
         image = self.cloud.images.get(asked.image)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import bz2
+import gzip
+import lzma
 import os
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -204,3 +209,124 @@ def test_images_from_http(fe: FrontEnd) -> None:
 class _Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+BRIDGE = "<BRIDGE_LIST>{}</BRIDGE_LIST>"
+
+
+def beyond(fe: FrontEnd) -> set[str]:
+    """Names of the files in the image datastore as the host `far` sees it."""
+    folder = fe.root / "elsewhere" / "1"
+    return {one.name for one in folder.iterdir()} if folder.exists() else set()
+
+
+def test_images_behind_a_bridge(fe: FrontEnd) -> None:
+    """With BRIDGE_LIST every action works on the host's side, in names with blanks and quotes too, and leaves the front-end's alone."""
+    far = BRIDGE.format("far")
+    path = fe.file('it\'s a $(touch pwned) "f"', b"content" * 100_000)
+    source, format = fe.image("cp", f"<PATH><![CDATA[{path}]]></PATH>", far).stdout.split()
+    image = fe.root / "elsewhere" / "1" / Path(source).name
+    assert (image.read_bytes(), format) == (path.read_bytes(), "raw")
+    assert image.stat().st_mode & 0o777 == 0o660
+    empty = fe.image("mkfs", "<SIZE>2</SIZE><FORMAT>qcow2</FORMAT>", far).stdout.strip()
+    copy = fe.image("clone", f"<PATH>{source}</PATH><FORMAT>raw</FORMAT>", far).stdout.split()[0]
+    assert (fe.root / "elsewhere" / "1" / Path(copy).name).read_bytes() == path.read_bytes()
+    assert beyond(fe) == {Path(one).name for one in (source, empty, copy)}
+    assert "TOTAL_MB=" in fe.image("monitor", "", far).stdout
+    for one in (source, empty, copy):
+        assert fe.image("rm", f"<SOURCE>{one}</SOURCE>", far).quiet
+    assert (beyond(fe), fe.stored(), list(fe.root.rglob("pwned"))) == (set(), set(), [])
+
+
+def test_a_clone_comes_from_the_bridge_of_its_original(fe: FrontEnd) -> None:
+    """SOURCE_BRIDGE_LIST names the hosts that have the original; the datastore of the clone may be reached otherwise."""
+    (fe.datastore(1) / "a").write_bytes(b"original")
+    document = base64.b64decode(fe.document(f"<PATH>{fe.datastore(1)}/a</PATH><FORMAT>raw</FORMAT>"))
+    end = b"</DS_DRIVER_ACTION_DATA>"
+    asked = base64.b64encode(document.replace(end, b"<SOURCE_BRIDGE_LIST>host03</SOURCE_BRIDGE_LIST>" + end))
+    assert Path(fe.run("datastore/fs/clone", "9", stdin=asked).stdout.split()[0]).read_bytes() == b"original"
+    assert (fe.root / "ssh.log").read_text().split() == ["host03"]
+
+
+def test_a_bridge_that_is_lost(fe: FrontEnd) -> None:
+    """A bridge that does not answer fails the action with its reason; nothing is done here instead."""
+    down = BRIDGE.format("down")
+    for action, image in (("cp", f"<PATH>{fe.file('a', b'x')}</PATH>"), ("mkfs", "<SIZE>1</SIZE>"), ("rm", f"<SOURCE>{fe.datastore(1)}/a</SOURCE>")):
+        fe.image(action, image, down).refused("No route to host")
+    fe.image("monitor", "", down).refused("No route to host")
+    assert fe.stored() == set()
+
+
+def test_bridges_that_oned_knows_as_down_are_left_out(fe: FrontEnd) -> None:
+    """Of the others each gets its share by the id; without any the action fails; who is no host of oned's stays in."""
+    pool = "".join(f"<HOST><NAME>{name}</NAME><STATE>{state}</STATE></HOST>" for name, state in (("one", 2), ("two", 3), ("three", 8), ("four", 4)))
+    (fe.root / "bin" / "onehost").write_text(f"#!/bin/bash\necho '<HOST_POOL>{pool}</HOST_POOL>'\n")
+    (fe.root / "bin" / "onehost").chmod(0o755)
+    document = fe.document("<SIZE>1</SIZE>", BRIDGE.format("one two three four other"))
+    for id in ("4", "5", "6"):
+        assert fe.run("datastore/fs/mkfs", id, stdin=document).status == 0
+    used = (fe.root / "ssh.log").read_text().split()
+    assert [name for name in dict.fromkeys(used) if name in ("one", "two", "three", "four", "other")] == ["one", "other"]
+    fe.image("mkfs", "<SIZE>1</SIZE>", BRIDGE.format("two\nthree")).refused("two three")
+
+
+@pytest.mark.parametrize(
+    ("image", "template", "expected"),
+    [
+        ("", "", ("raw", b"disk")),
+        ("", "<NO_DECOMPRESS>YES</NO_DECOMPRESS>", ("raw", None)),
+        ("", "<DRIVER>qcow2</DRIVER>", ("qcow2", b"disk")),
+        ("", "<DRIVER>qcow2</DRIVER><CONVERT>no</CONVERT>", ("raw", b"disk")),
+        ("<TYPE>1</TYPE>", "<DRIVER>qcow2</DRIVER>", ("raw", b"disk")),
+    ],
+)
+def test_cp_unpacks_and_converts(fe: FrontEnd, image: str, template: str, expected: tuple[str, bytes | None]) -> None:
+    """A packed file is unpacked and brought into the datastore's format, where nothing forbids it; stat tells the size of what there will be."""
+    disk = (b"disk" + bytes(MIB - 4)) * 3
+    path = fe.file("a.gz", gzip.compress(disk))
+    size = 1 if expected[1] is None else 3
+    assert fe.image("stat", f"<PATH>{path}</PATH>", template).stdout == f"{size}\n"
+    source, format = fe.image("cp", f"<PATH>{path}</PATH>{image}", template).stdout.split()
+    raw = fe.root / "raw"
+    fe.qemu_img("convert", "-f", format, "-O", "raw", source, raw)
+    assert format == expected[0]
+    assert raw.read_bytes()[: path.stat().st_size] == path.read_bytes() if expected[1] is None else raw.read_bytes() == disk
+
+
+def test_a_file_datastore_keeps_files_as_they_are(fe: FrontEnd) -> None:
+    """What a datastore of TYPE 2 holds is no disk: neither unpacked nor converted."""
+    path = fe.file("kernel.gz", gzip.compress(b"kernel" * 1000))
+    document = base64.b64decode(fe.document(f"<PATH>{path}</PATH>", "<DRIVER>qcow2</DRIVER>")).replace(b"</DATASTORE>", b"<TYPE>2</TYPE></DATASTORE>")
+    ended = fe.run("datastore/fs/cp", "9", stdin=base64.b64encode(document))
+    assert Path(ended.stdout.split()[0]).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("pack", "inner"), [(gzip.compress, "qcow2"), (bz2.compress, "raw"), (lzma.compress, "raw"), (lzma.compress, "qcow2"), (lzma.compress, "vdi")]
+)
+def test_stat_of_packed_files(fe: FrontEnd, pack: Callable[[bytes], bytes], inner: str) -> None:
+    """The size is that of the disk, whatever is in the packed file."""
+    disk = fe.root / "user" / "disk"
+    fe.qemu_img("create", "-q", "-f", inner, disk, "11M")
+    assert fe.image("stat", f"<PATH>{fe.file('packed', pack(disk.read_bytes()))}</PATH>").stdout == "11\n"
+
+
+def test_sums_of_the_template(fe: FrontEnd) -> None:
+    """MD5 and SHA1 of the image are compared with the file; one that differs leaves nothing."""
+    path = fe.file("a", b"content")
+    right, wrong = "9a0364b9e99bb480dd25e1f0284c8555", "040f06fd774092478d450774f5ba30c5da78acc8"
+    assert fe.image("cp", f"<PATH>{path}</PATH><TEMPLATE><MD5>{right}</MD5><SHA1>{wrong}</SHA1></TEMPLATE>").status == 0
+    stored = fe.stored()
+    fe.image("cp", f"<PATH>{path}</PATH><TEMPLATE><MD5>{right[:-1]}0</MD5></TEMPLATE>").refused("MD5", right)
+    fe.image("cp", f"<PATH>file://{path}</PATH><TEMPLATE><SHA1>x</SHA1></TEMPLATE>").refused("SHA1", wrong)
+    assert fe.stored() == stored
+
+
+@pytest.mark.parametrize("form", ["{}", "file://{}", "file://{}%2e/"])
+def test_stat_refuses_what_cp_refuses(fe: FrontEnd, form: str) -> None:
+    """Nobody learns by stat, or by another way to write a path, of a file in a restricted directory."""
+    (fe.root / "home" / "a").write_text("x")
+    path = form.format(fe.root / "home" / "a").replace("a%2e/", "x/%2E./a")
+    (fe.root / "home" / "x").mkdir()
+    for action in ("stat", "cp"):
+        fe.image(action, f"<PATH>{path}</PATH>").refused("restricted")

@@ -132,6 +132,8 @@ def _refuses(case: Case, requirement: Requirement, wanted: str) -> Iterator[Find
         if path.startswith("/var/lib/one/") != (wanted == "restricted"):
             continue
         calls = [call for call in case.scripts if call.operation == operation.n and call.family == "ds" and call.action != "monitor"]
+        if any(call.facts.get("about") for call in calls):
+            continue  # refused for a reason of its own
         if not calls or any(call.ended_by != "exit" for call in calls):
             continue
         last = calls[-1]

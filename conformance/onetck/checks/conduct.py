@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onesim.records import Call
 from onesim.rows import Requirement
-from onetck.checks.base import Case, Check, Finding, about, words
+from onetck.checks.base import Case, Check, Finding, about, quoted, words
 
 
 def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
@@ -37,6 +37,38 @@ def refuses(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"{words(call)} refused", call.n)
         elif not any(one.operation == call.operation and one.n > call.n and one.action != "monitor" for one in case.scripts):
             yield Finding("fail", f"{words(call)} exited with 0 for what it must refuse", call.n)
+
+
+def refuses_path(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A PATH that the trace expects to be refused is refused: by cp, or by stat, which oned asks before it."""
+    for operation in case.operations:
+        if operation.arguments.get("expect") != "failure":
+            continue
+        calls = [call for call in case.scripts if call.operation == operation.n and (call.family, call.action) in (("ds", "stat"), ("ds", "cp"))]
+        if not calls or any(call.ended_by != "exit" or call.facts.get("about") not in requirement.when.get("about", ()) for call in calls):
+            continue
+        last = calls[-1]
+        path = quoted(str(operation.arguments.get("path", "")))
+        if any(call.status or call.parse_error for call in calls):
+            yield Finding("pass", f"{words(last)} refused {path}", last.n)
+        else:
+            yield Finding("fail", f"{words(last)} accepted {path}, which it must refuse", last.n)
+
+
+def through_bridge(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call that works on the storage succeeds, and works on one of the hosts of BRIDGE_LIST."""
+    doomed = {row.call for row in case.faults if row.hit}
+    for call in case.of(requirement):
+        bridges = set(call.facts.get("bridge_list", "").split())
+        if call.action == "stat" or call.ended_by != "exit" or call.n in doomed or not bridges:
+            continue
+        reached = any(one.host in bridges or (one.name == "ssh" and bridges & set(one.argv)) for one in call.commands)
+        if call.status:
+            yield Finding("fail", f"{words(call)} failed: {quoted(call.stderr.text)}", call.n)
+        elif reached:
+            yield Finding("pass", f"{words(call)} worked through a host of BRIDGE_LIST", call.n)
+        else:
+            yield Finding("fail", f"{words(call)} went to none of the hosts of BRIDGE_LIST", call.n)
 
 
 def named_hosts(case: Case, requirement: Requirement) -> Iterator[Finding]:
@@ -79,6 +111,8 @@ def _virsh(call: Call) -> bool:
 CHECKS: dict[str, Check] = {
     "tells_truth": tells_truth,
     "refuses": refuses,
+    "refuses_path": refuses_path,
+    "through_bridge": through_bridge,
     "named_hosts": named_hosts,
     "guest_resumed": guest_resumed,
 }

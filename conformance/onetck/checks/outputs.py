@@ -101,6 +101,19 @@ def true_format(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"{words(call)} returned {said}, and that it is", call.n)
 
 
+def converted(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """An image is of the format that DRIVER of its datastore names."""
+    for call in _successful(case, requirement):
+        wanted = call.facts.get("ds_driver", "")
+        seen = next((one for one in case.observations if one.subject == "image" and one.image == call.image), None)
+        if not wanted or seen is None:
+            continue
+        if seen.format == wanted and seen.problem != "format":
+            yield Finding("pass", f"{words(call)} stored the image as {wanted}", call.n)
+        else:
+            yield Finding("fail", f"{words(call)} stored the image as {quoted(seen.format)}, DRIVER of the datastore is {wanted}", call.n)
+
+
 def size_printed(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A whole number first."""
     for call in _successful(case, requirement):
@@ -110,11 +123,31 @@ def size_printed(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("fail", f"stat printed {quoted(_first(call))} where a number of MiB is due", call.n)
 
 
+def _file_sizes(case: Case) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the MiB of the disk in every file and URL of the trace, and of the packed files themselves."""
+    disks: dict[str, int] = {}
+    packed: dict[str, int] = {}
+    for row in case.operations:
+        path = str(row.arguments.get("path", ""))
+        match row.op:
+            case "file.make":
+                disks[path] = int(row.arguments["size_mb"])
+            case "file.pack":
+                disks[path] = disks[str(row.arguments["of"])]
+                packed[path] = (int(row.arguments["bytes"]) + (1 << 20) - 1) >> 20
+            case "url.serve":
+                url = str(row.arguments["url"])
+                disks[url] = disks[path]
+                packed |= {url: packed[path]} if path in packed else {}
+    return disks, packed
+
+
 def size_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The number is the virtual size of the user's file in MiB."""
-    sizes = {str(row.arguments["path"]): int(row.arguments["size_mb"]) for row in case.operations if row.op == "file.make"}
+    sizes, packed = _file_sizes(case)
     for call in _successful(case, requirement):
-        expected = sizes.get(call.facts.get("path", ""))
+        path = call.facts.get("path", "")
+        expected = packed.get(path, sizes.get(path)) if call.facts.get("no_decompress", "").lower() == "yes" else sizes.get(path)
         if expected is None or "size_mb" not in call.parsed:
             continue
         if int(call.parsed["size_mb"]) == expected:
@@ -164,6 +197,7 @@ CHECKS: dict[str, Check] = {
     "unique_source": unique_source,
     "new_source": new_source,
     "true_format": true_format,
+    "converted": converted,
     "size_printed": size_printed,
     "size_true": size_true,
     "capacity_printed": capacity_printed,

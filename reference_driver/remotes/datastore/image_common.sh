@@ -18,18 +18,25 @@ pick_bridge() {
 
 # one_of_bridges BRIDGE_LIST ID: prints one of the hosts, nothing for an empty list.
 one_of_bridges() {
-    local -a listed able=()
+    local -a able=()
+    [[ $1 == *[![:space:]]* ]] || return 0
+    able_bridges "$1"
+    ((${#able[@]})) || fail "None of the hosts of BRIDGE_LIST can be used: $1"
+    printf '%s\n' "${able[$2 % ${#able[@]}]}"
+}
+
+# able_bridges HOSTS: sets `able` to those that can be used.
+able_bridges() {
+    local -a listed
     local host pool
+    able=()
     read -rd '' -a listed <<<"$1" || :
-    ((${#listed[@]})) || return 0
     pool=$(onehost list -x 2>/dev/null) || pool="<HOST_POOL/>"
     # in error, disabled, looked at although in error or disabled, off
     read_texts "%m%HOST[STATE=3]/NAME" "%m%HOST[STATE=4]/NAME" "%m%HOST[STATE=5]/NAME" "%m%HOST[STATE=7]/NAME" "%m%HOST[STATE=8]/NAME" <<<"$pool"
     for host in "${listed[@]}"; do
         [[ " ${texts[*]} " == *" $host "* ]] || able+=("$host")
     done
-    ((${#able[@]})) || fail "None of the hosts of BRIDGE_LIST can be used: ${listed[*]}"
-    printf '%s\n' "${able[$2 % ${#able[@]}]}"
 }
 
 # storage_shell: runs the commands on standard input where the storage is.

@@ -9,7 +9,7 @@ measure() {
         options+=(--nodecomp)
         packed=""
     else
-        packed=$(begin 6 --nodecomp | od -An -v -tx1 | tr -d ' \n')
+        packed=$(begin 6 --nodecomp | od -An -v -tx1 | tr -d ' \n') || exit 1
         [[ $packed == @(1f8b*|425a68*|fd377a585a00) ]] || packed=""
     fi
     if [[ -z $packed && -n $file ]]; then

@@ -26,7 +26,7 @@ shift
 
 document() {
     if [[ $from == base64 ]]; then
-        base64 -di <<<"$document"
+        base64 -di <<<"$document" || :
     else
         cat
     fi
@@ -34,6 +34,7 @@ document() {
 
 missing=0
 document | LC_ALL=C awk -v pieces=1 -v "subtree=$subtree" -f "$here/../document.awk" -- "$@" | tr '\036' '\000' || missing=$?
+((missing != 255)) || exit 1
 
 version=""
 [[ ! -r $here/../VERSION ]] || read -r version <"$here/../VERSION" || :

@@ -28,6 +28,7 @@ from onesim.world.calls import Call
 from onesim.world.holding import CROWD, Holding
 from onesim.world.programs import Programs
 from onesim.world.starting import Starter
+from onesim.world.web import Web
 from onesim.world.work import WORK, needs_root
 
 _ENVIRONMENT = {
@@ -68,6 +69,7 @@ class Agent:
         self.doors = clients.Doors(self)
         self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
         self.programs = Programs(self, _ENVIRONMENT)
+        self.web = Web(self)
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -146,7 +148,7 @@ class Agent:
             if do in WORK:
                 result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
             else:
-                owner = self.programs if do in Programs.VERBS else self
+                owner = self.programs if do in Programs.VERBS else self.web if do in Web.VERBS else self
                 result = getattr(owner, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}

@@ -290,6 +290,9 @@ class World(Protocol):
     def read(self, host: str, path: str, most: int = 65536) -> bytes:
         """Return the beginning of a file, at most so many bytes; nothing where it is no file or cannot be read."""
 
+    def offer(self, page: str, data: bytes, *, cut: int = -1, location: str = "") -> None:
+        """Offer a page of the world's web server: bytes, of which the connection breaks off after `cut` (-1: never), or the address where it is instead."""
+
     def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
         """Make a disk of `size` bytes. Raises HarnessError if that fails."""
 

@@ -317,6 +317,10 @@ class NamespaceWorld(Conversing):
         """Return the beginning of a file; nothing where it cannot be read."""
         return base64.b64decode(self._request("read", host=host, path=path, most=most).get("data", ""))
 
+    def offer(self, page: str, data: bytes, *, cut: int = -1, location: str = "") -> None:
+        """Offer a page of the web server."""
+        self._must("offer", page=page, data=base64.b64encode(data).decode(), cut=cut, location=location)
+
     def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
         """Make a disk."""
         self._must("make_disk", host=host, path=path, format=format, size=size, patches=wire.rows(patches))

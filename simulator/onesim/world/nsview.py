@@ -58,6 +58,7 @@ _ROOT_DIRECTORIES = (
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _STUBS = ("ssh", "sudo", "onevm", "onedatastore", "onehost", "oneimage", "onecluster", "oneuser", "onezone")
+_NAMES = ("files.example",)  # further names of the loopback address: the web server of a world
 WORLD = "/tmp"  # where the root is built before the agent pivots into it
 
 
@@ -215,7 +216,7 @@ def build_host(name: str, hosts: list[str], oneadmin: int, shared: bool) -> None
     files = {
         "hostname": f"{name}\n",
         "machine-id": f"{machine_id}\n",
-        "hosts": "127.0.0.1 localhost " + " ".join(hosts) + "\n",
+        "hosts": "127.0.0.1 localhost " + " ".join([*hosts, *_NAMES]) + "\n",
         "passwd": f"root:x:0:0:root:/root:/bin/bash\noneadmin:x:{ONEADMIN}:{ONEADMIN}::/var/lib/one:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
         "group": f"root:x:0:\ndisk:x:6:oneadmin\noneadmin:x:{ONEADMIN}:\nnogroup:x:65534:\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
