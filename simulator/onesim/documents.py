@@ -153,6 +153,8 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
         "VM_TEMPLATE",
         spec.version,
         {
+            "CPU": f"{vm.cpu:g}",
+            "MEMORY": str(vm.memory_mb),
             "CONTEXT": f"<CONTEXT>{template_xml(context)}</CONTEXT>" if context else "",
             "DISK": "".join(_disk_xml(disk, cloud, spec) for disk in vm.disks),
             "OS": f"<UUID><![CDATA[{uuid.UUID(int=vm.id + 1)}]]></UUID>",

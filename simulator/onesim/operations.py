@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from string import ascii_lowercase
 
 from onesim import monitoring, quotas, snapshots
@@ -32,6 +33,14 @@ def number(arguments: Arguments, name: str, default: int | None = None) -> int:
     value = arguments.get(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise Refusal(f"argument {name!r} is needed, as a whole number of at least 0")
+    return value
+
+
+def share(arguments: Arguments, name: str, default: float | None = None) -> float:
+    """Return a number of at least 0 that need not be whole, such as 0.5 processors."""
+    value = arguments.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+        raise Refusal(f"argument {name!r} is needed, as a number of at least 0")
     return value
 
 
@@ -233,6 +242,25 @@ def configure_backups(vm: Vm, wanted: object) -> None:
     vm.backup = BackupConfig(number(wanted, "keep_last", vm.backup.keep_last), mode, flag({"volatile": vm.backup.volatile, **wanted}, "volatile"))
 
 
+def within(exceeded: str) -> None:
+    """Raise Refusal if there is a reason."""
+    if exceeded:
+        raise Refusal(exceeded)
+
+
+@contextmanager
+def unchanged_if_refused(cloud: Cloud, vm: Vm, rows: Sequence[object]) -> Iterator[None]:
+    """Give the images that disks name back as they were if what happens meanwhile is refused."""
+    named = [cloud.labels.get(("image", str(row.get("image"))), -1) for row in rows if isinstance(row, dict)]
+    before = {id: (cloud.images[id].state, set(cloud.images[id].vms)) for id in named if id in cloud.images}
+    try:
+        yield
+    except Refusal:
+        for id, (state, vms) in before.items():
+            cloud.images[id].state, cloud.images[id].vms = state, vms
+        raise
+
+
 def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     """Make a VM in PENDING with its disks; its images become USED or USED_PERS. Nothing changes when it is refused."""
     label = new_label(cloud, "vm", arguments)
@@ -243,18 +271,11 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     context = arguments.get("context")
     if context is not None and not (isinstance(context, dict) and all(isinstance(one, str) for one in context.values())):
         raise Refusal("argument 'context' is an object of texts")
-    before: dict[int, str] = {}
-    try:
+    vm.cpu, vm.memory_mb = share(arguments, "cpu", vm.cpu), number(arguments, "memory_mb", vm.memory_mb)
+    with unchanged_if_refused(cloud, vm, rows):
         for row in rows:
-            image = cloud.images.get(cloud.labels.get(("image", str(row.get("image"))), -1)) if isinstance(row, dict) else None
-            if image is not None:
-                before.setdefault(image.id, image.state)
             vm.disks.append(make_disk(cloud, spec, vm, row))
-    except Refusal:
-        for id, state in before.items():
-            cloud.images[id].state = state
-            cloud.images[id].vms.discard(vm.id)
-        raise
+        within(quotas.created(cloud, spec, vm))
     for name, kind in (("kernel", "KERNEL"), ("initrd", "RAMDISK")):
         if name in arguments:
             file = cloud.images[known(cloud, "image", arguments, name)]

@@ -134,7 +134,7 @@ def test_a_quota_refuses_what_goes_beyond_it() -> None:
         ("vm.backup", {"vm": "a", "datastore": "backups", "image": "b"}, ""),
     ):
         if metric:
-            with pytest.raises(AssertionError, match=f"limit of 15 reached for {metric} quota in datastore with ID: 1"):
+            with pytest.raises(AssertionError, match=f"limit of 15 reached for {metric} quota in DATASTORE with ID: 1"):
                 player.play(op, arguments)
         else:
             assert player.play(op, arguments)
