@@ -31,6 +31,7 @@ from onesim.scripts import Begun, Scripts
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.tracking import Tracking
+from onesim.world.interface import Datagram as WorldDatagram
 from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
 
@@ -87,6 +88,7 @@ class CaseRun:
         self._of: dict[tuple[str, int], int] = {}
         self._given_up: set[int] = set()
         self._waiting: dict[int, WorldQuestion] = {}
+        world.on_datagram = self._datagram
 
     def _make_runner(self) -> Runner:
         if not self.subject.mads:
@@ -300,3 +302,8 @@ class CaseRun:
         n = asking.n if asking else -1
         words = asked.argv if asked.kind == "command" else questions.spoken(asked.body)
         self.writer.write(Question(self.case, n, asked.kind, words, answer.status, digest, self.scripts.at()))
+
+    def _datagram(self, sent: WorldDatagram) -> None:
+        """Hand a datagram to oned as it comes, also while the call that sent it and others still run; called by the world."""
+        call = int(sent.call.rpartition("/")[2]) if sent.call else -1
+        monitord.take(self.oned, self.writer, self.blobs, self.case, call, sent.data, self.scripts.at())

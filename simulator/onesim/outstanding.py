@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from onesim import hypervisor, monitord
+from onesim import hypervisor
 from onesim.events import Answer, CallAsked, CallFinished, Cancelled, Changed, Outcome, Output
 from onesim.oned import Oned
 from onesim.records import Together, Turn
@@ -236,7 +236,6 @@ class Outstanding:
             begun.asked, CallFinished(begun.asked.call, ok, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace"))
         )
         self.scripts.record(begun, run, outcome, tree, self._together is None)
-        self._sent(begun.n, run.datagrams)
         self.lost_world = self.lost_world or run.ended_by == "world_lost" or self.world.broken
         self.told.ended(begun, run, outcome)
         self._begin_queued()
@@ -262,10 +261,3 @@ class Outstanding:
         calls = tuple(range(stretch.first, self.calls))
         tree = self.observer.changes()
         self.scripts.writer.write(Together(case, stretch.operation, calls, tuple(stretch.turns), stretch.chooser.diverged, tree, strays.leftovers))
-        self._sent(-1, strays.datagrams)
-
-    def _sent(self, call: int, datagrams: Iterable[bytes]) -> None:
-        """Take the datagrams of a call; -1 for those of which nobody knows whose they are."""
-        scripts = self.scripts
-        for one in datagrams:
-            monitord.take(self.oned, scripts.writer, scripts.blobs, scripts.trace.name, call, one, scripts.at())
