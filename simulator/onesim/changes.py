@@ -45,8 +45,15 @@ def _attached(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) ->
     # after the first deployment a disk gets the mode of the VM, even where both drivers are the same
     disk.tm_mad_system = vm.tm_mad_system
     operations.set_mode(cloud, disk)
+    disk.attach = True
     vm.disks.append(disk)
     return Prepared(disk)
+
+
+def _detached(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _subject(cloud, spec, vm, arguments)
+    prepared.the_disk().attach = True
+    return prepared
 
 
 def _subject(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
@@ -151,7 +158,7 @@ def _same_datastore(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Argumen
 #: Preparations for a VM by the word of the column makes.
 MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
     "disk": _attached,
-    "subject": _subject,
+    "detached": _detached,
     "saved": _saved,
     "size": _size,
     "snapshot": _snapshot,

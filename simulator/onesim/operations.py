@@ -272,6 +272,7 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     if context is not None and not (isinstance(context, dict) and all(isinstance(one, str) for one in context.values())):
         raise Refusal("argument 'context' is an object of texts")
     vm.cpu, vm.memory_mb = share(arguments, "cpu", vm.cpu), number(arguments, "memory_mb", vm.memory_mb)
+    vm.boot = tuple(one for one in text(arguments, "boot", "").split(",") if one)
     with unchanged_if_refused(cloud, vm, rows):
         for row in rows:
             vm.disks.append(make_disk(cloud, spec, vm, row))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import takewhile
 
-from onesim import backups, datastores, documents, monitoring, operations, parsers, questions, quotas, stays
+from onesim import backups, calling, datastores, documents, monitoring, operations, parsers, questions, quotas, stays
 from onesim.calling import Job, Planned, Subjected, compose
 from onesim.changes import SETTLES, Prepared
 from onesim.cloud import Cloud
@@ -53,6 +53,9 @@ class Phases:
         job = Job(kind, subject, phase, operation, prepared or Prepared(), asked=asked)
         for index, script in enumerate(phase.scripts):
             job.waiting += self._plan(job, script, phase.places[index] if phase.places else phase.here)
+        if kind == "vm":
+            job.transfers = [one for one in job.waiting if self.spec.actions[one.row.action].family == "tm"]
+            job.undo = list(self._plan(job, phase.rollback, phase.here)) if phase.rollback else []
         if not isinstance(subject, Datastore) and not phase.beside:
             new = isinstance(subject, Image) and subject.id < 0 and not phase.absent
             if isinstance(subject, Image) and new:
@@ -209,6 +212,11 @@ class Phases:
         calls = [compose(self.spec, self.cloud, -1, job, one, job.subject, self.spec.actions[one.row.action]) for one in following]
         return f"{job.subject.history[-1].seq}.{job.phase.transfer}" if isinstance(job.subject, Vm) else "", (asked, *calls)
 
+    def carried(self, call: int) -> str:
+        """Return what a hypervisor's call that has just been asked gets on standard input. Nothing changes."""
+        job, planned, asked = self._calls[call]
+        return calling.carried(self.spec, self.cloud, job, planned, asked.action)
+
     def _finished(self, event: CallFinished) -> Iterator[Output]:
         if event.call not in self._calls:
             raise SpecError(f"call {event.call} was never asked, or has finished already")
@@ -228,7 +236,7 @@ class Phases:
             if job.phase.fails == "stop":
                 job.waiting.clear()
             if asked.action.key in job.phase.rollback_after:
-                job.waiting += self._plan(job, job.phase.rollback, job.phase.here)
+                job.waiting += job.undo
         yield from self._next(job)
 
     def _outcome(self, asked: CallAsked, event: CallFinished) -> Outcome:
