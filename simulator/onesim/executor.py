@@ -19,6 +19,7 @@ from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, Ques
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, Subjected, furnish, make_cloud, shared_of
 from onesim.mad.runner import MadRunner, ProgramWorld
+from onesim.market import Export, Market
 from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
@@ -76,6 +77,7 @@ class CaseRun:
         self.oned = Oned(spec, self.cloud)
         self.tracking = Tracking(spec.spec, self.cloud)
         self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case)
+        self.market = Market(spec, subject, world, self.observer, self.tracking, writer, self.case)
         self.runner = self._make_runner()
         self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen)
         told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
@@ -88,6 +90,7 @@ class CaseRun:
         self._of: dict[tuple[str, int], int] = {}
         self._given_up: set[int] = set()
         self._waiting: dict[int, WorldQuestion] = {}
+        self._exports: list[Export] = []
         world.on_datagram = self._datagram
 
     def _make_runner(self) -> Runner:
@@ -125,12 +128,14 @@ class CaseRun:
 
     def _play(self, group: tuple[tuple[int, Step], ...]) -> str:
         """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
-        self.stopped, self._acted, self._gone, self._of, self._given_up = "", False, [], {}, set()
+        self.stopped, self._acted, self._gone, self._of, self._given_up, self._exports = "", False, [], {}, set(), []
         self.outstanding.play(group, self._ask)
         if self.outstanding.lost_world or self.runner.broken:
             return self.runner.broken or self.lost
         if self.stopped or not self._acted:
             return self.stopped
+        for export in self._exports:
+            self.market.take(export, self.scripts.at())
         self.observer.observe(group[-1][0], self.outstanding.calls - 1, self._of)
         for n, changed in self._gone:
             if changed.kind == "vm" and changed.id in self._given_up:
@@ -271,6 +276,8 @@ class CaseRun:
     def _ended(self, begun: Begun, run: Run, outcome: Outcome) -> None:
         asked = begun.asked
         self.tracking.ended(asked, success=outcome.success and run.ended_by != "lost")
+        if asked.action.key == "ds/export" and outcome.success:
+            self._exports.append(Export(asked, begun.n, run.stdout))
         if run.ended_by == "world_lost" or self.world.broken:
             self.lost = f"world lost in call {begun.n} ({asked.action.key})"
         elif not outcome.success:
