@@ -18,12 +18,16 @@ class OperationAsked:
 
 @dataclass(frozen=True)
 class CallFinished:
-    """A driver script ended. `ok` = exit status 0; what it printed is parsed as the contract parses it."""
+    """A driver script ended. `ok` = exit status 0; what it printed is parsed as the contract parses it.
+
+    `late` = oned had waited as long as it waits for the action, and had given up the request: whatever the script did then is lost on it.
+    """
 
     call: int
     ok: bool
     stdout: str = ""
     stderr: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True)

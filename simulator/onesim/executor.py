@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from onesim import monitord, monitoring, questions, quotas
+from onesim import monitord, monitoring, operations, questions, quotas
 from onesim.content import Version, disk_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
@@ -251,7 +251,7 @@ class CaseRun:
     def _state(self, operation: int, changed: Changed) -> None:
         if changed.error == monitoring.FULL:
             self.lost = self.lost or _CLOSED
-        elif changed.error.startswith(quotas.BEYOND):
+        elif changed.error.startswith((quotas.BEYOND, operations.TAKEN)):
             self.lost = self.lost or changed.error
         row = self.spec.spec.number(changed.kind, changed.state)
         self.writer.write(

@@ -61,9 +61,21 @@ def known(cloud: Cloud, kind: str, arguments: Arguments, name: str = "") -> int:
     return found
 
 
+#: How oned's refusal of a second image of a name begins.
+TAKEN = "NAME is already taken by IMAGE "
+
+
+def name_taken(cloud: Cloud, name: str) -> str:
+    """Return why an image cannot get a name; empty if it can (ImagePool::allocate)."""
+    found = cloud.find("image", name)
+    return f"{TAKEN}{found}." if found is not None else ""
+
+
 def new_label(cloud: Cloud, kind: str, arguments: Arguments) -> str:
     """Return the label of an object to be made. Raises Refusal if it is taken."""
     label = text(arguments, kind)
+    if kind == "image":
+        within(name_taken(cloud, label))
     if cloud.find(kind, label) is not None:
         raise Refusal(f"a {kind} is called {label!r} already; labels are used once")
     return label
@@ -80,7 +92,8 @@ def make_image(cloud: Cloud, version: str, arguments: Arguments, op: str) -> Ima
     kind = text(arguments, "type", "DATABLOCK" if op == "make" else "OS")
     if kind not in IMAGE_TYPES or (kind == "FILESYSTEM" and not at_least(version, "7.1.80")):
         raise Refusal(f"image type {kind!r} is not one of {', '.join(IMAGE_TYPES)}")
-    label = new_label(cloud, "image", arguments)
+    # of an image with a PATH oned asks the driver for the size first
+    label = text(arguments, "image") if op == "register" else new_label(cloud, "image", arguments)
     image = Image(
         id=-1,
         name=label,

@@ -232,8 +232,10 @@ class Outstanding:
         del self.running[begun.id]
         tree = () if self._together else self.observer.changes()
         ok = run.ended_by == "exit" and run.status == 0
+        wait_s = self.scripts.wait_s(begun.asked)
+        late = wait_s > 0 and run.duration_ns / 1e9 > wait_s
         outcome = self._finished(
-            begun.asked, CallFinished(begun.asked.call, ok, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace"))
+            begun.asked, CallFinished(begun.asked.call, ok, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace"), late)
         )
         self.scripts.record(begun, run, outcome, tree, self._together is None)
         self.lost_world = self.lost_world or run.ended_by == "world_lost" or self.world.broken

@@ -20,6 +20,9 @@ from onesim.object_changes import IMAGE_SETTLES
 from onesim.rows import Phase, ScriptRow
 from onesim.spec import ContractSpec
 
+#: What a request is told whose driver has not answered in time (DriverManager.h, check_time_outs_action).
+LATE = "Request timeout"
+
 
 class Phases:
     """The objects of a cloud, and the phases under way with their calls."""
@@ -222,7 +225,7 @@ class Phases:
             raise SpecError(f"call {event.call} was never asked, or has finished already")
         job, planned, asked = self._calls.pop(event.call)
         outcome = self._outcome(asked, event)
-        job.said = event.stdout.partition("\n")[0] if event.ok else outcome.error
+        job.said = event.stdout.partition("\n")[0] if event.ok and not event.late else outcome.error
         yield outcome
         if outcome.success or outcome.parsed:
             # what could be read is kept, even where something else is missing
@@ -240,6 +243,8 @@ class Phases:
         yield from self._next(job)
 
     def _outcome(self, asked: CallAsked, event: CallFinished) -> Outcome:
+        if event.late:
+            return Outcome(event.call, False, {}, "", LATE)
         error = "" if event.ok else parsers.ERRORS[self.spec.contract.error](event.stderr)
         parsed: dict[str, str] = {}
         complaint = ""
@@ -263,7 +268,9 @@ class Phases:
         elif isinstance(subject, Image) and asked.action.key == "ds/stat":
             subject.size_mb = int(parsed["size_mb"])
             home = self.cloud.datastores[subject.datastore]
-            job.error = job.refused = monitoring.shortage(home, subject.size_mb) or quotas.exceeded(self.cloud, home, subject.size_mb)
+            lacking = monitoring.shortage(home, subject.size_mb) or quotas.exceeded(self.cloud, home, subject.size_mb)
+            # oned looks at the name last, when it stores the image
+            job.error = job.refused = lacking or operations.name_taken(self.cloud, subject.name)
         elif isinstance(subject, Image) and asked.action.key == "ds/increment_flatten":
             if not backups.flattened(subject, parsed["chain"], parsed["size_mb"]):
                 job.error = "Error flattening backup increments"

@@ -106,6 +106,7 @@ class Action(Row, frozen=True):
     again: str = ""
     note: str = ""
     parsed_at: str = ""
+    wait_s: int = 0
     since: Range = ()
     until: Range = ()
     unverified: tuple[str, ...] = ()

@@ -138,10 +138,15 @@ class Scripts:
                 return step
         return None
 
+    def wait_s(self, asked: CallAsked) -> float:
+        """Return how many seconds the user's request waits for a call; 0 if it does not."""
+        return asked.action.wait_s * self.subject.wait_scale
+
     def _facts(self, asked: CallAsked) -> dict[str, str]:
         step = self.trace.steps[asked.operation] if asked.operation >= 0 else None
+        waits = {"wait_s": f"{self.wait_s(asked):g}"} if asked.action.wait_s else {}
         told = {"expect": step.expect, "op": step.op, "about": step.about} if step else {"expect": "success"}
-        return {**asked.facts, **{name: value for name, value in told.items() if value}}
+        return {**asked.facts, **waits, **{name: value for name, value in told.items() if value}}
 
     def record(self, begun: Begun, run: Run, outcome: Outcome, tree: tuple[TreeChange, ...], observed: bool) -> None:
         """Write down a call that has ended."""

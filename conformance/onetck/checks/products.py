@@ -16,8 +16,6 @@ from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
 from onetck.checks.remains import below, lying
 
-#: Seconds that a request to oned waits for the answer of an action. source: oned 7.4.0: include/SyncRequest.h, src/image/ImageManagerActions.cc:1597
-_WAITS_S = {"stat": 90, "restore": 180}
 _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
 _PLAIN_NAME = re.compile(r"[^/:,\s]+")
@@ -34,11 +32,12 @@ def _part(requirement: Requirement) -> str:
 def within_wait(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call ended within the time that the user's request waits for it."""
     for call in case.of(requirement):
-        limit, took = _WAITS_S.get(call.action, 0), call.duration_ns / 1e9
+        action = case.spec.actions.get(f"{call.family}/{call.action}")
+        limit, took = float(call.facts.get("wait_s", action.wait_s if action else 0)), call.duration_ns / 1e9
         if limit and took > limit:
-            yield Finding("fail", f"{words(call)} took {took:.0f} s; the request waits {limit} s", call.n)
+            yield Finding("fail", f"{words(call)} took {took:.0f} s; the request waits {limit:g} s", call.n)
         elif limit and call.ended_by == "exit":
-            yield Finding("pass", f"{words(call)} took {took:.1f} s of {limit}", call.n)
+            yield Finding("pass", f"{words(call)} took {took:.1f} s of {limit:g}", call.n)
 
 
 def changes_nothing(case: Case, requirement: Requirement) -> Iterator[Finding]:
