@@ -136,6 +136,14 @@ class Cancelled:
 
 
 @dataclass(frozen=True)
+class EmptyTransfer:
+    """oned has one_tm read a transfer script without a line, as of a VM that has no disks; `transfer` is the end of its name. No script is called."""
+
+    vm: int
+    transfer: str
+
+
+@dataclass(frozen=True)
 class Monitored:
     """What the monitor daemon made of a datagram: kind, status, object id, text in clear, and what it did not like.
 
@@ -159,4 +167,4 @@ class TimerWanted:
     after_s: int
 
 
-Output = CallAsked | Outcome | Changed | Refused | Answer | Cancelled | Monitored | TimerWanted
+Output = CallAsked | Outcome | Changed | Refused | Answer | Cancelled | EmptyTransfer | Monitored | TimerWanted

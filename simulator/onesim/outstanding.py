@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from onesim import hypervisor
-from onesim.events import Answer, CallAsked, CallFinished, Cancelled, Changed, Outcome, Output
+from onesim.events import Answer, CallAsked, CallFinished, Cancelled, Changed, EmptyTransfer, Outcome, Output
 from onesim.oned import Oned
 from onesim.records import Together, Turn
 from onesim.schedule import Chooser
@@ -107,6 +107,8 @@ class Outstanding:
                     self.told.answered(output)
                 case Cancelled(call):
                     self._cancel(call)
+                case EmptyTransfer():
+                    self.scripts.runner.empty(output, self.scripts.subject.limits.time_s)
                 case _:
                     pass
 

@@ -14,7 +14,7 @@ from onesim.changes import SETTLES, Prepared
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, IMAGE_FACTS, Subject
 from onesim.errors import SpecError
-from onesim.events import CallAsked, CallFinished, Changed, Outcome, Output, QuestionAsked
+from onesim.events import CallAsked, CallFinished, Changed, EmptyTransfer, Outcome, Output, QuestionAsked
 from onesim.model import Datastore, Image, Vm
 from onesim.object_changes import IMAGE_SETTLES
 from onesim.rows import Phase, ScriptRow
@@ -70,6 +70,8 @@ class Phases:
                 if not phase.absent:
                     yield self._changed(kind, subject, new=new)
         self._jobs.setdefault((kind, subject.id), []).append(job)
+        if isinstance(subject, Vm) and phase.transfer and not job.waiting:
+            yield EmptyTransfer(subject.id, f"{subject.history[-1].seq}.{phase.transfer}")
         if phase.ahead:
             job.settled = True
             yield from self._rest(kind, subject, phase.success, "", phase)
