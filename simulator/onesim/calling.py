@@ -183,15 +183,19 @@ def _template(content: _Content) -> str:
     return f"<TEMPLATE>{''.join(documents.element(name, value) for name, value in sorted(wanted.items()))}</TEMPLATE>"
 
 
-#: The children of a driver action document by the names that spec/actions uses. None of this cloud's images comes from a marketplace, and no datastore
-#: of it has a bridge: these two are left out.
+def _marketplace(content: _Content) -> str:
+    image = content.the_image()
+    return documents.marketplace_xml(image, content.spec.version) if "FROM_APP" in image.template else ""
+
+
+#: The children of a driver action document by the names that spec/actions uses. No datastore of this cloud has a bridge: SOURCE_BRIDGE_LIST is left out.
 _CHILDREN: dict[str, Callable[[_Content], str]] = {
     "IMAGE": lambda content: documents.image_xml(content.the_image(), content.datastore, content.spec.version, content.spec),
     "IMAGE_PATH": lambda content: documents.image_path_xml(content.the_image().path),
     "DATASTORE": _datastore,
     "DATASTORE_LOCATION": lambda content: documents.element("DATASTORE_LOCATION", content.cloud.location),
     "MONITOR_VM_DISKS": lambda content: documents.element("MONITOR_VM_DISKS", content.sizes) if content.sizes else "",
-    "MARKETPLACE": lambda content: "",
+    "MARKETPLACE": _marketplace,
     "SOURCE_BRIDGE_LIST": lambda content: "",
     "DESTINATION_DS_ID": lambda content: documents.element("DESTINATION_DS_ID", content.job.prepared.parameters["destination"]),
     "TEMPLATE": _template,

@@ -120,6 +120,12 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
     )
 
 
+def marketplace_xml(image: Image, version: str) -> str:
+    """Return the MARKETPLACE element of the app that an image is made from: the only marketplace, of files that a web server offers."""
+    template = template_xml({"MARKET_MAD": "http", "BASE_URL": "http://market.example", "PUBLIC_DIR": "/var/tmp"})
+    return render("MARKETPLACE", version, {"MARKETPLACEAPPS": ids_xml([int(image.template["FROM_APP"])]), "TEMPLATE": template})
+
+
 def host_xml(host: Host, cloud: Cloud, version: str) -> str:
     """Return the HOST element; its VMS are those whose last history record names it and that are not DONE."""
     vms = [vm.id for vm in cloud.vms.values() if vm.state != "DONE" and vm.history and vm.history[-1].host == host.id]

@@ -109,6 +109,10 @@ def make_image(cloud: Cloud, version: str, arguments: Arguments, op: str) -> Ima
         driver = text(arguments, "format", "")
         if driver:
             image.template["DRIVER"] = driver
+    elif op == "download":
+        image.path, image.size_mb, image.format = text(arguments, "path"), number(arguments, "size_mb"), text(arguments, "format", "")
+        image.template |= {"FROM_APP": str(number(arguments, "app", 0)), "FROM_APP_NAME": text(arguments, "app_name", label)}
+        image.template["FROM_APP_MD5"] = text(arguments, "md5", "")
     elif op == "make":
         image.size_mb = number(arguments, "size_mb")
         image.format = text(arguments, "format", "raw")
