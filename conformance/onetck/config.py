@@ -92,13 +92,17 @@ class MadTable(_Table, frozen=True):
 
 
 class LimitsTable(_Table, frozen=True):
-    """`[limits]`: the bounds of one call; `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf)."""
+    """`[limits]`: the bounds of one call; `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf).
+
+    `wait_scale` multiplies the seconds that oned itself waits: 90 for stat, 180 for restore.
+    """
 
     time_s: float = 60
     output_kb: int = 1024
     processes: int = 256
     memory_mb: int = 1024
     scripts: int = 15
+    wait_scale: float = 1.0
 
 
 class HooksTable(_Table, frozen=True):
@@ -189,6 +193,13 @@ def scripts(config: Config) -> int:
     if config.limits.scripts < 1:
         raise ConfigError(f"[limits] scripts = {config.limits.scripts} lets no script run; give a number of at least 1")
     return config.limits.scripts
+
+
+def wait_scale(config: Config) -> float:
+    """Return what oned's own waits are multiplied by."""
+    if config.limits.wait_scale <= 0:
+        raise ConfigError(f"[limits] wait_scale = {config.limits.wait_scale:g} leaves no time to wait; give a number above 0")
+    return config.limits.wait_scale
 
 
 def files(config: Config, base: Path) -> tuple[ExtraFile, ...]:

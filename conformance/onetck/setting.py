@@ -89,6 +89,7 @@ def settle(given: Given) -> Setting:
         configuration.limits(config, given.timeout_s),
         driver.root,
         configuration.scripts(config),
+        wait_scale=configuration.wait_scale(config),
     )
     options = (
         ("--datastore", given.datastore),

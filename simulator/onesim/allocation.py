@@ -53,7 +53,9 @@ def new_image(cloud: Cloud, wanted: Wanted, version: str) -> Image:
     )
     image.source, image.format, image.fs = singles.get("SOURCE", ""), singles.get("FORMAT", ""), singles.get("FS", "")
     image.size_mb = int(size) if size.isdigit() else 0
-    lacking = monitoring.shortage(datastore, image.size_mb) or ("" if image.path else quotas.exceeded(cloud, datastore, image.size_mb))
+    lacking = monitoring.shortage(datastore, image.size_mb)
+    if not image.path:
+        lacking = lacking or quotas.exceeded(cloud, datastore, image.size_mb) or operations.name_taken(cloud, name)
     if lacking:
         raise Refusal(lacking)
     image.template |= {name: value for name, value in sorted(singles.items()) if name not in _OWN}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from onesim import documents, monitoring
+from onesim import documents, domain, monitoring
 from onesim.changes import Prepared
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, Subject, vm_facts
@@ -32,7 +33,7 @@ class Planned:
 
 @dataclass
 class Job:
-    """A phase of one object under way.
+    """A phase of one object under way. `transfers` are the calls of transfer managers among its own, and `undo` those that follow a failure.
 
     `settled` = what becomes of the object has been decided already: the rest of the calls changes nothing. `asked` is the question of a driver that waits
     for its end, `said` what its last script printed; `refused` why oned itself does not go on.
@@ -44,6 +45,8 @@ class Job:
     operation: int
     prepared: Prepared
     waiting: list[Planned] = field(default_factory=list)
+    transfers: list[Planned] = field(default_factory=list)
+    undo: list[Planned] = field(default_factory=list)
     error: str = ""
     refused: str = ""
     settled: bool = False
@@ -59,11 +62,15 @@ def compose(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Plan
 
 
 def _vm_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Planned, vm: Vm, action: Action) -> CallAsked:
-    subject = Subject(spec, cloud, vm, planned.disk, planned.here, planned.there, planned.file, job.prepared.parameters)
     names = spec.argv(action)
+    parameters: Mapping[str, str] = job.prepared.parameters
+    if "document" in names:
+        encoded = base64.b64encode(carried(spec, cloud, job, planned, action).encode()).decode()
+        parameters = {**parameters, "vmm_document": encoded}
+    subject = Subject(spec, cloud, vm, planned.disk, planned.here, planned.there, planned.file, parameters)
     arguments = {name: str(vm.id) if name == "vm_id" else FACTS[planned.row.bind[name]](subject) for name in names}
     record, disk = vm.history[-1], planned.disk
-    document = _stdin_document(spec, cloud, spec.stdin(action), vm, job)
+    document = _stdin_document(spec, cloud, spec.stdin(action), vm, job) if action.family != "vmm" else ""
     return CallAsked(
         call,
         job.operation,
@@ -81,6 +88,45 @@ def _vm_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Pla
         image=disk.image if disk else -1,
         datastore=record.datastore,
     )
+
+
+def carried(spec: ContractSpec, cloud: Cloud, job: Job, planned: Planned, action: Action) -> str:
+    """Return what the call of a hypervisor driver gets on standard input: the deployment file, or the driver action document (one_vmm_exec.rb)."""
+    assert isinstance(job.subject, Vm), "hypervisors know VMs alone"
+    vm = job.subject
+    if spec.spec.carriages[spec.stdin(action)].root == "domain":
+        return domain.domain_xml(vm, cloud, spec)
+    subject = Subject(spec, cloud, vm, planned.disk, planned.here, planned.there, planned.file, job.prepared.parameters)
+    lines, undone = (_lines(spec, cloud, job, calls) for calls in (job.transfers, job.undo))
+    if action.name == "migrate":
+        host, record = subject.at(planned.here)
+        there, target = FACTS["host_there"](subject), FACTS["directory_path"](subject)
+        lines, undone = f"MIGRATE {record.tm_mad} {host} {there} {target} {vm.id} {record.datastore}\n", ""
+    elif action.name == "attach_disk" or action.name == "detach_disk":
+        there, target = "", FACTS["disk_path_there" if planned.there else "disk_path_here"](subject)
+    elif lines and job.transfers[0].row.each == "context":
+        there, target = "", FACTS["context_path"](subject)
+    else:
+        there, target = "", ""
+    return documents.vmm_action_data(
+        {
+            "HOST": subject.at(planned.here or planned.there)[0],
+            "MIGR_HOST": there,
+            "DEPLOY_ID": vm.deploy_id,
+            "CHECKPOINT_FILE": FACTS["checkpoint_file"](subject) if "checkpoint" in spec.argv(action) else "",
+            "TM_COMMAND": lines,
+            "TM_COMMAND_ROLLBACK": undone,
+            "DISK_TARGET_PATH": target,
+        },
+        documents.vm_xml(vm, cloud, spec, records="last"),
+        documents.datastore_xml(cloud.datastores[subject.at(planned.here or planned.there)[1].datastore], spec.version, cloud),
+    )
+
+
+def _lines(spec: ContractSpec, cloud: Cloud, job: Job, calls: Iterable[Planned]) -> str:
+    """Return the lines of a transfer script that ask for calls."""
+    asked = [compose(spec, cloud, -1, job, one, job.subject, spec.actions[one.row.action]) for one in calls]
+    return "".join(f"{one.action.name.upper()}{one.suffix} {one.mad} {' '.join(one.argv)}\n" for one in asked)
 
 
 def _saved(action: Action, job: Job) -> dict[str, str]:
@@ -137,15 +183,19 @@ def _template(content: _Content) -> str:
     return f"<TEMPLATE>{''.join(documents.element(name, value) for name, value in sorted(wanted.items()))}</TEMPLATE>"
 
 
-#: The children of a driver action document by the names that spec/actions uses. None of this cloud's images comes from a marketplace, and no datastore
-#: of it has a bridge: these two are left out.
+def _marketplace(content: _Content) -> str:
+    image = content.the_image()
+    return documents.marketplace_xml(image, content.spec.version) if "FROM_APP" in image.template else ""
+
+
+#: The children of a driver action document by the names that spec/actions uses. No datastore of this cloud has a bridge: SOURCE_BRIDGE_LIST is left out.
 _CHILDREN: dict[str, Callable[[_Content], str]] = {
     "IMAGE": lambda content: documents.image_xml(content.the_image(), content.datastore, content.spec.version, content.spec),
     "IMAGE_PATH": lambda content: documents.image_path_xml(content.the_image().path),
     "DATASTORE": _datastore,
     "DATASTORE_LOCATION": lambda content: documents.element("DATASTORE_LOCATION", content.cloud.location),
     "MONITOR_VM_DISKS": lambda content: documents.element("MONITOR_VM_DISKS", content.sizes) if content.sizes else "",
-    "MARKETPLACE": lambda content: "",
+    "MARKETPLACE": _marketplace,
     "SOURCE_BRIDGE_LIST": lambda content: "",
     "DESTINATION_DS_ID": lambda content: documents.element("DESTINATION_DS_ID", content.job.prepared.parameters["destination"]),
     "TEMPLATE": _template,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from onesim import backups, operations, quotas, snapshots
 from onesim.cloud import Cloud
 from onesim.model import Disk, Image, Vm
-from onesim.operations import Arguments, Refusal, known, new_label, number, text
+from onesim.operations import Arguments, Refusal, known, new_label, number, text, within
 from onesim.spec import ContractSpec
 
 
@@ -37,14 +37,23 @@ class Prepared:
 
 def _attached(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     row = arguments.get("disk")
-    disk = operations.make_disk(cloud, spec, vm, row)
+    with operations.unchanged_if_refused(cloud, vm, [row]):
+        disk = operations.make_disk(cloud, spec, vm, row)
+        within(quotas.attached(cloud, spec, disk))
     disk.id = max([one.id for one in vm.disks] + [vm.context_disk], default=-1) + 1
     disk.target = operations.free_target(vm, disk.target)
     # after the first deployment a disk gets the mode of the VM, even where both drivers are the same
     disk.tm_mad_system = vm.tm_mad_system
     operations.set_mode(cloud, disk)
+    disk.attach = True
     vm.disks.append(disk)
     return Prepared(disk)
+
+
+def _detached(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _subject(cloud, spec, vm, arguments)
+    prepared.the_disk().attach = True
+    return prepared
 
 
 def _subject(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
@@ -62,11 +71,6 @@ def _of_an_image(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments)
     return prepared
 
 
-def _within(exceeded: str) -> None:
-    if exceeded:
-        raise Refusal(exceeded)
-
-
 def _saved(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     prepared = _of_an_image(cloud, spec, vm, arguments)
     disk = prepared.the_disk()
@@ -74,7 +78,7 @@ def _saved(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pr
     if wanted != -1 and wanted not in disk.snapshots.known:
         raise Refusal(f"disk {disk.id} has no snapshot {wanted}")
     original = cloud.images[disk.image]
-    _within(quotas.exceeded(cloud, cloud.datastores[disk.datastore], disk.size_mb))
+    within(quotas.exceeded(cloud, cloud.datastores[disk.datastore], disk.size_mb))
     label = new_label(cloud, "image", arguments)
     image = Image(-1, label, original.type, disk.datastore, format="save_as", size_mb=disk.size_mb, state="LOCKED", regtime_s=cloud.now_s)
     image.template = dict(original.template)
@@ -89,7 +93,7 @@ def _size(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pre
     size = number(arguments, "size_mb")
     if size < prepared.the_disk().size_mb:
         raise Refusal(f"disk {prepared.the_disk().id} has {prepared.the_disk().size_mb} MiB; a disk only grows")
-    _within(quotas.grown(cloud, prepared.the_disk(), size - prepared.the_disk().size_mb))
+    within(quotas.grown(cloud, spec, prepared.the_disk(), size - prepared.the_disk().size_mb))
     prepared.parameters["new_size_mb"] = str(size)
     return prepared
 
@@ -97,7 +101,7 @@ def _size(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pre
 def _snapshot(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     prepared = _of_an_image(cloud, spec, vm, arguments)
     disk = prepared.the_disk()
-    _within(quotas.grown(cloud, disk, disk.size_mb))
+    within(quotas.grown(cloud, spec, disk, disk.size_mb))
     disk.snapshots.orphans = snapshots.orphans_of(disk.allow_orphans, disk.format)
     made = snapshots.create(disk.snapshots, disk.size_mb, cloud.now_s, text(arguments, "name", ""))
     prepared.parameters["snapshot_id"] = str(made.id)
@@ -135,6 +139,11 @@ def _restored(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) ->
     return Prepared(parameters={"restored_image": str(id), "restored_increment": increment, "restored_disk": disk})
 
 
+def _whole(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    within(quotas.snapshot(cloud, spec, vm))
+    return Prepared()
+
+
 def _renewed(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     _fresh(cloud, vm, Prepared())
     return Prepared()
@@ -149,7 +158,7 @@ def _same_datastore(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Argumen
 #: Preparations for a VM by the word of the column makes.
 MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
     "disk": _attached,
-    "subject": _subject,
+    "detached": _detached,
     "saved": _saved,
     "size": _size,
     "snapshot": _snapshot,
@@ -158,6 +167,7 @@ MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
     "backup": _backup,
     "restored": _restored,
     "fresh": _renewed,
+    "whole": _whole,
     "same_datastore": _same_datastore,
 }
 

@@ -43,7 +43,7 @@ class Cloud:
     """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch.
 
     `ds_required` are the REQUIRED_ATTRS of DS_MAD_CONF by driver; `vm_mad` is the hypervisor driver of all hosts; `monitor_key` is the monitor daemon's
-    own, if messages to it are encrypted.
+    own, if messages to it are encrypted. `quota` limits the VMs of the user whom all objects belong to, by oned's names of metrics.
     """
 
     frontend: str
@@ -65,6 +65,7 @@ class Cloud:
     next_template: int = 0
     now_s: int = 1_700_000_000
     monitor_key: PrivateKey | None = None
+    quota: dict[str, float] = field(default_factory=dict)
 
     def label(self, kind: str, id: int) -> str:
         """Return the trace's name of an object, or its id."""

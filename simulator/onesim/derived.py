@@ -5,11 +5,9 @@ They bind the arguments of calls (`spec/scripts.toml`) and name the places that 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from onesim import documents
 from onesim.cloud import Cloud
 from onesim.contracts import at_least
 from onesim.errors import SpecError
@@ -92,24 +90,6 @@ def _path(place: str) -> str:
     return place.partition(":")[2]
 
 
-def _vmm_document(subject: Subject) -> str:
-    record = subject.vm.history[-1]
-    datastore = subject.cloud.datastores[record.datastore]
-    version = subject.spec.version
-    plain = {
-        "HOST": record.hostname,
-        "MIGR_HOST": "",
-        "DEPLOY_ID": subject.vm.deploy_id,
-        "DISK_TARGET_PATH": _path(_disk(subject, subject.there or subject.here)),
-    }
-    children = [
-        *(documents.element(name, value) for name, value in plain.items()),
-        documents.vm_xml(subject.vm, subject.cloud, subject.spec),
-        documents.datastore_xml(datastore, version, subject.cloud),
-    ]
-    return base64.b64encode(f"<VMM_DRIVER_ACTION_DATA>{''.join(children)}</VMM_DRIVER_ACTION_DATA>".encode()).decode()
-
-
 def _backup_disks(subject: Subject) -> str:
     # since 6.9.80 no colon follows the last disk; CDROMs are left out since 6.10.1
     listed = subject.parameter("backup_disks")
@@ -146,7 +126,7 @@ FACTS: dict[str, Callable[[Subject], str]] = {
     "disk_target": lambda s: s.the_disk().target,
     "context_target": lambda s: s.vm.context_target,
     "context_path": lambda s: _path(f"{_directory(s, s.there)}/disk.{s.vm.context_disk}"),
-    "vmm_document": _vmm_document,
+    "vmm_document": lambda s: s.parameter("vmm_document"),
     "saved_source": lambda s: s.parameter("saved_source"),
     "snapshot_id": lambda s: s.parameter("snapshot_id"),
     "system_snapshot_id": lambda s: str(s.vm.system_snapshots),

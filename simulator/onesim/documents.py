@@ -34,6 +34,21 @@ def action_data(children: Sequence[str]) -> str:
     return f"<DS_DRIVER_ACTION_DATA>{''.join(children)}</DS_DRIVER_ACTION_DATA>"
 
 
+def vmm_action_data(values: Mapping[str, str], vm: str, datastore: str) -> str:
+    """Return the document of a hypervisor's driver around ready elements. The deployment files are named to one_vmm_exec alone, never to the driver."""
+    named = ("HOST", "MIGR_HOST", "DEPLOY_ID", "LOCAL_DEPLOYMENT_FILE", "REMOTE_DEPLOYMENT_FILE", "CHECKPOINT_FILE")
+    parts = [element(name, values.get(name, "")) if values.get(name) else f"<{name}/>" for name in named]
+    lines = ((name, values.get(name, "")) for name in ("TM_COMMAND", "TM_COMMAND_ROLLBACK"))
+    parts += [f"<{name}><![CDATA[{text}]]></{name}>" if text else f"<{name}/>" for name, text in lines]
+    parts.append(element("DISK_TARGET_PATH", values["DISK_TARGET_PATH"]) if values["DISK_TARGET_PATH"] else "<DISK_TARGET_PATH/>")
+    return f"<VMM_DRIVER_ACTION_DATA>{''.join(parts)}{vm}{datastore}</VMM_DRIVER_ACTION_DATA>"
+
+
+def vm_uuid(vm: Vm) -> str:
+    """Return the UUID of a VM, which is made of its number."""
+    return str(uuid.UUID(int=vm.id + 1))
+
+
 def image_xml(image: Image, datastore: Datastore, version: str, spec: ContractSpec) -> str:
     """Return the IMAGE element for a release. `spec` gives the numbers of states. Raises SpecError for unwritable text or an unknown state."""
     state = spec.spec.number("image", image.state).state
@@ -105,6 +120,12 @@ def datastore_xml(datastore: Datastore, version: str, cloud: Cloud | None = None
     )
 
 
+def marketplace_xml(image: Image, version: str) -> str:
+    """Return the MARKETPLACE element of the app that an image is made from: the only marketplace, of files that a web server offers."""
+    template = template_xml({"MARKET_MAD": "http", "BASE_URL": "http://market.example", "PUBLIC_DIR": "/var/tmp"})
+    return render("MARKETPLACE", version, {"MARKETPLACEAPPS": ids_xml([int(image.template["FROM_APP"])]), "TEMPLATE": template})
+
+
 def host_xml(host: Host, cloud: Cloud, version: str) -> str:
     """Return the HOST element; its VMS are those whose last history record names it and that are not DONE."""
     vms = [vm.id for vm in cloud.vms.values() if vm.state != "DONE" and vm.history and vm.history[-1].host == host.id]
@@ -153,9 +174,11 @@ def vm_xml(vm: Vm, cloud: Cloud, spec: ContractSpec, *, records: Literal["all", 
         "VM_TEMPLATE",
         spec.version,
         {
+            "CPU": f"{vm.cpu:g}",
+            "MEMORY": str(vm.memory_mb),
             "CONTEXT": f"<CONTEXT>{template_xml(context)}</CONTEXT>" if context else "",
             "DISK": "".join(_disk_xml(disk, cloud, spec) for disk in vm.disks),
-            "OS": f"<UUID><![CDATA[{uuid.UUID(int=vm.id + 1)}]]></UUID>",
+            "OS": f"<UUID><![CDATA[{vm_uuid(vm)}]]></UUID>",
             "VMID": str(vm.id),
             **_placed_in(vm),
             **more,
@@ -210,6 +233,7 @@ def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
     kind = spec.spec.kinds[disk.kind]
     values = {
         "ALLOW_ORPHANS": disk.allow_orphans,
+        "ATTACH": "YES" if disk.attach else "",
         "DATASTORE": disk.datastore_name,
         "DATASTORE_ID": str(disk.datastore) if disk.datastore >= 0 else "",
         "DEV_PREFIX": disk.target[:-1],

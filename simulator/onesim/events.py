@@ -18,12 +18,16 @@ class OperationAsked:
 
 @dataclass(frozen=True)
 class CallFinished:
-    """A driver script ended. `ok` = exit status 0; what it printed is parsed as the contract parses it."""
+    """A driver script ended. `ok` = exit status 0; what it printed is parsed as the contract parses it.
+
+    `late` = oned had waited as long as it waits for the action, and had given up the request: whatever the script did then is lost on it.
+    """
 
     call: int
     ok: bool
     stdout: str = ""
     stderr: str = ""
+    late: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,14 @@ class Cancelled:
 
 
 @dataclass(frozen=True)
+class EmptyTransfer:
+    """oned has one_tm read a transfer script without a line, as of a VM that has no disks; `transfer` is the end of its name. No script is called."""
+
+    vm: int
+    transfer: str
+
+
+@dataclass(frozen=True)
 class Monitored:
     """What the monitor daemon made of a datagram: kind, status, object id, text in clear, and what it did not like.
 
@@ -155,4 +167,4 @@ class TimerWanted:
     after_s: int
 
 
-Output = CallAsked | Outcome | Changed | Refused | Answer | Cancelled | Monitored | TimerWanted
+Output = CallAsked | Outcome | Changed | Refused | Answer | Cancelled | EmptyTransfer | Monitored | TimerWanted

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from onesim import monitord, monitoring, questions, quotas
+from onesim import monitord, monitoring, operations, questions, quotas
 from onesim.content import disk_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, Subjected, furnish, make_cloud, shared_of
 from onesim.mad.runner import MadRunner, ProgramWorld
+from onesim.market import Export, Market
 from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
@@ -32,6 +33,7 @@ from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.tracking import Tracking
 from onesim.userfiles import UserFiles
+from onesim.world.interface import Datagram as WorldDatagram
 from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
 
@@ -76,6 +78,7 @@ class CaseRun:
         self.oned = Oned(spec, self.cloud)
         self.tracking = Tracking(spec.spec, self.cloud)
         self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case)
+        self.market = Market(spec, subject, world, self.observer, self.tracking, writer, self.case)
         self.runner = self._make_runner()
         self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen)
         told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
@@ -89,6 +92,8 @@ class CaseRun:
         self._of: dict[tuple[str, int], int] = {}
         self._given_up: set[int] = set()
         self._waiting: dict[int, WorldQuestion] = {}
+        self._exports: list[Export] = []
+        world.on_datagram = self._datagram
 
     def _make_runner(self) -> Runner:
         if not self.subject.mads:
@@ -125,12 +130,14 @@ class CaseRun:
 
     def _play(self, group: tuple[tuple[int, Step], ...]) -> str:
         """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
-        self.stopped, self._acted, self._gone, self._of, self._given_up = "", False, [], {}, set()
+        self.stopped, self._acted, self._gone, self._of, self._given_up, self._exports = "", False, [], {}, set(), []
         self.outstanding.play(group, self._ask)
         if self.outstanding.lost_world or self.runner.broken:
             return self.runner.broken or self.lost
         if self.stopped or not self._acted:
             return self.stopped
+        for export in self._exports:
+            self.market.take(export, self.scripts.at())
         self.observer.observe(group[-1][0], self.outstanding.calls - 1, self._of)
         for n, changed in self._gone:
             if changed.kind == "vm" and changed.id in self._given_up:
@@ -250,7 +257,7 @@ class CaseRun:
     def _state(self, operation: int, changed: Changed) -> None:
         if changed.error == monitoring.FULL:
             self.lost = self.lost or _CLOSED
-        elif changed.error.startswith(quotas.BEYOND):
+        elif changed.error.startswith((quotas.BEYOND, operations.TAKEN)):
             self.lost = self.lost or changed.error
         row = self.spec.spec.number(changed.kind, changed.state)
         self.writer.write(
@@ -275,6 +282,8 @@ class CaseRun:
     def _ended(self, begun: Begun, run: Run, outcome: Outcome) -> None:
         asked = begun.asked
         self.tracking.ended(asked, success=outcome.success and run.ended_by != "lost")
+        if asked.action.key == "ds/export" and outcome.success:
+            self._exports.append(Export(asked, begun.n, run.stdout))
         if run.ended_by == "world_lost" or self.world.broken:
             self.lost = f"world lost in call {begun.n} ({asked.action.key})"
         elif not outcome.success:
@@ -306,3 +315,8 @@ class CaseRun:
         n = asking.n if asking else -1
         words = asked.argv if asked.kind == "command" else questions.spoken(asked.body)
         self.writer.write(Question(self.case, n, asked.kind, words, answer.status, digest, self.scripts.at()))
+
+    def _datagram(self, sent: WorldDatagram) -> None:
+        """Hand a datagram to oned as it comes, also while the call that sent it and others still run; called by the world."""
+        call = int(sent.call.rpartition("/")[2]) if sent.call else -1
+        monitord.take(self.oned, self.writer, self.blobs, self.case, call, sent.data, self.scripts.at())

@@ -5,11 +5,22 @@ It is not under test. It fails where a real one would: a disk that is missing at
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from onesim.events import CallAsked
 from onesim.world.interface import World
 
 
-def act(world: World, asked: CallAsked, disks: tuple[str, ...]) -> str:
+@dataclass(frozen=True)
+class Files:
+    """What one_vmm_exec lays into the VM directory before a VM boots: the deployment file, the VM and its system datastore."""
+
+    deployment: str
+    vm: str
+    datastore: str
+
+
+def act(world: World, asked: CallAsked, disks: tuple[str, ...], files: Files) -> str:
     """Carry out a hypervisor action. `disks` are the names in the VM directory that must be there. Returns the error, empty for success."""
     host, directory = asked.facts["host"], asked.facts["vm_directory"]
     match asked.action.name:
@@ -17,8 +28,9 @@ def act(world: World, asked: CallAsked, disks: tuple[str, ...]) -> str:
             missing = _missing(world, host, directory, disks)
             if missing:
                 return missing
-            for name in (asked.arguments["deployment_file"].rsplit("/", 1)[-1], "vm.xml", "ds.xml"):
-                world.put(host, f"{directory}/{name}", b"<domain/>\n")
+            deployment = asked.arguments["deployment_file"].rsplit("/", 1)[-1]
+            for name, text in ((deployment, files.deployment), ("vm.xml", files.vm), ("ds.xml", files.datastore)):
+                world.put(host, f"{directory}/{name}", text.encode())
         case "save":
             world.put(host, asked.arguments["checkpoint"], b"memory of " + asked.arguments["deploy_id"].encode() + b"\n")
         case "restore":

@@ -126,7 +126,8 @@ class Image:
 class Disk:
     """A disk of a VM.
 
-    `kind` is a row of the disk-kind table: nonpersistent, persistent, cdrom, volatile or swap. `size_mb` may exceed `original_size_mb`.
+    `kind` is a row of the disk-kind table: nonpersistent, persistent, cdrom, volatile or swap. `size_mb` may exceed `original_size_mb`. `attach` =
+    it is being attached or detached.
     """
 
     id: int
@@ -149,6 +150,14 @@ class Disk:
     allow_orphans: str = "NO"
     persistent_snapshots: str = "YES"
     snapshots: Snapshots = field(default_factory=Snapshots)
+    attach: bool = False
+
+    @property
+    def target_of_copy(self) -> str:
+        """Where the driver makes the disk: SYSTEM, SELF or NONE; empty for a volatile one (VirtualMachineDisk::get_tm_target)."""
+        if self.image < 0:
+            return ""
+        return (self.clone_target if self.kind == "nonpersistent" else self.ln_target).upper()
 
 
 @dataclass
@@ -178,7 +187,8 @@ class BootFile:
 class Vm:
     """A virtual machine. `state` is a name of the state table (RUNNING stands for ACTIVE with that LCM state); `phase` the last one that it was in.
 
-    `away` is STOPPED or UNDEPLOYED while its disks wait at the front-end for the next deployment.
+    `away` is STOPPED or UNDEPLOYED while its disks wait at the front-end for the next deployment. `cpu` is a share of processors, memory is in MiB; `boot` are the
+    devices that it boots from, such as disk0, in their order.
     `disk_sizes_mb` and `snapshot_sizes_mb` are what was monitored last, by the disk's id, and by the ids of disk and snapshot.
     """
 
@@ -197,6 +207,9 @@ class Vm:
     backups: list[int] = field(default_factory=list)
     deploy_id: str = ""
     system_snapshots: int = 0
+    cpu: float = 0.1
+    memory_mb: int = 64
+    boot: tuple[str, ...] = ()
     stime_s: int = 0
     prev_state: str = "PENDING"
     phase: str = ""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from onesim import backups, operations, snapshots
+from onesim import backups, operations, quotas, snapshots
 from onesim.changes import Prepared
 from onesim.cloud import Cloud
 from onesim.model import Datastore, Image
@@ -132,3 +132,16 @@ def _quota(datastore: Datastore, arguments: Arguments) -> None:
 
 #: The same for a datastore: it is changed at once.
 DATASTORE_MAKES: dict[str, Callable[[Datastore, Arguments], None]] = {"template": _template, "quota": _quota}
+
+
+def _vm_quota(cloud: Cloud, arguments: Arguments) -> None:
+    for name in arguments:
+        if name not in quotas.VM_METRICS:
+            raise Refusal(f"argument {name!r} is no quota; name one of {', '.join(quotas.VM_METRICS)}")
+    limits = {metric: operations.share(arguments, name) for name, metric in quotas.VM_METRICS.items() if name in arguments}
+    cloud.quota.clear()
+    cloud.quota.update(limits)
+
+
+#: The same for the user whom all objects belong to.
+USER_MAKES: dict[str, Callable[[Cloud, Arguments], None]] = {"quota": _vm_quota}

@@ -146,7 +146,7 @@ class Observer:
         if versions is None:
             return
         seen = self.world.read_disk(host, path, format)
-        verdict = _compare(seen, versions)
+        verdict = compare(seen, versions)
         found, problem, detail, offset, nearest = verdict
         expected = actual = ""
         if problem == "bytes" and nearest is not None:
@@ -250,7 +250,7 @@ def _iso_problem(world: World, host: str, path: str, size: int, names: list[str]
     return ("bytes", f"context.sh on it lacks {missing[0]}") if missing else ("", "")
 
 
-def _compare(seen: DiskContent, versions: frozenset[Version]) -> tuple[Version | None, str, str, int, Version | None]:
+def compare(seen: DiskContent, versions: frozenset[Version]) -> tuple[Version | None, str, str, int, Version | None]:
     """Return the version found, or the problem with its detail, the offset of the first differing block and the nearest version."""
     if seen.problem:
         return None, seen.problem, seen.detail, -1, None

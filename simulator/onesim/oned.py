@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from onesim import allocation, datastores, monitoring, operations, questions, stays
+from onesim import allocation, datastores, monitoring, operations, questions, quotas, stays
 from onesim.calling import Job, Subjected
 from onesim.changes import MAKES, Prepared
 from onesim.derived import IMAGE_FACTS
@@ -24,7 +24,7 @@ from onesim.events import (
     TimerFired,
 )
 from onesim.model import Datastore, Image, Vm
-from onesim.object_changes import DATASTORE_MAKES, IMAGE_MAKES
+from onesim.object_changes import DATASTORE_MAKES, IMAGE_MAKES, USER_MAKES
 from onesim.operations import Refusal
 from onesim.phases import Phases
 from onesim.rows import OperationRow
@@ -82,6 +82,9 @@ class Oned(Phases):
         rows = self.spec.operations(kind, name) if kind in self.spec.spec.lifecycles else []
         if not rows:
             raise Refusal(f"operation {event.op!r} is unknown")
+        if kind == "user":
+            USER_MAKES[rows[0].makes](self.cloud, event.arguments)
+            return
         if not rows[0].from_:
             yield from self._birth(kind, name, rows[0], event)
             return
@@ -150,6 +153,8 @@ class Oned(Phases):
         elif isinstance(subject, Datastore) and row.makes:
             DATASTORE_MAKES[row.makes](subject, event.arguments)
         elif isinstance(subject, Vm):
+            if row.quota:
+                operations.within(quotas.resumed(self.cloud, self.spec, subject))
             if row.makes:
                 prepared = MAKES[row.makes](self.cloud, self.spec, subject, event.arguments)
             stays.keep_record(self.cloud, subject, row, event.arguments)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from string import ascii_lowercase
 
 from onesim import monitoring, quotas, snapshots
@@ -35,6 +36,14 @@ def number(arguments: Arguments, name: str, default: int | None = None) -> int:
     return value
 
 
+def share(arguments: Arguments, name: str, default: float | None = None) -> float:
+    """Return a number of at least 0 that need not be whole, such as 0.5 processors."""
+    value = arguments.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool) or value < 0:
+        raise Refusal(f"argument {name!r} is needed, as a number of at least 0")
+    return value
+
+
 def flag(arguments: Arguments, name: str) -> bool:
     """Return a truth value; absent is false."""
     value = arguments.get(name, False)
@@ -52,9 +61,21 @@ def known(cloud: Cloud, kind: str, arguments: Arguments, name: str = "") -> int:
     return found
 
 
+#: How oned's refusal of a second image of a name begins.
+TAKEN = "NAME is already taken by IMAGE "
+
+
+def name_taken(cloud: Cloud, name: str) -> str:
+    """Return why an image cannot get a name; empty if it can (ImagePool::allocate)."""
+    found = cloud.find("image", name)
+    return f"{TAKEN}{found}." if found is not None else ""
+
+
 def new_label(cloud: Cloud, kind: str, arguments: Arguments) -> str:
     """Return the label of an object to be made. Raises Refusal if it is taken."""
     label = text(arguments, kind)
+    if kind == "image":
+        within(name_taken(cloud, label))
     if cloud.find(kind, label) is not None:
         raise Refusal(f"a {kind} is called {label!r} already; labels are used once")
     return label
@@ -71,7 +92,8 @@ def make_image(cloud: Cloud, version: str, arguments: Arguments, op: str) -> Ima
     kind = text(arguments, "type", "DATABLOCK" if op == "make" else "OS")
     if kind not in IMAGE_TYPES or (kind == "FILESYSTEM" and not at_least(version, "7.1.80")):
         raise Refusal(f"image type {kind!r} is not one of {', '.join(IMAGE_TYPES)}")
-    label = new_label(cloud, "image", arguments)
+    # of an image with a PATH oned asks the driver for the size first
+    label = text(arguments, "image") if op == "register" else new_label(cloud, "image", arguments)
     image = Image(
         id=-1,
         name=label,
@@ -88,6 +110,10 @@ def make_image(cloud: Cloud, version: str, arguments: Arguments, op: str) -> Ima
         if driver:
             image.template["DRIVER"] = driver
         image.template |= {name.upper(): text(arguments, name) for name in ("md5", "sha1") if name in arguments}
+    elif op == "download":
+        image.path, image.size_mb, image.format = text(arguments, "path"), number(arguments, "size_mb"), text(arguments, "format", "")
+        image.template |= {"FROM_APP": str(number(arguments, "app", 0)), "FROM_APP_NAME": text(arguments, "app_name", label)}
+        image.template["FROM_APP_MD5"] = text(arguments, "md5", "")
     elif op == "make":
         image.size_mb = number(arguments, "size_mb")
         image.format = text(arguments, "format", "raw")
@@ -234,6 +260,25 @@ def configure_backups(vm: Vm, wanted: object) -> None:
     vm.backup = BackupConfig(number(wanted, "keep_last", vm.backup.keep_last), mode, flag({"volatile": vm.backup.volatile, **wanted}, "volatile"))
 
 
+def within(exceeded: str) -> None:
+    """Raise Refusal if there is a reason."""
+    if exceeded:
+        raise Refusal(exceeded)
+
+
+@contextmanager
+def unchanged_if_refused(cloud: Cloud, vm: Vm, rows: Sequence[object]) -> Iterator[None]:
+    """Give the images that disks name back as they were if what happens meanwhile is refused."""
+    named = [cloud.labels.get(("image", str(row.get("image"))), -1) for row in rows if isinstance(row, dict)]
+    before = {id: (cloud.images[id].state, set(cloud.images[id].vms)) for id in named if id in cloud.images}
+    try:
+        yield
+    except Refusal:
+        for id, (state, vms) in before.items():
+            cloud.images[id].state, cloud.images[id].vms = state, vms
+        raise
+
+
 def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     """Make a VM in PENDING with its disks; its images become USED or USED_PERS. Nothing changes when it is refused."""
     label = new_label(cloud, "vm", arguments)
@@ -244,18 +289,12 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     context = arguments.get("context")
     if context is not None and not (isinstance(context, dict) and all(isinstance(one, str) for one in context.values())):
         raise Refusal("argument 'context' is an object of texts")
-    before: dict[int, str] = {}
-    try:
+    vm.cpu, vm.memory_mb = share(arguments, "cpu", vm.cpu), number(arguments, "memory_mb", vm.memory_mb)
+    vm.boot = tuple(one for one in text(arguments, "boot", "").split(",") if one)
+    with unchanged_if_refused(cloud, vm, rows):
         for row in rows:
-            image = cloud.images.get(cloud.labels.get(("image", str(row.get("image"))), -1)) if isinstance(row, dict) else None
-            if image is not None:
-                before.setdefault(image.id, image.state)
             vm.disks.append(make_disk(cloud, spec, vm, row))
-    except Refusal:
-        for id, state in before.items():
-            cloud.images[id].state = state
-            cloud.images[id].vms.discard(vm.id)
-        raise
+        within(quotas.created(cloud, spec, vm))
     for name, kind in (("kernel", "KERNEL"), ("initrd", "RAMDISK")):
         if name in arguments:
             file = cloud.images[known(cloud, "image", arguments, name)]

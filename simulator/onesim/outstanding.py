@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from onesim import hypervisor, monitord
-from onesim.events import Answer, CallAsked, CallFinished, Cancelled, Changed, Outcome, Output
+from onesim import hypervisor
+from onesim.events import Answer, CallAsked, CallFinished, Cancelled, Changed, EmptyTransfer, Outcome, Output
 from onesim.oned import Oned
 from onesim.records import Together, Turn
 from onesim.schedule import Chooser
@@ -107,6 +107,8 @@ class Outstanding:
                     self.told.answered(output)
                 case Cancelled(call):
                     self._cancel(call)
+                case EmptyTransfer():
+                    self.scripts.runner.empty(output, self.scripts.subject.limits.time_s)
                 case _:
                     pass
 
@@ -232,11 +234,12 @@ class Outstanding:
         del self.running[begun.id]
         tree = () if self._together else self.observer.changes()
         ok = run.ended_by == "exit" and run.status == 0
+        wait_s = self.scripts.wait_s(begun.asked)
+        late = wait_s > 0 and run.duration_ns / 1e9 > wait_s
         outcome = self._finished(
-            begun.asked, CallFinished(begun.asked.call, ok, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace"))
+            begun.asked, CallFinished(begun.asked.call, ok, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace"), late)
         )
         self.scripts.record(begun, run, outcome, tree, self._together is None)
-        self._sent(begun.n, run.datagrams)
         self.lost_world = self.lost_world or run.ended_by == "world_lost" or self.world.broken
         self.told.ended(begun, run, outcome)
         self._begin_queued()
@@ -262,10 +265,3 @@ class Outstanding:
         calls = tuple(range(stretch.first, self.calls))
         tree = self.observer.changes()
         self.scripts.writer.write(Together(case, stretch.operation, calls, tuple(stretch.turns), stretch.chooser.diverged, tree, strays.leftovers))
-        self._sent(-1, strays.datagrams)
-
-    def _sent(self, call: int, datagrams: Iterable[bytes]) -> None:
-        """Take the datagrams of a call; -1 for those of which nobody knows whose they are."""
-        scripts = self.scripts
-        for one in datagrams:
-            monitord.take(self.oned, scripts.writer, scripts.blobs, scripts.trace.name, call, one, scripts.at())

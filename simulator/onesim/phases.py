@@ -8,17 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import takewhile
 
-from onesim import backups, datastores, documents, monitoring, operations, parsers, questions, quotas, stays
+from onesim import backups, calling, datastores, documents, monitoring, operations, parsers, questions, quotas, stays
 from onesim.calling import Job, Planned, Subjected, compose
 from onesim.changes import SETTLES, Prepared
 from onesim.cloud import Cloud
 from onesim.derived import FACTS, IMAGE_FACTS, Subject
 from onesim.errors import SpecError
-from onesim.events import CallAsked, CallFinished, Changed, Outcome, Output, QuestionAsked
+from onesim.events import CallAsked, CallFinished, Changed, EmptyTransfer, Outcome, Output, QuestionAsked
 from onesim.model import Datastore, Image, Vm
 from onesim.object_changes import IMAGE_SETTLES
 from onesim.rows import Phase, ScriptRow
 from onesim.spec import ContractSpec
+
+#: What a request is told whose driver has not answered in time (DriverManager.h, check_time_outs_action).
+LATE = "Request timeout"
 
 
 class Phases:
@@ -53,6 +56,9 @@ class Phases:
         job = Job(kind, subject, phase, operation, prepared or Prepared(), asked=asked)
         for index, script in enumerate(phase.scripts):
             job.waiting += self._plan(job, script, phase.places[index] if phase.places else phase.here)
+        if kind == "vm":
+            job.transfers = [one for one in job.waiting if self.spec.actions[one.row.action].family == "tm"]
+            job.undo = list(self._plan(job, phase.rollback, phase.here)) if phase.rollback else []
         if not isinstance(subject, Datastore) and not phase.beside:
             new = isinstance(subject, Image) and subject.id < 0 and not phase.absent
             if isinstance(subject, Image) and new:
@@ -64,6 +70,8 @@ class Phases:
                 if not phase.absent:
                     yield self._changed(kind, subject, new=new)
         self._jobs.setdefault((kind, subject.id), []).append(job)
+        if isinstance(subject, Vm) and phase.transfer and not job.waiting:
+            yield EmptyTransfer(subject.id, f"{subject.history[-1].seq}.{phase.transfer}")
         if phase.ahead:
             job.settled = True
             yield from self._rest(kind, subject, phase.success, "", phase)
@@ -209,12 +217,17 @@ class Phases:
         calls = [compose(self.spec, self.cloud, -1, job, one, job.subject, self.spec.actions[one.row.action]) for one in following]
         return f"{job.subject.history[-1].seq}.{job.phase.transfer}" if isinstance(job.subject, Vm) else "", (asked, *calls)
 
+    def carried(self, call: int) -> str:
+        """Return what a hypervisor's call that has just been asked gets on standard input. Nothing changes."""
+        job, planned, asked = self._calls[call]
+        return calling.carried(self.spec, self.cloud, job, planned, asked.action)
+
     def _finished(self, event: CallFinished) -> Iterator[Output]:
         if event.call not in self._calls:
             raise SpecError(f"call {event.call} was never asked, or has finished already")
         job, planned, asked = self._calls.pop(event.call)
         outcome = self._outcome(asked, event)
-        job.said = event.stdout.partition("\n")[0] if event.ok else outcome.error
+        job.said = event.stdout.partition("\n")[0] if event.ok and not event.late else outcome.error
         yield outcome
         if outcome.success or outcome.parsed:
             # what could be read is kept, even where something else is missing
@@ -228,10 +241,12 @@ class Phases:
             if job.phase.fails == "stop":
                 job.waiting.clear()
             if asked.action.key in job.phase.rollback_after:
-                job.waiting += self._plan(job, job.phase.rollback, job.phase.here)
+                job.waiting += job.undo
         yield from self._next(job)
 
     def _outcome(self, asked: CallAsked, event: CallFinished) -> Outcome:
+        if event.late:
+            return Outcome(event.call, False, {}, "", LATE)
         error = "" if event.ok else parsers.ERRORS[self.spec.contract.error](event.stderr)
         parsed: dict[str, str] = {}
         complaint = ""
@@ -255,7 +270,9 @@ class Phases:
         elif isinstance(subject, Image) and asked.action.key == "ds/stat":
             subject.size_mb = int(parsed["size_mb"])
             home = self.cloud.datastores[subject.datastore]
-            job.error = job.refused = monitoring.shortage(home, subject.size_mb) or quotas.exceeded(self.cloud, home, subject.size_mb)
+            lacking = monitoring.shortage(home, subject.size_mb) or quotas.exceeded(self.cloud, home, subject.size_mb)
+            # oned looks at the name last, when it stores the image
+            job.error = job.refused = lacking or operations.name_taken(self.cloud, subject.name)
         elif isinstance(subject, Image) and asked.action.key == "ds/increment_flatten":
             if not backups.flattened(subject, parsed["chain"], parsed["size_mb"]):
                 job.error = "Error flattening backup increments"

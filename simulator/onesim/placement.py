@@ -13,8 +13,7 @@ from onesim.model import Capacity, Datastore, Host, Vm
 
 def needed_mb(vm: Vm) -> int:
     """Return the MiB that a VM takes of its system datastore: volatile disks, and images whose target it is."""
-    targets = {"nonpersistent": "clone_target", "persistent": "ln_target", "cdrom": "ln_target"}
-    return sum(disk.size_mb for disk in vm.disks if disk.image < 0 or getattr(disk, targets[disk.kind]).upper() == "SYSTEM")
+    return sum(disk.size_mb for disk in vm.disks if disk.image < 0 or disk.target_of_copy == "SYSTEM")
 
 
 def has_room(cloud: Cloud, host: Host, datastore: Datastore, size_mb: int) -> bool:

@@ -286,6 +286,30 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="rec
     at_ns: int = 0
 
 
+class Imported(msgspec.Struct, frozen=True, tag="imported", tag_field="record", omit_defaults=True):
+    """What a marketplace got of an image that was exported: the downloader's work on IMPORT_SOURCE, compared with the image.
+
+    `problem` is empty, missing (nothing could be fetched, and `detail` says why), or as in an observation; `compared` = the bytes were known. `sum` is the MD5 of
+    the bytes that were fetched, `told_sum` what IMPORT_INFO says.
+    """
+
+    case: str
+    operation: int
+    call: int
+    image: int
+    source: str
+    problem: str = ""
+    detail: str = ""
+    compared: bool = False
+    told_sum: str = ""
+    sum: str = ""
+    found: str = ""
+    offset: int = -1
+    expected: str = ""
+    actual: str = ""
+    at_ns: int = 0
+
+
 class MadLine(msgspec.Struct, frozen=True, tag="mad_line", tag_field="record", omit_defaults=True):
     """A line between oned and a driver program (MAD), cut after 400 characters. `to` is mad or oned; `script` the transfer script that the line names."""
 
@@ -353,6 +377,7 @@ Record = (
     | GuestWrite
     | FaultInjected
     | Observation
+    | Imported
     | MadLine
     | MadFault
     | MadEnd

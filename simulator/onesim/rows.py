@@ -106,6 +106,7 @@ class Action(Row, frozen=True):
     again: str = ""
     note: str = ""
     parsed_at: str = ""
+    wait_s: int = 0
     since: Range = ()
     until: Range = ()
     unverified: tuple[str, ...] = ()
@@ -127,13 +128,17 @@ class ParserRow(Row, frozen=True):
 
 
 class State(Row, frozen=True):
-    """A state by name and number; `rest` = it waits for an operation, `away` = the disks of the VM wait at the front-end."""
+    """A state by name and number; `rest` = it waits for an operation, `away` = the disks of the VM wait at the front-end.
+
+    `idle` = quotas for running VMs do not count it.
+    """
 
     name: str
     state: int
     lcm: int = -1
     rest: bool = False
     away: bool = False
+    idle: bool = False
 
 
 class Kind(Row, frozen=True):
@@ -188,6 +193,7 @@ class OperationRow(Row, frozen=True):
     fails: bool = False
     abandons: Literal["", "goes_on", "cancelled"] = ""
     through: str = ""
+    quota: Literal["", "running"] = ""
     unverified: tuple[str, ...] = ()
     since: Range = ()
     until: Range = ()
@@ -267,7 +273,7 @@ class MadWait(Row, frozen=True):
 class Lifecycle(Row, frozen=True):
     """The operations and phases of one kind of object."""
 
-    object: Literal["vm", "image", "datastore"]
+    object: Literal["vm", "image", "datastore", "user"]
     operation: tuple[OperationRow, ...]
     phase: tuple[Phase, ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from onesim.events import CallAsked
+from onesim.events import CallAsked, EmptyTransfer
 from onesim.model import FRONTEND
 from onesim.world.interface import Fault, Limits, Run, World
 
@@ -43,6 +43,9 @@ class Runner(Protocol):
 
     def begin(self, start: Start) -> Run | None:
         """Begin a call, whose end the world tells. Returns what was seen at once of one that did not begin."""
+
+    def empty(self, asked: EmptyTransfer, time_s: float) -> None:
+        """Have a transfer script read that holds no line. It must be answered within the time."""
 
     def ended(self, start: Start, run: Run) -> None:
         """Take note that the script of a call has ended."""
@@ -83,6 +86,9 @@ class DirectRunner:
             faults=start.faults,
         )
         return None
+
+    def empty(self, asked: EmptyTransfer, time_s: float) -> None:
+        """Nothing to do."""
 
     def ended(self, start: Start, run: Run) -> None:
         """Nothing to do."""

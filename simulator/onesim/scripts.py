@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from onesim import hypervisor, measuring, validation
+from onesim import documents, hypervisor, measuring, validation
 from onesim.events import CallAsked, Outcome
 from onesim.journal import BlobStore, Writer
 from onesim.layout import REMOTES, Subjected, context_script
@@ -138,10 +138,15 @@ class Scripts:
                 return step
         return None
 
+    def wait_s(self, asked: CallAsked) -> float:
+        """Return how many seconds the user's request waits for a call; 0 if it does not."""
+        return asked.action.wait_s * self.subject.wait_scale
+
     def _facts(self, asked: CallAsked) -> dict[str, str]:
         step = self.trace.steps[asked.operation] if asked.operation >= 0 else None
+        waits = {"wait_s": f"{self.wait_s(asked):g}"} if asked.action.wait_s else {}
         told = {"expect": step.expect, "op": step.op, "about": step.about} if step else {"expect": "success"}
-        return {**asked.facts, **{name: value for name, value in told.items() if value}}
+        return {**asked.facts, **waits, **{name: value for name, value in told.items() if value}}
 
     def record(self, begun: Begun, run: Run, outcome: Outcome, tree: tuple[TreeChange, ...], observed: bool) -> None:
         """Write down a call that has ended."""
@@ -192,12 +197,21 @@ class Scripts:
             ordinal = int(fault.get("ordinal", 1))
             self.writer.write(FaultInjected(self.trace.name, begun.n, str(fault.get("command", "")), ordinal, str(fault["act"]), hit))
 
+    def _files(self, asked: CallAsked, deployment: str) -> hypervisor.Files:
+        """Return what one_vmm_exec lays into the VM directory."""
+        datastore = documents.datastore_xml(self.cloud.datastores[asked.datastore], self.spec.version, self.cloud)
+        return hypervisor.Files(deployment, documents.vm_xml(self.cloud.vms[asked.vm], self.cloud, self.spec, records="last"), datastore)
+
     def hypervisor(self, n: int, asked: CallAsked) -> str:
         """Let the simulated hypervisor act, and write that down. Returns the error, empty for success."""
         vm = self.cloud.vms[asked.vm]
         names = tuple(f"disk.{disk.id}" for disk in vm.disks) + ((f"disk.{vm.context_disk}",) if vm.context is not None else ())
         at = self.at()
-        error = hypervisor.act(self.world, asked, names)
+        document = self.oned.carried(asked.call)
+        carriage = self.spec.spec.carriages[self.spec.stdin(asked.action)]
+        if carriage.root != "domain":
+            validation.validate_or_raise(carriage.root, self.spec.version, document.encode())
+        error = hypervisor.act(self.world, asked, names, self._files(asked, document))
         self.observer.refresh()
         self.writer.write(
             Call(
@@ -215,6 +229,7 @@ class Scripts:
                 "exit",
                 1 if error else 0,
                 facts=self._facts(asked),
+                stdin=self.blobs.put(document.encode()),
                 error=error,
                 at_ns=at,
                 duration_ns=self.at() - at,

@@ -64,6 +64,7 @@ class _States(Row, frozen=True):
     vm: tuple[State, ...]
     image: tuple[State, ...]
     datastore: tuple[State, ...]
+    user: tuple[State, ...]
 
 
 class _Actions(Row, frozen=True):
@@ -143,7 +144,7 @@ class Spec:
         self.encrypted = frozenset(contracts.encrypted)
         self.carriages = {row.name: row for row in contracts.carriage}
         states = _read(root / "states.toml", _States)
-        self.states: dict[str, tuple[State, ...]] = {"vm": states.vm, "image": states.image, "datastore": states.datastore}
+        self.states: dict[str, tuple[State, ...]] = {"vm": states.vm, "image": states.image, "datastore": states.datastore, "user": states.user}
         self._numbers = {(kind, row.name): row for kind, rows in self.states.items() for row in rows}
         self.actions = tuple(row for path in self._files("actions") for row in _read(path, _Actions).action)
         self.arguments = {row.name: row for row in _read(root / "arguments.toml", _Arguments).argument}

@@ -177,7 +177,12 @@ def _operation(spec: Spec, contract: Contract, kind: str, row: OperationRow, pha
         raise _refuse(spec, file, name, f"enters the unknown phase {row.enter!r}")
     if row.to and row.to not in resting:
         raise _refuse(spec, file, name, f"leads to {row.to!r}, which is no state of rest")
-    known: dict[str, Collection[str]] = {"vm": changes.MAKES, "image": object_changes.IMAGE_MAKES, "datastore": object_changes.DATASTORE_MAKES}
+    known: dict[str, Collection[str]] = {
+        "vm": changes.MAKES,
+        "image": object_changes.IMAGE_MAKES,
+        "datastore": object_changes.DATASTORE_MAKES,
+        "user": object_changes.USER_MAKES,
+    }
     if row.makes and row.makes not in known[kind]:
         raise _refuse(spec, file, name, f"makes {row.makes!r}, which is no known preparation")
     if row.through and row.through not in {state.name for state in spec.states[kind]}:

@@ -89,7 +89,9 @@ def _check_modes(cloud: Cloud, vm: Vm, datastore: Datastore) -> None:
 
 
 def settle(vm: Vm, state: State) -> None:
-    """Note what a state of rest says: where the disks wait, and that a stay which goes on has no end."""
+    """Note what a state of rest says: where the disks wait, that none is on its way, and that a stay which goes on has no end."""
+    for disk in vm.disks:
+        disk.attach = False
     if state.away:
         vm.away = state.name
     if state.name == "RUNNING" and vm.history:

@@ -181,9 +181,13 @@ def test_another_processor_agrees(sample: Sample, version: str) -> None:
 
 @pytest.mark.parametrize("contract", load().contracts, ids=lambda contract: str(contract.name))
 def test_every_document_has_a_schema(contract: Contract) -> None:
-    """Whatever an action of a contract gets on stdin or as an argument has a schema there, and so has all that is not an action's."""
+    """Whatever an action of a contract gets on stdin or as an argument has a schema there, and so has all that is not an action's.
+
+    Hypervisor drivers share one document, and a domain is for libvirt to judge.
+    """
     spec = for_contract(contract.name)
-    wanted = {action.key for action in spec.actions.values() if spec.stdin(action) != "nothing" or "dump" in spec.argv(action)}
+    storage = [action for action in spec.actions.values() if action.family != "vmm"]
+    wanted = {action.key for action in storage if spec.stdin(action) != "nothing" or "dump" in spec.argv(action)}
     assert wanted <= set(kinds(contract.version))
     assert {"VM", "IMPORT_INFO", "VMM_DRIVER_ACTION_DATA"} <= set(kinds(contract.version))
     for kind in kinds(contract.version):

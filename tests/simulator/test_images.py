@@ -10,6 +10,7 @@ from player import Player
 
 from onesim import snapshots
 from onesim.events import CallAsked
+from onesim.validation import validate
 
 
 def made(version: str = "7.4.0", **fields: Any) -> Player:
@@ -134,7 +135,7 @@ def test_a_quota_refuses_what_goes_beyond_it() -> None:
         ("vm.backup", {"vm": "a", "datastore": "backups", "image": "b"}, ""),
     ):
         if metric:
-            with pytest.raises(AssertionError, match=f"limit of 15 reached for {metric} quota in datastore with ID: 1"):
+            with pytest.raises(AssertionError, match=f"limit of 15 reached for {metric} quota in DATASTORE with ID: 1"):
                 player.play(op, arguments)
         else:
             assert player.play(op, arguments)
@@ -143,3 +144,26 @@ def test_a_quota_refuses_what_goes_beyond_it() -> None:
         player.play("image.make", {"image": "q", "size_mb": 1})
     player.play("datastore.quota", {"datastore": "images"})
     assert player.play("image.make", {"image": "q", "size_mb": 8})
+
+
+@pytest.mark.parametrize("version", ["5.12.0", "6.4.0", "7.4.0"])
+def test_an_image_of_an_app_is_copied_without_stat(version: str) -> None:
+    """Its size is the app's; the document names the app and has the marketplace, as the schema wants it; other images have none."""
+    player = Player(version)
+    app = {"path": "/var/tmp/app", "size_mb": 3, "app": 7, "app_name": "debian", "md5": "d41d8cd98f00b204e9800998ecf8427e", "format": "qcow2"}
+    calls = player.play("image.download", {"image": "a", **app})
+    assert [call.action.name for call in calls] == ["cp", "monitor"]
+    document = calls[0].document
+    assert validate("ds/cp", player.spec.version, document.encode()) == []
+    root = etree.fromstring(document.encode())
+    assert [child.tag for child in root] == ["IMAGE", "DATASTORE", "MARKETPLACE"]
+    told = [root.findtext(f"IMAGE/{name}") for name in ("PATH", "SIZE", "TEMPLATE/FROM_APP", "TEMPLATE/FROM_APP_NAME", "TEMPLATE/FROM_APP_MD5")]
+    assert told == ["/var/tmp/app", "3", "7", "debian", "d41d8cd98f00b204e9800998ecf8427e"]
+    assert root.findtext("MARKETPLACE/MARKETPLACEAPPS/ID") == "7"
+    (image,) = player.oned.cloud.images.values()
+    assert (image.state, image.source) == ("READY", "/src/0")
+    plain = player.play("image.register", {"image": "b", "path": "/x"})
+    assert "MARKETPLACE" not in plain[1].document
+    player.play("datastore.quota", {"datastore": "images", "images": 2})
+    with pytest.raises(AssertionError, match="IMAGES quota"):
+        player.play("image.download", {"image": "c", **app})

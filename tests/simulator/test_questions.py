@@ -204,7 +204,6 @@ def test_a_driver_may_ask_for_an_empty_image_or_one_that_is_there() -> None:
     [
         ("TYPE=OS\nPATH=/x", 1, "NAME cannot be empty."),
         ("NAME=x", 1, "No PATH nor SIZE in template."),
-        ("NAME=data\nPATH=/x", 1, "data"),
         ("NAME=x\nPATH=/x", 77, "Error getting datastore [77]."),
         ("NAME=x\nPATH=/x", 0, "Error getting datastore [0]."),
         ("NAME=x\nPATH=/x\nTYPE=CAKE", 1, "CAKE"),

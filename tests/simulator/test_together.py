@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from onesim.datagrams import Message, encode
 from onesim.errors import ConfigError, TraceError
 from onesim.events import Answer, CallAsked, CallFinished, OperationAsked, Refused
 from onesim.executor import CaseRun
@@ -18,11 +19,12 @@ from onesim.journal import BlobStore, Writer, read
 from onesim.layout import Subjected, make_cloud
 from onesim.oned import Oned
 from onesim.records import Call, CaseEnd, Header, Observation, Operation, Question, Record, StateChange, Together, Turn
+from onesim.records import Datagram as SeenDatagram
 from onesim.rehearsal import rehearse
 from onesim.schedule import Chooser, Replayed, Seeded, recorded
 from onesim.spec import for_contract
 from onesim.trace import Trace, parse_trace
-from onesim.world.interface import Change, DiskContent, Ended, Held, Run, Strays
+from onesim.world.interface import Change, Datagram, DiskContent, Ended, Held, Run, Strays
 from onesim.world.interface import Question as WorldQuestion
 
 SPEC = for_contract("7.4")
@@ -55,6 +57,7 @@ class ScriptedWorld:
         self.held: dict[int, str] = {}
         self.answers: dict[int, Any] = {}
         self.asks: Callable[[str], None] = lambda call: None
+        self.on_datagram: Callable[[Datagram], None] = lambda sent: None
 
     def begin(self, host: str, argv: Sequence[str], *, call_id: str = "", **more: Any) -> None:
         """Start a call."""
@@ -104,7 +107,8 @@ class ScriptedWorld:
     def let_go(self) -> Strays:
         """Hold nothing."""
         self.holding = False
-        return Strays(("sleep 300",), (b"datagram",))
+        self.on_datagram(Datagram(b"datagram"))
+        return Strays(("sleep 300",))
 
     def answer(self, number: int, reply: Any) -> None:
         """Keep an answer."""
@@ -220,6 +224,7 @@ def test_operations_beside_others_overlap_and_their_differences_are_told_of_none
     (together,) = of(Together, records)
     assert world.most >= 3
     assert together.operation == 0 and together.calls == tuple(range(6)) and together.leftovers == ("sleep 300",)
+    assert [(one.call, one.problem != "") for one in of(SeenDatagram, records)] == [(-1, True)]
     assert [one.path for one in together.tree] == ["/var/tmp/x"] and not together.diverged
     assert sorted((turn.what, turn.call, turn.command) for turn in together.turns) == sorted(
         (what, n, command) for n in range(6) for what, command in (("begin", ""), ("pass", "cp"), ("pass", "mv"), ("end", ""))
@@ -381,3 +386,35 @@ def test_oned_refuses_what_is_busy_and_lets_others_run() -> None:
     assert isinstance(oned.feed(OperationAsked(1, "image.make", {"image": "b", "size_mb": 1}))[-1], CallAsked)
     (refused,) = oned.feed(OperationAsked(2, "image.delete", {"image": "a"}))
     assert isinstance(refused, Refused) and "busy" in refused.reason
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["beside", "alone"])
+def test_a_datagram_reaches_oned_before_its_call_has_ended(tmp_path: Path, beside: bool) -> None:
+    """What the first call sends is known to oned, and in the history, when nothing has ended yet; each datagram once, with its call."""
+    world = ScriptedWorld()
+    text = THREE if beside else THREE.replace(', "beside": true', "")
+    heard: list[tuple[int, int]] = []
+    begin = world.begin
+
+    def sends(host: str, argv: Sequence[str], *, call_id: str = "", **more: Any) -> None:
+        begin(host, argv, call_id=call_id, **more)
+        n = int(call_id.rpartition("/")[2])
+        room = f"DS_LOCATION_TOTAL_MB = 9\nDS_LOCATION_FREE_MB = {n}\nDS_LOCATION_USED_MB = 1\n"
+        world.on_datagram(Datagram(encode(Message("SYSTEM_HOST", "SUCCESS", 0, 0, room)), call_id))
+        owner = world.on_datagram.__self__  # type: ignore[attr-defined]
+        heard.append((n, owner.cloud.hosts[0].location.free_mb))
+
+    world.begin = sends  # type: ignore[method-assign]
+    records = played(text, world, tmp_path)
+    calls = [one.n for one in of(Call, records)]
+    assert heard == [(n, n) for n in range(len(calls))]
+    assert [one.call for one in of(SeenDatagram, records) if one.call >= 0] == sorted(calls)
+    place = {one.n: at for at, one in enumerate(records) if isinstance(one, Call)}
+    for at, one in enumerate(records):
+        if isinstance(one, SeenDatagram) and one.call >= 0:
+            assert at < place[one.call] and not one.problem
+            (call,) = (call for call in of(Call, records) if call.n == one.call)
+            assert call.at_ns <= one.at_ns
+    if beside:
+        first = [type(one) for one in records].index(Call)
+        assert sum(isinstance(one, SeenDatagram) for one in records[:first]) >= 3, "those that run beside it have been heard, too"

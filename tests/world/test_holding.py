@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -25,9 +25,11 @@ class Asked:
     def __init__(self) -> None:
         self.questions: list[Question] = []
         self.later = False
+        self.heard: Callable[[Question], None] = lambda question: None
 
     def __call__(self, question: Question) -> Answer | None:
         self.questions.append(question)
+        self.heard(question)
         return None if self.later and question.kind == "xmlrpc" else Answer(b"<x/>")
 
 
@@ -116,6 +118,34 @@ def test_questions_datagrams_and_output_belong_to_the_call_they_come_from(world:
         assert [one.argv for one in mine if one.kind == "command"] == [("onevm", "show", "-x", call)]
         assert [f"one.{call}<".encode() in one.body for one in mine if one.kind == "xmlrpc"] == [True]
     assert len(asked.questions) == 6
+
+
+def test_a_datagram_is_told_at_once_and_before_what_follows_it(world: NamespaceWorld, asked: Asked) -> None:
+    """Of two scripts that run at once: the datagram of each is told before the question that it asks next, and while both still run."""
+    told: list[str] = []
+    world.on_datagram = lambda sent: told.append(f"{sent.call} sent {sent.data.decode()}")
+    asked.heard = lambda question: told.append(f"{question.call} asked")
+    script = "exec 5>/dev/udp/127.0.0.1/4124; echo -n {0} >&5; onevm show {0}; cp /etc/hostname /tmp/{0}; echo -n last >&5; sleep 0.3"
+    world.hold()
+    for call in ("a", "b"):
+        begin(world, call, script.replace("{0}", call))
+    for one in (held(world), held(world)):
+        assert one.command == "onevm" and f"{one.call} sent {one.call}" in told
+        world.release(one.number)
+    copies: list[Held] = []
+    while len(copies) < 2:
+        event = world.wait(20)
+        copies += [event] if isinstance(event, Held) else []
+    for call in ("a", "b"):
+        assert [line for line in told if line.startswith(call)] == [f"{call} sent {call}", f"{call} asked"]
+    one, other = copies
+    world.release(one.number)
+    event = world.wait(20)
+    assert isinstance(event, Ended) and event.call == one.call and event.run.datagrams == (one.call.encode(), b"last")
+    assert told.count(f"{one.call} sent last") == 1 and f"{other.call} sent last" not in told
+    world.release(other.number)
+    ends(world, other.call)
+    assert told.count(f"{other.call} sent last") == 1 and len(told) == 6
 
 
 def test_an_answer_may_come_later_while_other_calls_run(world: NamespaceWorld, asked: Asked) -> None:

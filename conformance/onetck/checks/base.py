@@ -13,6 +13,7 @@ from onesim.records import (
     Datagram,
     FaultInjected,
     GuestWrite,
+    Imported,
     MadEnd,
     MadFault,
     Observation,
@@ -46,6 +47,7 @@ class Case:
     calls: list[Call] = field(default_factory=list)
     states: list[StateChange] = field(default_factory=list)
     observations: list[Observation] = field(default_factory=list)
+    imports: list[Imported] = field(default_factory=list)
     writes: list[GuestWrite] = field(default_factory=list)
     faults: list[FaultInjected] = field(default_factory=list)
     questions: list[Question] = field(default_factory=list)

@@ -11,13 +11,11 @@ from lxml import etree
 
 from onesim import grammars, validation
 from onesim.grammar_values import BackupUrl
-from onesim.records import Call
+from onesim.records import Call, Imported
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
 from onetck.checks.remains import below, lying
 
-#: Seconds that a request to oned waits for the answer of an action. source: oned 7.4.0: include/SyncRequest.h, src/image/ImageManagerActions.cc:1597
-_WAITS_S = {"stat": 90, "restore": 180}
 _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
 _PLAIN_NAME = re.compile(r"[^/:,\s]+")
@@ -34,11 +32,12 @@ def _part(requirement: Requirement) -> str:
 def within_wait(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call ended within the time that the user's request waits for it."""
     for call in case.of(requirement):
-        limit, took = _WAITS_S.get(call.action, 0), call.duration_ns / 1e9
+        action = case.spec.actions.get(f"{call.family}/{call.action}")
+        limit, took = float(call.facts.get("wait_s", action.wait_s if action else 0)), call.duration_ns / 1e9
         if limit and took > limit:
-            yield Finding("fail", f"{words(call)} took {took:.0f} s; the request waits {limit} s", call.n)
+            yield Finding("fail", f"{words(call)} took {took:.0f} s; the request waits {limit:g} s", call.n)
         elif limit and call.ended_by == "exit":
-            yield Finding("pass", f"{words(call)} took {took:.1f} s of {limit}", call.n)
+            yield Finding("pass", f"{words(call)} took {took:.1f} s of {limit:g}", call.n)
 
 
 def changes_nothing(case: Case, requirement: Requirement) -> Iterator[Finding]:
@@ -140,6 +139,38 @@ def _wrong_export(call: Call, told: dict[str, str], part: str) -> str:
             return f"DISPOSE_CMD {quoted(command)} names the image itself" if disposes and source and source in command.split() else ""
 
 
+def imported(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """What the downloader fetches from IMPORT_SOURCE is the image, and has the checksum that IMPORT_INFO tells."""
+    taken = {one.call: one for one in case.imports}
+    for call in _done(case, requirement):
+        seen = taken.get(call.n)
+        if seen is None:
+            continue  # another requirement is about its grammar
+        wrong = _wrong_sum(seen) if _part(requirement) == "sum" else _wrong_bytes(seen)
+        if wrong:
+            yield Finding("fail", f"{words(call)}: {wrong}", call.n)
+        elif seen.compared or (_part(requirement) == "sum" and seen.sum):
+            yield Finding("pass", f"what {words(call)} names was fetched as it is", call.n)
+
+
+def _wrong_sum(seen: Imported) -> str:
+    if not seen.sum or seen.sum == seen.told_sum:
+        return ""
+    return f"MD5 is {quoted(seen.told_sum)}, what was fetched from {seen.source} has {seen.sum}"
+
+
+def _wrong_bytes(seen: Imported) -> str:
+    match seen.problem:
+        case "":
+            return ""
+        case "missing":
+            return f"nothing could be fetched from IMPORT_SOURCE {quoted(seen.source)}: {seen.detail}"
+        case "bytes":
+            return f"what was fetched from {seen.source} is not the image: at byte {seen.offset} stands {seen.actual[:16]}, not {seen.expected[:16]}"
+        case _:
+            return f"what was fetched from {seen.source} is not the image: {seen.problem} {seen.detail}".rstrip()
+
+
 def listing_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The answer of ls names the disks of the backup, each with its increments in order."""
     for call in _done(case, requirement):
@@ -186,6 +217,7 @@ CHECKS: dict[str, Check] = {
     "name_plain": name_plain,
     "number_alone": number_alone,
     "export_true": export_true,
+    "imported": imported,
     "listing_true": listing_true,
     "chain_true": chain_true,
 }

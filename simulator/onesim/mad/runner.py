@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
-from onesim.events import CallAsked
+from onesim.events import CallAsked, EmptyTransfer
 from onesim.layout import MadProgram
 from onesim.mad import results, transfer
 from onesim.mad.conversation import Conversation, Wrong
@@ -160,6 +160,22 @@ class MadRunner:
         self.world.begin_started(script, limits=start.limits, call_id=start.id, faults=start.faults)
         return None
 
+    def empty(self, asked: EmptyTransfer, time_s: float) -> None:
+        """Ask the program that reads transfer scripts for one without a line: it is to answer with success, and to start nothing."""
+        program = next((one for one in self._programs.values() if one.row.carries == "script"), None)
+        if program is None or self.broken:
+            return
+        self._call = -1
+        exchange = self._ask(program, Request("TRANSFER", asked.vm, self._lay(asked.vm, asked.transfer, "")))
+        heard = self._listen(program, exchange, time_s, "silent")
+        while isinstance(heard, Started):
+            self._wrong(program, "unasked", f"started {' '.join(heard.argv)[:300]} for an empty transfer script")
+            self.world.drop(heard.shim, 1)
+            heard = self._listen(program, exchange, time_s, "silent")
+        if heard is not None and not heard.success:
+            self._wrong(program, "result", f"answered {_shown(heard)} to an empty transfer script")
+        program.open.remove(exchange)
+
     def ended(self, start: Start, run: Run) -> None:
         """Take the answer of the program, if it has one to give now."""
         program, exchange = self._running.pop(start.id, (None, None))
@@ -239,11 +255,16 @@ class MadRunner:
             document = base64.b64encode(asked.document.encode()).decode()
             return self._ask(program, Request(asked.action.name.upper(), int(asked.arguments["id"]), document), (asked,))
         script = transfer.write(_command(one) for one in start.transfer[1])
-        sequence, _, end = start.transfer[0].partition(".")
-        path = transfer.path("/var/lib/one/vms", asked.vm, int(sequence), end)
+        path = self._lay(asked.vm, start.transfer[0], script)
+        return self._ask(program, Request("TRANSFER", asked.vm, path), start.transfer[1], script)
+
+    def _lay(self, vm: int, end: str, script: str) -> str:
+        """Write a transfer script where oned does. Returns its path."""
+        sequence, _, name = end.partition(".")
+        path = transfer.path("/var/lib/one/vms", vm, int(sequence), name)
         self.world.put(FRONTEND, path, raw(script))
         self._look()
-        return self._ask(program, Request("TRANSFER", asked.vm, path), start.transfer[1], script)
+        return path
 
     def _script(self, program: _Program, exchange: _Exchange, start: Start) -> Started | Answer | None:
         """Wait for the script that was asked. Others that the program starts are run and noted."""

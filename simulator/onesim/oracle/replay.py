@@ -212,13 +212,15 @@ class _Replay:
     def _documents(self, asked: CallAsked, seen: Call) -> None:
         argument = "dump" in asked.arguments
         root, children = (seen.arg1_root, seen.arg1_root_elements) if argument else (seen.stdin_root, seen.stdin_root_elements)
-        carried = self.spec.spec.carriages[asked.stdin] if asked.stdin != "nothing" else None
-        encoding = {"base64": "base64", "plain": "xml"}[carried.encoding] if carried is not None else "empty"
-        if asked.action.family != "vmm" and encoding != seen.stdin_encoding:
-            self._differ(f"stdin of {asked.action.key}", seen.stdin_encoding, encoding)
+        ours = asked.document
+        stdin = asked.stdin
         if asked.action.family == "vmm":
-            return
-        mine = _outline(asked.document)
+            ours, stdin = self.play.oned.carried(asked.call), self.spec.stdin(asked.action)
+        carried = self.spec.spec.carriages[stdin] if stdin != "nothing" else None
+        encoding = {"base64": "base64", "plain": "xml"}[carried.encoding] if carried is not None else "empty"
+        if encoding != seen.stdin_encoding:
+            self._differ(f"stdin of {asked.action.key}", seen.stdin_encoding, encoding)
+        mine = _outline(ours)
         if mine != (root, children):
             self._differ(f"document of {asked.action.key}", f"{root}: {' '.join(children)}", f"{mine[0]}: {' '.join(mine[1])}")
 

@@ -364,9 +364,9 @@ class Agent:
         """Hold nothing any more, and end what no call under way has started."""
         self.holding.release_all()
         self.doors.take_datagrams()
-        datagrams, self.unclaimed = self.unclaimed, []
+        self.unclaimed = []
         leftovers = [] if self.kept else calls.end_strays(self.running, self.programs.sessions())
-        return {"leftovers": leftovers, "datagrams": [base64.b64encode(one).decode() for one in datagrams]}
+        return {"leftovers": leftovers}
 
     def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a picture, and return how it differs from the last one if that is asked."""

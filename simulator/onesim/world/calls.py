@@ -70,12 +70,6 @@ class Call:
         return self.seen[stream] > self.limits["output_bytes"]
 
 
-def keep_datagram(kept: list[bytes], payload: bytes) -> None:
-    """Keep a datagram; what exceeds a thousand of them is dropped, as UDP may."""
-    if len(kept) < DATAGRAMS_MAX:
-        kept.append(payload)
-
-
 def processes() -> list[int]:
     """Return the ids of all processes of the world but the agent."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]

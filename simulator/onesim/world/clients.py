@@ -99,15 +99,18 @@ class Doors:
         connection.close()
 
     def take_datagrams(self) -> None:
-        """Give each datagram that has arrived to the call that sent it; those of which nobody knows whose they are stay with the agent."""
+        """Tell the harness at once of each datagram that has arrived, with the call that sent it, where that is known; and keep it with the call.
+
+        What exceeds a thousand of one call is dropped, as UDP may. So is what comes while no call runs.
+        """
         with contextlib.suppress(OSError):
             for _ in range(calls.DATAGRAMS_MAX):
                 payload, (_, port) = self.datagrams.recvfrom(65536)
                 call = self._behind("udp", port)
-                if call is not None:
-                    calls.keep_datagram(call.datagrams, payload)
-                elif self.agent.running:
-                    calls.keep_datagram(self.agent.unclaimed, payload)
+                kept = call.datagrams if call is not None else self.agent.unclaimed
+                if self.agent.running and len(kept) < calls.DATAGRAMS_MAX:
+                    kept.append(payload)
+                    self.agent.send({"datagram": base64.b64encode(payload).decode(), "call": call.id if call is not None else ""})
 
     def _behind(self, table: str, port: int) -> Call | None:
         """Return the call that speaks from a port: the only one that runs, or that of the process whose socket it is."""
@@ -129,6 +132,7 @@ class Doors:
     def _gate(self, connection: socket.socket, buffer: bytearray) -> bool:
         if b"\n" not in buffer:
             return False
+        self.take_datagrams()  # what was sent before is told before
         try:
             pid_text, own_fd, name = buffer.decode().split()
             pid = int(pid_text)
@@ -311,6 +315,7 @@ class Doors:
                     connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if len(body) < length:
             return False
+        self.take_datagrams()
 
         def answered(message: dict[str, Any]) -> None:
             data = base64.b64decode(message["stdout"])

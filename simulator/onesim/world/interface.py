@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -111,6 +111,14 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Datagram:
+    """A datagram has reached the monitor daemon's port. `call` is the `call_id` of the command that sent it, empty if nobody knows."""
+
+    data: bytes
+    call: str = ""
+
+
+@dataclass(frozen=True)
 class Held:
     """A command of a call stands at its gate until `World.release` lets it go; it is the `ordinal`-th of that name in the call, from 1."""
 
@@ -130,10 +138,9 @@ class Ended:
 
 @dataclass(frozen=True)
 class Strays:
-    """What could not be told to be of one call while several ran: command lines of processes that outlived their calls, and datagrams."""
+    """What could not be told to be of one call while several ran: command lines of processes that outlived their calls."""
 
     leftovers: tuple[str, ...] = ()
-    datagrams: tuple[bytes, ...] = ()
 
 
 class Reply(Protocol):
@@ -208,9 +215,13 @@ class Patch(Protocol):
 
 
 class World(Protocol):
-    """The hosts of one case. Paths are those inside the host's view; everything runs with the driver's rights unless said otherwise."""
+    """The hosts of one case. Paths are those inside the host's view; everything runs with the driver's rights unless said otherwise.
+
+    `on_datagram` is told of each datagram as it comes, in the thread that waits.
+    """
 
     broken: bool
+    on_datagram: Callable[[Datagram], None]
 
     def run(
         self,

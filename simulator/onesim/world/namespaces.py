@@ -22,6 +22,7 @@ from onesim.world.control import Control
 from onesim.world.conversing import Conversing
 from onesim.world.interface import (
     Change,
+    Datagram,
     DatastoreSeen,
     DatastoresSeen,
     DiskContent,
@@ -64,7 +65,7 @@ def obtainable() -> dict[str, str]:
 class NamespaceWorld(Conversing):
     """A world of namespaces. Requests may come from one thread at a time; questions are answered in the thread that waits.
 
-    `on_question` returns None for a question that is answered later, by `answer`.
+    `on_question` returns None for a question that is answered later, by `answer`; `on_datagram` is told of each datagram as it comes.
     """
 
     def __init__(self, control: Control, process: subprocess.Popen[bytes] | None, on_question: Callable[[Question], Reply | None]) -> None:
@@ -73,6 +74,7 @@ class NamespaceWorld(Conversing):
         self.pid = 0
         self._control = control
         self._process = process
+        self.on_datagram: Callable[[Datagram], None] = lambda datagram: None
         self._on_question = on_question
         self._lock = threading.RLock()
         self._begun: dict[int, str] = {}
@@ -164,9 +166,11 @@ class NamespaceWorld(Conversing):
                 self._take(message)
 
     def _take(self, message: dict[str, Any]) -> None:
-        """Deal with a message that is no reply to what is waited for: answer a question, keep an event."""
+        """Deal with a message that is no reply to what is waited for: answer a question, tell of a datagram, keep an event."""
         if "question" in message:
             self._ask(message)
+        elif "datagram" in message:
+            self.on_datagram(Datagram(base64.b64decode(message["datagram"]), message["call"]))
         elif "held" in message:
             self._events.append(Held(message["held"], message["call"], message["command"], message["ordinal"]))
         elif message.get("reply") in self._begun:
@@ -242,7 +246,7 @@ class NamespaceWorld(Conversing):
     def let_go(self) -> Strays:
         """Hold nothing from now on; see `World.let_go`."""
         answer = self._request("let_go")
-        return Strays(tuple(answer["leftovers"]), tuple(base64.b64decode(one) for one in answer["datagrams"]))
+        return Strays(tuple(answer["leftovers"]))
 
     def release(self, number: int) -> None:
         """Let a held command go on."""
