@@ -20,7 +20,7 @@ from onesim.errors import ConfigError
 from onesim.schedule import diverged, recorded
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import conclude, execution, kept, oracle, programs, reading, vendor
+from onetck import conclude, execution, kept, oracle, programs, reading, static, vendor
 from onetck import config as configuration
 from onetck.plan import choose
 from onetck.progress import terminal_progress
@@ -276,6 +276,7 @@ reading.register(app)
 oracle.register(app)
 programs.register(app)
 vendor.register(app)
+static.register(app)
 
 
 def _version(value: bool) -> None:
