@@ -64,7 +64,8 @@ class Both:
         first, second = self.old.stdin(old), self.new.stdin(new)
         if first != second:
             told = " ".join(
-                f"{contract}: {carriages[name].meaning} ({carriages[name].encoding})" for contract, name in ((self.before, first), (self.after, second))
+                f"{contract}: {carriages[name].meaning} ({carriages[name].encoding})"
+                for contract, name in ((self.before, first), (self.after, second))
             )
             yield Change("stdin", key, f"standard input: {told}")
         parsers = self.new.spec.parsers
@@ -84,7 +85,7 @@ class Both:
     def elements(self, key: str) -> tuple[set[str], set[str]]:
         """Return the elements (PARENT/NAME) that an action's document loses and gains."""
         old, new = _elements(self.old, key), _elements(self.new, key)
-        return old - new, new - old
+        return _outermost(old - new), _outermost(new - old)
 
     def _requirements(self, *actions: str) -> tuple[list[str], list[str]]:
         def held(spec: ContractSpec) -> list[str]:
@@ -113,3 +114,9 @@ def _elements(spec: ContractSpec, key: str) -> set[str]:
         found |= {f"{parent}/{name}" for name in names}
         waiting += names
     return found
+
+
+def _outermost(paths: set[str]) -> set[str]:
+    """Leave out what only comes or goes with the element that it stands in."""
+    names = {path.rpartition("/")[2] for path in paths}
+    return {path for path in paths if path.partition("/")[0] not in names}

@@ -80,9 +80,7 @@ class _Port:
         told = [one for one in scripts if one.changes or one.lines]
         elsewhere = [line for script in self.sources.scripts.values() if not script.action for line in self._errors(script)]
         names = (both.old.contract.name, both.new.contract.name)
-        return Plan(
-            str(self.setting.driver.root), *names, tuple(both.general()), tuple(sorted(told, key=lambda one: one.file)), tuple(elsewhere)
-        )
+        return Plan(str(self.setting.driver.root), *names, tuple(both.general()), tuple(sorted(told, key=lambda one: one.file)), tuple(elsewhere))
 
     def _script(self, script: Script) -> Ported:
         key = script.action
@@ -101,7 +99,9 @@ class _Port:
         """Yield the actions that are new and that the driver's role needs, but for which there is no script."""
         for action, row in role_of(self.sources, self.both.new):
             if action.key not in self.both.old.actions and not self.sources.driver_has(action.key):
-                changes = [msgspec.structs.replace(one, requirements=(*one.requirements, row.id)) for one in self.both.of(action.key)]
+                changes = [
+                    msgspec.structs.replace(one, requirements=tuple(dict.fromkeys((*one.requirements, row.id)))) for one in self.both.of(action.key)
+                ]
                 folder = self.sources.folders[action.family][-1]
                 yield Ported(f"{folder}/{action.name}", action.key, tuple(changes), missing=True)
 
@@ -113,7 +113,7 @@ class _Port:
             return
         # who reads standard input and also looks at the arguments decides which of the two forms it has
         copes = inputs.reads != () and old.stdin(old.actions[script.action]) != new.stdin(new.actions[script.action])
-        cited = self.rules.found("document", "", 0, "", self._own(script)).requirements if new.actions[script.action].passing else self._own(script)
+        cited = self.rules.found("document", "", 0, "").requirements if new.actions[script.action].passing else self._own(script)
         for number, line in sorted(set(inputs.positions)):
             was = before[number - 1] if number <= len(before) else ""
             now = after[number - 1] if number <= len(after) else ""
@@ -139,21 +139,33 @@ class _Port:
         was, now = self.both.old.parser(script.action), self.both.new.parser(script.action)
         if was == now:
             return
-        for one in printed(script):
+        good, bad = False, []
+        for one in (one for one in printed(script) if not one.errors):
             (before, _), (after, wrong) = PARSERS[was](one.text), PARSERS[now](one.text)
-            differs = any(name in after and after[name] != value for name, value in before.items())
-            if not one.errors and (wrong or differs):
-                sentence = f"prints {one.text!r} or the like; {self.both.after} takes {self.both.new.spec.parsers[now].takes}"
-                yield Reliance("output", script.key, one.line, sentence, requirements=self._own(script))
+            if wrong or any(name in after and after[name] != value for name, value in before.items()):
+                bad.append(one)
+            else:
+                good = True
+        # a script with an answer for either contract chooses between them
+        for one in bad:
+            sentence = f"prints {one.text!r} or the like; {self.both.after} takes {self.both.new.spec.parsers[now].takes}"
+            yield Reliance("output", script.key, one.line, sentence, good, self._own(script))
 
     def _elements(self, script: Script) -> Iterator[Reliance]:
         """Yield the lines that name an element which the document has no more."""
-        gone, _ = self.both.elements(script.action)
+        gone, come = self.both.elements(script.action)
+        # who names the element that came in its place reads whichever is there
+        copes = {path.partition("/")[0] for path in come if self._naming(script, path)}
         for path in sorted(gone):
-            parent, _, name = path.partition("/")
-            for number, line in enumerate(script.lines, 1):
-                if re.search(rf"\b{parent}\b.*\b{name}\b", line):
-                    yield Reliance("document", script.key, number, f"reads {path}, which {self.both.after} has not", requirements=self._own(script))
+            for number in self._naming(script, path):
+                sentence = f"reads {path}, which {self.both.after} has not"
+                yield Reliance("document", script.key, number, sentence, path.partition("/")[0] in copes, self._own(script))
+
+    @staticmethod
+    def _naming(script: Script, path: str) -> list[int]:
+        """Return the lines that name an element with its parent."""
+        named = re.compile(r"\b{}\b.*\b{}\b".format(*path.split("/")))
+        return [number for number, line in enumerate(script.lines, 1) if named.search(line)]
 
     def _errors(self, script: Script) -> Iterator[Reliance]:
         """Yield the lines that print an error text which the new contract shows otherwise."""

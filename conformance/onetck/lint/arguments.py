@@ -34,7 +34,11 @@ def _check_document(script: Script, inputs: Inputs, sources: Sources, rules: Rul
         if inputs.reads:
             return
         # a place that nobody fills, or that holds no document
-        wrong = {number for number, _ in inputs.positions if number > len(passing.argv)} | set(inputs.decoded) | ({given["dash"]} if "dash" in given else set())
+        wrong = (
+            {number for number, _ in inputs.positions if number > len(passing.argv)}
+            | set(inputs.decoded)
+            | ({given["dash"]} if "dash" in given else set())
+        )
         lines = [line for number, line in inputs.positions if number in wrong]
         if lines:
             sentence = f"takes the document from an argument, but {contract.name} gives it on standard input, which the script does not read"

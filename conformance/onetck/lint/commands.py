@@ -84,7 +84,9 @@ def _known(sources: Sources) -> set[str]:
 
 @cache
 def _builtins() -> frozenset[str]:
-    done = subprocess.run(["bash", "-c", "compgen -bk"], capture_output=True, text=True, stdin=subprocess.DEVNULL, env={"PATH": os.defpath}, check=False)
+    done = subprocess.run(
+        ["bash", "-c", "compgen -bk"], capture_output=True, text=True, stdin=subprocess.DEVNULL, env={"PATH": os.defpath}, check=False
+    )
     return frozenset(done.stdout.split())
 
 
@@ -102,7 +104,9 @@ def check_paths(sources: Sources, rules: Rules) -> Iterator[Finding]:
         if not script.language or script.path.is_symlink():
             continue
         aware = [number for number, line in enumerate(script.lines) if _LOCATION in line]
-        found = [(number, match.group()) for number, line in enumerate(script.lines) for match in fixed.finditer(line) if not _first_line(script, number)]
+        found = [
+            (number, match.group()) for number, line in enumerate(script.lines) for match in fixed.finditer(line) if not _first_line(script, number)
+        ]
         fixed_ones = [(number, path) for number, path in found if not any(abs(number - near) <= _NEAR for near in aware)]
         if fixed_ones:
             number, path = fixed_ones[0]

@@ -58,5 +58,5 @@ class Rules:
 def report(driver: str, contract: str, files: int, findings: Iterable[Finding]) -> Report:
     """Return the findings in order, with their counts."""
     ordered = tuple(sorted(set(findings), key=lambda one: (one.file, one.line, LEVELS.index(one.level), one.rule, one.sentence)))
-    counts = Counter(one.level for one in ordered)
+    counts: Counter[str] = Counter(one.level for one in ordered)
     return Report(driver, contract, files, {level: counts[level] for level in LEVELS}, ordered)

@@ -18,7 +18,7 @@ from onetck.oned_conf import differences
 #: In attributes.toml: one attribute for each name in TM_MAD_SYSTEM.
 _EACH_MODE = "_X"
 #: The programs of oned.conf, and for each option that lists drivers, which of the driver's it must name.
-_LISTS = {"TM_MAD": {"-d": ("tm", "system")}, "DATASTORE_MAD": {"-d": ("datastore",), "-s": ("system",)}}
+_LISTS: dict[str, dict[str, tuple[str, ...]]] = {"TM_MAD": {"-d": ("tm", "system")}, "DATASTORE_MAD": {"-d": ("datastore",), "-s": ("system",)}}
 
 
 class Fragment:
@@ -63,8 +63,8 @@ def check_fragment(fragment: Fragment, sources: Sources, rules: Rules, config: C
         name = row.values.get("NAME", "")
         if name in (driver.tm_mad, driver.system_tm_mad):
             yield from _modes(fragment, row, line, sources, rules)
-            described = config.tm_mad_conf.get(name)
-            yield from _differs(fragment, row, line, described, rules) if described else ()
+            if name in config.tm_mad_conf:
+                yield from _differs(fragment, row, line, config.tm_mad_conf[name], rules)
     yield from _lists(fragment, sources, rules)
 
 
@@ -78,7 +78,8 @@ def _rows(fragment: Fragment, table: str, names: list[str], sources: Sources, ru
         for row, line in mine:
             for attribute, value in row.values.items():
                 yield from _value(fragment, table, attribute, value, fragment.line_of(attribute, line), known, _modes_of(row), rules)
-            yield from _demanded(fragment, row, line, sources, rules) if table == "DS_MAD_CONF" else ()
+            if table == "DS_MAD_CONF":
+                yield from _demanded(fragment, row, line, sources, rules)
 
 
 def _value(
@@ -107,7 +108,9 @@ def _modes(fragment: Fragment, row: Vector, line: int, sources: Sources, rules: 
             if f"{name}_{mode.upper()}" not in row.values:
                 yield rules.found("conf_mode", fragment.name, at, f"TM_MAD_SYSTEM has {mode}, but there is no {name}_{mode.upper()}")
         if mode not in suffixed:
-            yield rules.found("conf_fallback", fragment.name, at, f"no script of tm/{row.values.get('NAME')} is for the mode {mode} alone (clone.{mode})")
+            yield rules.found(
+                "conf_fallback", fragment.name, at, f"no script of tm/{row.values.get('NAME')} is for the mode {mode} alone (clone.{mode})"
+            )
 
 
 def _differs(fragment: Fragment, row: Vector, line: int, described: TmConfTable, rules: Rules) -> Iterator[Finding]:
@@ -120,7 +123,9 @@ def _demanded(fragment: Fragment, row: Vector, line: int, sources: Sources, rule
     for action in (word.strip() for word in row.values.get("MARKETPLACE_ACTIONS", "").split(",") if word.strip()):
         if not sources.driver_has(f"ds/{action}"):
             at = fragment.line_of("MARKETPLACE_ACTIONS", line)
-            yield rules.found("missing", fragment.name, at, f"MARKETPLACE_ACTIONS promises {action}, but there is no datastore/{row.values['NAME']}/{action}")
+            yield rules.found(
+                "missing", fragment.name, at, f"MARKETPLACE_ACTIONS promises {action}, but there is no datastore/{row.values['NAME']}/{action}"
+            )
 
 
 def _lists(fragment: Fragment, sources: Sources, rules: Rules) -> Iterator[Finding]:
@@ -140,4 +145,6 @@ def _lists(fragment: Fragment, sources: Sources, rules: Rules) -> Iterator[Findi
             if found or option == "-s":
                 for name in (name for name in names if name not in listed):
                     at = fragment.line_of("ARGUMENTS", line)
-                    yield rules.found("conf_list", fragment.name, at, f"{name} is not in the list {option} of {program}: {','.join(listed) or 'empty'}")
+                    yield rules.found(
+                        "conf_list", fragment.name, at, f"{name} is not in the list {option} of {program}: {','.join(listed) or 'empty'}"
+                    )

@@ -31,7 +31,8 @@ def printed(script: Script) -> Iterator[Printed]:
     """Yield what a script prints outside of functions by commands that do nothing else."""
     if script.shell is not None:
         for command in script.shell.commands:
-            if command.name in _PRINTS and not command.captured and (command.errors or not command.sent) and not (command.function and not command.errors):
+            wanted = command.errors or not command.sent
+            if command.name in _PRINTS and wanted and not command.captured and not command.function:
                 yield Printed(command.line, _text(command), command.errors)
     elif script.language in _OTHER:
         for number, line in enumerate(script.lines, 1):

@@ -336,9 +336,7 @@ class _Program:
                 reader.heredocs(end)
             elif self.ready and self.open and self.open[-1].pattern:
                 self._pattern()
-            elif c in "<>" and not reader.text.startswith("(", reader.pos + 1):
-                self._redirect("")
-            elif c == "&" and reader.text.startswith(">", reader.pos + 1):
+            elif reader.text.startswith(("<", ">", "&>"), reader.pos) and not reader.text.startswith(("<(", ">("), reader.pos):
                 self._redirect("")
             elif c in ";&|":
                 self._separator(c)
@@ -369,7 +367,8 @@ class _Program:
 
     def _separator(self, c: str) -> None:
         text, reader = self.reader.text, self.reader
-        double = text.startswith(";;", reader.pos) or text.startswith(";&", reader.pos)
+        double = text.startswith((";;", ";&"), reader.pos)
+        self.now.sent |= c == "|" and not text.startswith("||", reader.pos)
         self._flush()
         if double:
             reader.pos += 3 if text.startswith(";;&", reader.pos) else 2

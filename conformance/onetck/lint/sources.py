@@ -163,7 +163,7 @@ class Sources:
             path = self.files[key]
             leads: list[Path] = []
             if path.is_symlink():
-                target = os.readlink(path)
+                target = str(path.readlink())
                 if self._own(key):
                     self.links.append(Link(key, path, target))
                 leads.append(path.parent / target)

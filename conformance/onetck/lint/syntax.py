@@ -87,7 +87,9 @@ def _alone(script: Script, program: str) -> str:
     options = ["-n"] if script.language in ("bash", "sh") else ["-c"]
     if script.language == "bash" and re.search(r"\bshopt\b.*\bextglob\b", script.text):
         options = ["-O", "extglob", *options]
-    done = _run([program, *options, "--" if script.language == "perl" else str(script.path), *([str(script.path)] if script.language == "perl" else [])])
+    done = _run(
+        [program, *options, "--" if script.language == "perl" else str(script.path), *([str(script.path)] if script.language == "perl" else [])]
+    )
     if done is None or done.returncode == 0 or "Can't locate" in done.stderr:
         return ""
     return done.stderr or "the interpreter refuses it"

@@ -101,8 +101,17 @@ def _homes(action: Action, sources: Sources) -> tuple[str, ...]:
 
 
 def _held(sources: Sources, spec: ContractSpec) -> dict[str, dict[str, Requirement]]:
-    """Return the roles that the driver has."""
-    return {name: covered for name, covered in _roles(spec).items() if 2 * sum(map(sources.driver_has, covered)) > len(covered)}
+    """Return the roles that the driver has; what no role names goes with the actions of the same directory and caller."""
+    roles = _roles(spec)
+    named = {key for covered in roles.values() for key in covered}
+    held = {name: covered for name, covered in roles.items() if 2 * sum(map(sources.driver_has, covered)) > len(covered)}
+    whole = spec.requirements[next(name for name in spec.spec.static_rules["missing"].requirements if name in spec.requirements)]
+    for covered in held.values():
+        kinds = {(spec.actions[key].family, spec.actions[key].mad, by) for key in covered for by in spec.actions[key].by}
+        for action in spec.actions.values():
+            if action.key not in named and any((action.family, action.mad, by) in kinds for by in action.by):
+                covered[action.key] = whole
+    return held
 
 
 def role_of(sources: Sources, spec: ContractSpec) -> Iterator[tuple[Action, Requirement]]:
