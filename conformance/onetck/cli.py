@@ -20,7 +20,7 @@ from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import certify, conclude, execution, kept, oracle, programs, reading, vendor, waiving
+from onetck import certify, conclude, execution, kept, oracle, programs, reading, static, vendor, waiving
 from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
@@ -312,6 +312,7 @@ oracle.register(app)
 programs.register(app)
 vendor.register(app)
 waiving.register(app)
+static.register(app)
 
 
 def _version(value: bool) -> None:

@@ -56,12 +56,12 @@ class Driver:
 
         A script refuses if it is a link to `not_supported`, or if a few lines say no more than that.
         """
-        return any(not _refuses(script) for script in self._scripts(action))
+        return any(not refuses(script) for script in self._scripts(action))
 
     def refuses(self, action: str) -> bool:
         """Tell whether the driver has a script for an action that does no more than refuse it."""
         scripts = self._scripts(action)
-        return bool(scripts) and all(_refuses(script) for script in scripts)
+        return bool(scripts) and all(refuses(script) for script in scripts)
 
     def _scripts(self, action: str) -> list[Path]:
         family, _, name = action.partition("/")
@@ -90,7 +90,8 @@ class Driver:
         return buffer.getvalue()
 
 
-def _refuses(path: Path) -> bool:
+def refuses(path: Path) -> bool:
+    """Tell whether a script does no more than refuse its action."""
     try:
         script = path.resolve(strict=True)
         text = script.read_bytes()[:_SHORT]

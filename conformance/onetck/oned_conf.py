@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from onetck.config import Config, DsConfTable, TmConfTable
 from onetck.driver import Driver
@@ -34,3 +34,11 @@ def _transfer(name: str, row: TmConfTable) -> str:
 def _line(name: str, words: dict[str, str]) -> str:
     pairs = ", ".join(f'{key} = "{value}"' for key, value in words.items())
     return f"{name} = [ {pairs} ]"
+
+
+def differences(values: Mapping[str, str], described: TmConfTable) -> Iterator[tuple[str, str, str]]:
+    """Yield the attributes of a row of oned.conf that the description has otherwise: name, described, there."""
+    for name in described.__struct_fields__:
+        ours, theirs = getattr(described, name), values.get(name)
+        if isinstance(ours, str) and theirs is not None and ours.upper() != theirs.upper():
+            yield name, ours or "empty", theirs

@@ -72,6 +72,12 @@ def elements(document: str, version: str, kind: str = "") -> tuple[Element, ...]
     return found
 
 
+def element_names(document: str, version: str) -> list[str]:
+    """Return the names of the elements that a document can have in a release; none for what is no document of the table."""
+    found = _tables().documents.get(document)
+    return [row.name for row in found.elements if in_range(version, row.since, row.until)] if found else []
+
+
 def number(kind: str, word: str) -> str:
     """Return the number, as text, that stands for a word such as the image type OS. Raises SpecError for an unknown one."""
     known = _tables().numbers[kind]

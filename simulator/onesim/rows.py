@@ -384,3 +384,14 @@ class ExitRow(Row, frozen=True):
     code: int
     meaning: str
     remedy: str
+
+
+class StaticRule(Row, frozen=True):
+    """What can be told by reading a driver's files. Columns are explained at the top of `spec/static.toml`."""
+
+    name: str
+    level: Literal["error", "warn", "note"]
+    requirements: tuple[str, ...]
+    meaning: str
+    remedy: str
+    words: tuple[str, ...] = ()

@@ -49,6 +49,7 @@ from onesim.rows import (
     Row,
     ScriptRow,
     State,
+    StaticRule,
     VerdictRow,
 )
 
@@ -116,6 +117,10 @@ class _Places(Row, frozen=True):
     place: tuple[PlaceRow, ...]
 
 
+class _Static(Row, frozen=True):
+    rule: tuple[StaticRule, ...]
+
+
 class _Profiles(Row, frozen=True):
     profile: tuple[Profile, ...]
 
@@ -169,6 +174,7 @@ class Spec:
         verdicts = _read(root / "verdicts.toml", _Verdicts)
         self.verdicts = {row.name: row for row in verdicts.verdict}
         self.exits = {row.code: row for row in verdicts.exit}
+        self.static_rules = {row.name: row for row in _read(root / "static.toml", _Static).rule}
         self.profiles = {row.name: row for path in self._files("profiles") for row in _read(path, _Profiles).profile}
 
     def _files(self, folder: str) -> list[Path]:

@@ -227,6 +227,10 @@ def _requirements(spec: Spec) -> None:
     for row in spec.requirements:
         if row.id in retired:
             raise _refuse(spec, "requirements", f"requirement {row.id}", f"is retired in the chapter {retired[row.id]!r}; ids are never used again")
+    for rule in spec.static_rules.values():
+        for name in rule.requirements:
+            if name not in ids:
+                raise _refuse(spec, "static.toml", f"rule {rule.name}", f"unknown requirement {name!r}")
     _discrepancies(spec, set(ids), actions)
     for profile in spec.profiles.values():
         for name in profile.requirements:
