@@ -11,7 +11,7 @@ from onesim import hypervisor, measuring, validation
 from onesim.events import CallAsked, Outcome
 from onesim.journal import BlobStore, Writer
 from onesim.layout import REMOTES, Subjected, context_script
-from onesim.model import FRONTEND
+from onesim.model import FRONTEND, Vm
 from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.records import Call, Command, FaultInjected, TreeChange
@@ -53,7 +53,10 @@ class Begun:
 
 
 class Scripts:
-    """Has the driver's scripts of one case run, by `runner`. `faults` are the steps that wait for a call; `seen` is told of each record."""
+    """Has the driver's scripts of one case run, by `runner`.
+
+    `faults` are the steps that wait for a call; `seen` is told of each record, `acted` of what the hypervisor did.
+    """
 
     def __init__(
         self,
@@ -66,10 +69,12 @@ class Scripts:
         writer: Writer,
         blobs: BlobStore,
         seen: Callable[[Call], None] | None,
+        acted: Callable[[CallAsked, Vm, str], None] = lambda asked, vm, directory: None,
     ) -> None:
         self.oned, self.subject, self.trace, self.world, self.runner = oned, subject, trace, world, runner
         self.spec, self.cloud = oned.spec, oned.cloud
         self.observer, self.writer, self.blobs, self.seen = observer, writer, blobs, seen
+        self.acted = acted
         self.faults: list[Step] = []
         self.started_ns = time.monotonic_ns()
 
@@ -198,6 +203,8 @@ class Scripts:
         names = tuple(f"disk.{disk.id}" for disk in vm.disks) + ((f"disk.{vm.context_disk}",) if vm.context is not None else ())
         at = self.at()
         error = hypervisor.act(self.world, asked, names)
+        if not error:
+            self.acted(asked, vm, asked.facts["vm_directory"])
         self.observer.refresh()
         self.writer.write(
             Call(
