@@ -44,3 +44,28 @@ def merge(hand: Hand, chain: Sequence[Layer], top: int, base: int) -> Plan[None]
         for name in (yield from names(hand, layer)):
             if name in there:
                 yield from hand.tool("qemu-img", "bitmap", "-f", "qcow2", "-F", "qcow2", "-b", layer.path, "--merge", name, chain[base].path, name)
+
+
+def extents(hand: Hand, chain: Sequence[Layer], name: str) -> Plan[list[tuple[int, int]] | None]:
+    """Return offset and length of what a bitmap marks, in all layers of a chain together; None where no layer has it."""
+    marked: list[tuple[int, int]] = []
+    known = False
+    for layer in chain:
+        if layer.format != "qcow2":
+            continue
+        result = yield from hand.do("dirty", path=layer.path, bitmap=name)
+        if "extents" in result.data:
+            known = True
+            marked += [(at, length) for at, length in result.data["extents"]]
+    return _united(marked) if known else None
+
+
+def _united(marked: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for at, length in sorted(marked):
+        if found and at <= found[-1][0] + found[-1][1]:
+            start, before = found[-1]
+            found[-1] = start, max(before, at + length - start)
+        else:
+            found.append((at, length))
+    return found

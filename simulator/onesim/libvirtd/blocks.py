@@ -28,7 +28,7 @@ def _ended(command: Command, out: Printer, label: str, started: str, done: str) 
     if any(command.flag(name) for name in ("wait", "pivot", "finish", "keep-overlay", "timeout")):
         if command.flag("verbose"):
             out.progress(label)
-        out.print(f"\n{done}")
+        out.say(f"\n{done}")
     else:
         out.say(started)
 
@@ -37,7 +37,7 @@ def blockcommit(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     domain = daemon.domain(command.get("domain"))
     pivot, keep = command.flag("pivot"), command.flag("keep-overlay")
     if pivot and keep:
-        raise Refused("cannot mix --pivot and --keep-overlay")
+        raise Refused("Options --pivot and --keep-overlay are mutually exclusive")
     disk = _free(domain, command.get("path"))
     if not domain.running:
         raise Refused(f"invalid argument: could not find base image in chain for '{disk.target}'")
@@ -100,7 +100,7 @@ def blockpull(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
 def blockcopy(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     domain = daemon.domain(command.get("domain"))
     if command.flag("pivot") and command.flag("finish"):
-        raise Refused("cannot mix --pivot and --finish")
+        raise Refused("Options --pivot and --finish are mutually exclusive")
     if not command.get("dest") and not command.get("xml"):
         raise Refused("need either --dest or --xml")
     target = yield from _destination(domain, command)

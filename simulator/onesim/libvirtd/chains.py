@@ -37,10 +37,13 @@ def open_disks(hand: Hand, domain: Domain) -> Plan[None]:
 
 
 def create(hand: Hand, path: str, format: str, size: int, below: Layer | None = None) -> Plan[None]:
-    """Make an image; one that is there already as a block device is written to."""
+    """Make an image; one that is there already as a block device is written to. Raises Refused."""
+    if (yield from hand.look(path)) is None:
+        result = yield from hand.do("create", path=path, size=0, allocate=0, mode=0o600)
+        if result.errno:
+            raise Refused(f"failed to create image file '{path}': {result.why}")
     backing = ("-b", below.path, "-F", below.format) if below is not None else ()
     yield from hand.tool("qemu-img", "create", "-q", "-f", format, *backing, path, *(() if size < 0 else (str(size),)))
-    yield from hand.do("own", path=path, mode=0o600, uid=-1, gid=-1)
 
 
 def commit(hand: Hand, chain: list[Layer], top: int, base: int) -> Plan[None]:

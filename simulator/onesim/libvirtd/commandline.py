@@ -145,7 +145,7 @@ def read(argv: tuple[str, ...]) -> Line:
         at += 1
     rest = argv[at:]
     # one word may hold a whole line, as in a shell; several words are one command
-    texts = tuple(_split(rest[0])) if len(rest) == 1 else tuple(_parts(rest))
+    texts = tuple(_split(rest[0])) if len(rest) == 1 else (rest,) if rest else ()
     asks = "version" if "version" in given else "help" if "help" in given else ""
     return Line(given.get("connect", ""), "quiet" in given, "readonly" in given, asks, texts)
 
@@ -154,17 +154,6 @@ def _lacking(word: str) -> str:
     name = _GLOBAL_WITH_VALUE[word]
     short = next(one for one, other in _GLOBAL_WITH_VALUE.items() if other == name and len(one) == 2)
     return f"option '{short}'/'--{name}' requires an argument"
-
-
-def _parts(words: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Part words at those that are a semicolon."""
-    found: list[list[str]] = [[]]
-    for word in words:
-        if word == ";":
-            found.append([])
-        else:
-            found[-1].append(word)
-    return [tuple(one) for one in found if one]
 
 
 def _split(text: str) -> list[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from onesim.libvirtd import blocks, domains, snapshots
+from onesim.libvirtd import backups, blocks, checkpoints, domains, snapshots
 from onesim.libvirtd.commandline import Command, Line, Wrong, parse, read
 from onesim.libvirtd.effects import Plan, Refused
 from onesim.libvirtd.model import Libvirtd
@@ -54,6 +54,8 @@ def _handlers() -> dict[str, Handler]:
         domains: "dominfo domstate domid domname domuuid domblklist domblkinfo dumpxml define create start destroy shutdown reboot reset suspend resume undefine "
         "autostart save restore attach-disk detach-disk domfsfreeze domfsthaw",
         blocks: "blockcommit blockpull blockcopy blockjob blockresize",
+        checkpoints: "checkpoint-create-as checkpoint-create checkpoint-list checkpoint-info checkpoint-parent checkpoint-dumpxml checkpoint-delete",
+        backups: "backup-begin backup-dumpxml domjobinfo domjobabort",
         snapshots: "snapshot-create-as snapshot-create snapshot-list snapshot-info "
         "snapshot-parent snapshot-current snapshot-dumpxml snapshot-delete snapshot-revert",
     }
@@ -139,7 +141,9 @@ def _carried_out(daemon: Libvirtd, command: Command, out: Printer, readonly: boo
         if handler is None:
             raise Refused(f"the simulated virsh does not carry out '{command.name}'")
         if readonly and command.name not in _READS and not command.name.endswith(_READ_ENDS):
-            raise Refused("operation forbidden: read only access prevents this operation")
+            if command.get("domain"):
+                daemon.domain(command.get("domain"))
+            raise Refused(f"operation forbidden: read only access prevents {command.name}")
         plan = handler(daemon, command, out)
         if plan is not None:
             yield from plan

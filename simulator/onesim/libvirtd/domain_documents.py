@@ -69,10 +69,10 @@ def _disk(node: Any) -> Disk:
     return Disk(target.get("dev"), chain, node.get("device", "disk"), target.get("bus", "virtio"), readonly, more)
 
 
-def dump(domain: Domain, *, inactive: bool = False) -> str:
-    """Return the document of a domain as dumpxml prints it; `inactive` as it will be started next."""
+def dump(domain: Domain, *, inactive: bool = False, kept: bool = False) -> str:
+    """Return the document of a domain as dumpxml prints it; `inactive` as it will be started next, `kept` as snapshots and checkpoints keep it."""
     root = etree.fromstring(domain.document, _PARSER)
-    live = domain.running and not inactive
+    live = domain.running and not inactive and not kept
     root.attrib.pop("id", None)
     if live:
         root.set("id", str(domain.id))
@@ -85,11 +85,11 @@ def dump(domain: Domain, *, inactive: bool = False) -> str:
         devices = etree.SubElement(root, "devices")
     at = 1 if devices.find("emulator") is not None else 0
     for number, disk in enumerate(domain.disks):
-        devices.insert(at + number, _disk_node(disk, number, live))
+        devices.insert(at + number, _disk_node(disk, number, live, kept and domain.running))
     return written(root)
 
 
-def _disk_node(disk: Disk, number: int, live: bool) -> Any:
+def _disk_node(disk: Disk, number: int, live: bool, kept: bool) -> Any:
     node = etree.Element("disk", type=disk.active.kind, device=disk.device)
     driver = etree.SubElement(node, "driver", name="qemu", type=disk.active.format)
     for name, value in disk.more.items():
@@ -99,8 +99,8 @@ def _disk_node(disk: Disk, number: int, live: bool) -> Any:
         source.set(_SOURCE[disk.active.kind], disk.active.path)
         if live:
             source.set("index", str(disk.active.index))
-    if live:
-        _backing(node, disk.chain[1:])
+    if live or kept:
+        _backing(node, disk.chain[1:], live)
     if live and disk.job is not None:
         node.append(_mirror(disk))
     etree.SubElement(node, "target", dev=disk.target, bus=disk.bus)
@@ -125,20 +125,21 @@ def _mirror(disk: Disk) -> Any:
     source = etree.SubElement(node, "source")
     source.set(_SOURCE[job.base.kind], job.base.path)
     source.set("index", str(job.base.index))
-    if kind == "commit":
+    if kind == "copy":
         etree.SubElement(node, "backingStore")
     return node
 
 
-def _backing(node: Any, chain: list[Layer]) -> None:
+def _backing(node: Any, chain: list[Layer], live: bool) -> None:
     inner = etree.SubElement(node, "backingStore")
     if chain:
         layer = chain[0]
         inner.set("type", layer.kind)
-        inner.set("index", str(layer.index))
+        if live:
+            inner.set("index", str(layer.index))
         etree.SubElement(inner, "format", type=layer.format)
         etree.SubElement(inner, "source").set(_SOURCE[layer.kind], layer.path)
-        _backing(inner, chain[1:])
+        _backing(inner, chain[1:], live)
 
 
 def written(node: Any, depth: int = 0) -> str:

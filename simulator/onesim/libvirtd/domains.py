@@ -95,12 +95,8 @@ def domblklist(daemon: Libvirtd, command: Command, out: Printer) -> None:
 
 def domblkinfo(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     domain = daemon.domain(command.get("domain"))
-    if command.flag("all") == bool(command.get("device")):
-        raise Refused(
-            "invalid argument: Either --device or --all option must be specified"
-            if not command.flag("all")
-            else "Options --all and --device are mutually exclusive"
-        )
+    if not command.flag("all") and not command.get("device"):
+        raise Refused("command 'domblkinfo' requires <device> option")
     wanted = (
         domain.disks if command.flag("all") else [_disk(domain, command.get("device"), "invalid argument: invalid path {} not assigned to domain")]
     )

@@ -64,14 +64,10 @@ def _redefined(domain: Domain, root: object, wanted: dict[str, dict[str, str]], 
 
 def _create(daemon: Libvirtd, domain: Domain, command: Command, name: str, description: str, wanted: dict[str, dict[str, str]]) -> Plan[str]:
     name = name or str(daemon.now_s)
-    if command.flag("quiesce") and not domain.agent:
-        raise Refused(_NO_AGENT)
-    if name in domain.snapshots.all and not command.flag("no-metadata"):
-        raise Refused(f"operation failed: domain moment {name} already exists")
     for target in wanted:
         if domain.disk(target) is None:
             raise Refused(f"unsupported configuration: no disk named '{target}'")
-    document = dump(domain, inactive=True)
+    document = dump(domain, kept=True)
     plans = {disk.target: _planned(disk, wanted.get(disk.target, {}), name, command.flag("disk-only")) for disk in domain.disks}
     layers: list[tuple[Disk, Layer]] = []
     for disk in domain.disks:
@@ -81,6 +77,10 @@ def _create(daemon: Libvirtd, domain: Domain, command: Command, name: str, descr
             yield from _verify(daemon, disk, layers[-1][1], command.flag("reuse-external"))
         elif row["snapshot"] == "internal" and disk.active.format != "qcow2":
             raise Refused(f"unsupported configuration: internal snapshot for disk {disk.target} unsupported for storage type {disk.active.format}")
+    if name in domain.snapshots.all and not command.flag("no-metadata"):
+        raise Refused(f"operation failed: domain moment {name} already exists")
+    if command.flag("quiesce") and not domain.agent:
+        raise Refused(_NO_AGENT)
     if not layers and all(row["snapshot"] == "no" for row in plans.values()):
         raise Refused(
             "unsupported configuration: nothing selected for snapshot"
@@ -132,10 +132,10 @@ def _take(
             try:
                 yield from chains.create(daemon.qemu, layer.path, layer.format, -1, disk.active)
                 made.append(layer.path)
-            except Refused as refused:
+            except Refused:
                 for path in made:
                     yield from daemon.qemu.do("remove", path=path, directory=False)
-                raise Refused(f"internal error: unable to execute QEMU command 'transaction': {refused.lines[0]}") from None
+                raise
             if domain.running:
                 yield from bitmaps.carry(daemon.qemu, disk.active, layer)
     for disk, layer in layers:
@@ -249,6 +249,9 @@ def _merge(daemon: Libvirtd, domain: Domain, row: Moment) -> Plan[None]:
 def snapshot_revert(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     domain = daemon.domain(command.get("domain"))
     row = moments.one(domain.snapshots, command, "snapshot")
+    if not domain.persistent and row.state == "disk-snapshot" and not command.flag("running") and not command.flag("paused"):
+        why = "transient domain needs to request run or pause to revert to inactive snapshot"
+        raise Refused(f"Failed to revert snapshot {row.name}", f"Requested operation is not valid: {why}")
     if any(disk["snapshot"] == "external" for disk in row.disks.values()):
         raise Refused(f"Failed to revert snapshot {row.name}", "unsupported configuration: revert to external snapshot not supported yet")
     for target, plan in row.disks.items():

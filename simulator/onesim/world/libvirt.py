@@ -11,10 +11,13 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from onesim.world import qcow2
+
 Message = dict[str, Any]
 _TOOLS = ("/run/onetck/usr/bin", "/run/onetck/usr/sbin")
 _OUTPUT_MAX = 4 << 20
 _PIECE = 1 << 20
+_CLUSTER = 64 * 1024
 
 
 def _tool(message: Message) -> Message:
@@ -175,6 +178,30 @@ def _write(message: Message) -> Message:
     return {}
 
 
+def _dirty(message: Message) -> Message:
+    """Return what a bitmap of a qcow2 image marks; nothing where it has no such bitmap."""
+    found = qcow2.dirty(message["path"], message["bitmap"])
+    return {} if found is None else {"extents": found}
+
+
+def _sieve(message: Message) -> Message:
+    """Copy the given stretches of a file into a new one of its size. Returns those pieces that hold nothing but zeros."""
+    source = os.open(message["path"], os.O_RDONLY)
+    target = os.open(message["target"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.ftruncate(target, os.fstat(source).st_size)
+    zeros = []
+    for start, length in message["extents"]:
+        for at in range(start, start + length, _CLUSTER):
+            piece = os.pread(source, min(_CLUSTER, start + length - at), at)
+            if piece.strip(b"\0"):
+                os.pwrite(target, piece, at)
+            else:
+                zeros.append([at, len(piece)])
+    os.close(source)
+    os.close(target)
+    return {"zeros": zeros}
+
+
 _DEEDS: dict[str, Callable[[Message], Message]] = {
     "tool": _tool,
     "look": _look,
@@ -189,6 +216,8 @@ _DEEDS: dict[str, Callable[[Message], Message]] = {
     "copy": _copy,
     "read": _read,
     "write": _write,
+    "dirty": _dirty,
+    "sieve": _sieve,
 }
 
 
