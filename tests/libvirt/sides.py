@@ -70,8 +70,8 @@ class Real:
             time.sleep(0.05)
         raise AssertionError(f"libvirtd did not start: {log.read_text()[-2000:]}")
 
-    def run(self, argv: list[str], stdin: bytes = b"") -> Said:
-        """Run a command beside libvirtd."""
+    def run(self, argv: list[str], stdin: bytes = b"", *, root: bool = True) -> Said:
+        """Run a command beside libvirtd, as root whatever is asked."""
         words = ["nsenter", "-t", str(self._pid), "-m", "-p", f"--wdns={PLACE}", "--", *argv]
         done = subprocess.run(words, input=stdin, capture_output=True, timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"})
         return Said(done.stdout.decode(), done.stderr.decode(), done.returncode)
@@ -106,12 +106,12 @@ class Simulated:
         self._holder.append(self.virsh)
         self.world.must_run("host01", ["/usr/bin/mkdir", "-p", PLACE])
 
-    def run(self, argv: list[str], stdin: bytes = b"") -> Said:
-        """Run a command on the host."""
+    def run(self, argv: list[str], stdin: bytes = b"", *, root: bool = False) -> Said:
+        """Run a command on the host, as oneadmin or as root."""
         path = shutil.which(argv[0]) or f"/usr/bin/{argv[0]}"
         words = ["/usr/bin/virsh" if argv[0] == "virsh" else path, *argv[1:]]
         env = {"LIBVIRT_DEFAULT_URI": "qemu:///system", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-        run = self.world.run("host01", words, stdin=stdin, cwd=PLACE, env=env)
+        run = self.world.run("host01", words, stdin=stdin, cwd=PLACE, env=env, root=root)
         return Said(run.stdout.decode(), run.stderr.decode(), run.status)
 
     def put(self, path: str, data: bytes) -> None:
@@ -138,6 +138,7 @@ _NORMAL = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000", "TIME"),
     (r"1[78]\d{8}(?:\.\d+)?", "SECOND"),
     (r"(?m)^Time elapsed: .*$", "Time elapsed"),
+    (r"error: Disconnected from \S+ due to I/O error\n", ""),
     (r" cur=\d+\n end=\d+\n", " cur and end\n"),
     (r"(?m)^(CPU time|Messages|OS Type|CPU\(s\)|Max memory|Used memory): .*\n", ""),
     (r"(?:\r[\w ]+: \[[ \d]+ %\])*\r([\w ]+): \[100 %\]", r"\1 DONE\n"),
@@ -157,12 +158,12 @@ def normal(said: Said) -> Said:
 def files(side: Side, folder: str = PLACE) -> dict[str, dict[str, object]]:
     """Return what is in a directory: mode, and for images format, sizes, backing and a digest of what a guest would read."""
     found: dict[str, dict[str, object]] = {}
-    for line in side.run(["find", folder, "-type", "f", "-printf", "%P %m\n"]).out.splitlines():
+    for line in side.run(["find", folder, "-type", "f", "-printf", "%P %m\n"], root=True).out.splitlines():
         name, _, mode = line.rpartition(" ")
         if name.endswith(".xml"):
             continue
         path = f"{folder}/{name}"
-        info = side.run(["qemu-img", "info", "-U", "--output=json", path])
+        info = side.run(["qemu-img", "info", "-U", "--output=json", path], root=True)
         if info.status:
             found[name] = {"mode": mode}
             continue
@@ -177,9 +178,9 @@ def files(side: Side, folder: str = PLACE) -> dict[str, dict[str, object]]:
 def _bytes(side: Side, path: str) -> str:
     """Return the digest of an image's bytes as a guest sees them."""
     copy = f"{PLACE}.copy"
-    side.run(["qemu-img", "convert", "-U", "-O", "raw", path, copy])
-    text = side.run(["sha256sum", copy]).out.split(" ")[0]
-    side.run(["rm", "-f", copy])
+    side.run(["qemu-img", "convert", "-U", "-O", "raw", path, copy], root=True)
+    text = side.run(["sha256sum", copy], root=True).out.split(" ")[0]
+    side.run(["rm", "-f", copy], root=True)
     return text
 
 

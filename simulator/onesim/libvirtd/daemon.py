@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from onesim.libvirtd import backups, blocks, checkpoints, domains, snapshots
+from onesim.libvirtd import backups, blocks, checkpoints, domains, pools, secrets, snapshots, volumes
 from onesim.libvirtd.commandline import Command, Line, Wrong, parse, read
 from onesim.libvirtd.effects import Plan, Refused
 from onesim.libvirtd.model import Libvirtd
@@ -54,6 +54,11 @@ def _handlers() -> dict[str, Handler]:
         domains: "dominfo domstate domid domname domuuid domblklist domblkinfo dumpxml define create start destroy shutdown reboot reset suspend resume undefine "
         "autostart save restore attach-disk detach-disk domfsfreeze domfsthaw",
         blocks: "blockcommit blockpull blockcopy blockjob blockresize",
+        pools: "pool-define pool-define-as pool-create pool-create-as pool-build pool-start pool-refresh pool-destroy pool-delete pool-undefine pool-autostart "
+        "pool-list pool-info pool-dumpxml pool-uuid pool-name",
+        volumes: "vol-create vol-create-as vol-create-from vol-clone vol-resize vol-wipe vol-delete vol-upload vol-download vol-list vol-info vol-dumpxml "
+        "vol-path vol-key vol-name vol-pool",
+        secrets: "secret-define secret-dumpxml secret-set-value secret-get-value secret-list secret-undefine",
         checkpoints: "checkpoint-create-as checkpoint-create checkpoint-list checkpoint-info checkpoint-parent checkpoint-dumpxml checkpoint-delete",
         backups: "backup-begin backup-dumpxml domjobinfo domjobabort",
         snapshots: "snapshot-create-as snapshot-create snapshot-list snapshot-info "

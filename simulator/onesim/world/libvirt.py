@@ -115,27 +115,26 @@ def _remove(message: Message) -> Message:
 
 
 def _resize(message: Message) -> Message:
-    """Give a file another size; with `allocate` what is new is allocated."""
+    """Give a file another size; with `allocate` all of it is allocated."""
     fd = os.open(message["path"], os.O_RDWR)
     try:
-        before = os.fstat(fd).st_size
         os.ftruncate(fd, message["size"])
-        if message["allocate"] and message["size"] > before:
-            os.posix_fallocate(fd, before, message["size"] - before)
+        if message["allocate"]:
+            os.posix_fallocate(fd, 0, message["size"])
     finally:
         os.close(fd)
     return {}
 
 
 def _zero(message: Message) -> Message:
-    """Overwrite a file with zeros; one with holes is emptied and made as long again."""
+    """Overwrite what is allocated of a file with zeros; one with holes is emptied and made as long again."""
     fd = os.open(message["path"], os.O_RDWR)
     seen = os.fstat(fd)
     if seen.st_blocks * 512 < seen.st_size:
         os.ftruncate(fd, 0)
         os.ftruncate(fd, seen.st_size)
     else:
-        left = seen.st_size
+        left = seen.st_blocks * 512
         while left:
             left -= os.write(fd, bytes(min(left, _PIECE)))
     os.fsync(fd)

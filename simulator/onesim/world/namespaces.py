@@ -171,18 +171,21 @@ class NamespaceWorld(Conversing):
         """Deal with a message: answer a question, keep an event or a reply. A question that comes while another is being answered waits for its turn."""
         if "question" in message:
             self._asked.append(message)
-            while self._asked and not self._answering:
-                self._answering = True
-                try:
-                    self._ask(self._asked.popleft())
-                finally:
-                    self._answering = False
+            self._answer_asked()
         elif "held" in message:
             self._events.append(Held(message["held"], message["call"], message["command"], message["ordinal"]))
         elif message.get("reply") in self._begun:
             self._events.append(Ended(self._begun.pop(message["reply"]), self._seen(message)))
         elif "reply" in message:
             self._replies[message["reply"]] = message
+
+    def _answer_asked(self) -> None:
+        while self._asked and not self._answering:
+            self._answering = True
+            try:
+                self._ask(self._asked.popleft())
+            finally:
+                self._answering = False
 
     def _ask(self, message: dict[str, Any]) -> None:
         body = base64.b64decode(message.get("body", ""))
@@ -351,8 +354,14 @@ class NamespaceWorld(Conversing):
         return str(answer.get("error") or answer.get("failed", ""))
 
     def client_read(self, number: int, path: str) -> tuple[int, bytes]:
-        """Read a file for a virsh that waits; see `World.client_read`."""
-        answer = self._request("client_read", client=number, path=path)
+        """Read a file for a virsh that waits; see `World.client_read`. What it reads may be printed by a command that asks something itself."""
+        with self._lock:
+            busy, self._answering = self._answering, False
+            try:
+                self._answer_asked()
+                answer = self._request("client_read", client=number, path=path)
+            finally:
+                self._answering = busy
         return int(answer["errno"]), base64.b64decode(answer["data"])
 
     def client_write(self, number: int, path: str, data: bytes) -> int:

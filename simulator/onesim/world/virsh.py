@@ -74,7 +74,7 @@ class Virsh:
             while (chunk := os.read(source, 1 << 20)) and seen < _FILE_MAX:
                 seen += os.write(out, chunk)
 
-        self._in_child(client, work, message["id"])
+        self._in_child(client, work, message["id"], borrowed)
         if borrowed >= 0:
             os.close(borrowed)
         return None
@@ -92,7 +92,7 @@ class Virsh:
         self._in_child(client, work, message["id"])
         return None
 
-    def _in_child(self, client: _Client, work: Callable[[int], None], request: int) -> None:
+    def _in_child(self, client: _Client, work: Callable[[int], None], request: int, kept: int = -1) -> None:
         """Do something where a client is, with its rights, beside the loop: what it reads may come from another command of the driver."""
         out = os.memfd_create("virsh")
         cwd = _directory(client.pid)
@@ -107,6 +107,7 @@ class Virsh:
                 sc.setns(mount_view)
                 sc.setns(uts_view)
                 self.agent.starter.take_rights(client.root)
+                _close_all_but(out, kept)
                 os.chdir(cwd)
                 work(out)
             except OSError as error:
@@ -120,6 +121,15 @@ class Virsh:
             self.agent.send({"reply": request, "errno": abs(status), "data": base64.b64encode(data).decode()})
 
         self.agent.waiting[pid] = ended
+
+
+def _close_all_but(*kept: int) -> None:
+    """Close what other commands wrote to or read from: a pipe that stays open here would never end for them."""
+    low = 3
+    for fd in sorted(fd for fd in kept if fd >= low):
+        os.closerange(low, fd)
+        low = max(low, fd + 1)
+    os.closerange(low, 1024)
 
 
 def _own_descriptor(path: str) -> int:
