@@ -97,6 +97,12 @@ class LimitsTable(_Table, frozen=True):
     scripts: int = 15
 
 
+class LibvirtTable(_Table, frozen=True):
+    """`[libvirt]`: whether `virsh` in the world is answered by the simulated libvirt, or is the machine's own, for which the set-up starts a daemon."""
+
+    virsh: Literal["simulated", "real"] = "simulated"
+
+
 class HooksTable(_Table, frozen=True):
     """`[hooks]`: shell commands run as oneadmin on the front-end of every world, before the first and after the last operation."""
 
@@ -118,6 +124,7 @@ class Config(_Table, frozen=True):
     environment: dict[str, str] = {}
     secret: dict[str, SecretTable] = {}
     limits: LimitsTable = LimitsTable()
+    libvirt: LibvirtTable = LibvirtTable()
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 

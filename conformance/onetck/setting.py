@@ -87,6 +87,7 @@ def settle(given: Given) -> Setting:
         configuration.limits(config, given.timeout_s),
         driver.root,
         configuration.scripts(config),
+        simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),
     )
     options = (
         ("--datastore", given.datastore),

@@ -47,7 +47,7 @@ class MadProgram:
 class Subjected:
     """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`.
 
-    `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf).
+    `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf). `simulated` are commands that the harness answers.
     """
 
     archive: bytes
@@ -66,6 +66,7 @@ class Subjected:
     source: Path | None = None
     scripts: int = 15
     mads: tuple[MadProgram, ...] = ()
+    simulated: tuple[str, ...] = ("virsh",)
 
 
 def make_cloud(subject: Subjected, shared: bool) -> Cloud:
