@@ -105,6 +105,12 @@ class LimitsTable(_Table, frozen=True):
     wait_scale: float = 1.0
 
 
+class LibvirtTable(_Table, frozen=True):
+    """`[libvirt]`: whether `virsh` in the world is answered by the simulated libvirt, or is the machine's own, for which the set-up starts a daemon."""
+
+    virsh: Literal["simulated", "real"] = "simulated"
+
+
 class HooksTable(_Table, frozen=True):
     """`[hooks]`: shell commands run as oneadmin on the front-end of every world, before the first and after the last operation."""
 
@@ -126,6 +132,7 @@ class Config(_Table, frozen=True):
     environment: dict[str, str] = {}
     secret: dict[str, SecretTable] = {}
     limits: LimitsTable = LimitsTable()
+    libvirt: LibvirtTable = LibvirtTable()
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 

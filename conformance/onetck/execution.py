@@ -57,9 +57,13 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
+def start_world(
+    shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None, simulated: Sequence[str] = ("virsh",)
+) -> NamespaceWorld:
     """Start a world whose questions are answered by the case in `holder`."""
-    return NamespaceWorld.start(shared=shared, gates=tuple(gates), keep=keep, on_question=lambda asked: holder[0].question(asked))
+    return NamespaceWorld.start(
+        shared=shared, gates=tuple(gates), simulated=tuple(simulated), keep=keep, on_question=lambda asked: holder[0].question(asked)
+    )
 
 
 def execute(
@@ -95,7 +99,7 @@ def execute(
         progress.began(case.trace.name)
         holder: list[CaseRun] = []
         staying = keep if case is plan[-1] else None
-        world = start_world(shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying)
+        world = start_world(shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying, subject.simulated)
         try:
             chooser = partial(_chooser, case.trace.name, seed, schedules or {})
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)

@@ -131,7 +131,7 @@ def call_action(spec: ContractSpec, subject: Subjected, name: str, world_name: s
             found.append(call)
             raise _Reached
 
-    world = NamespaceWorld.start(keep=make_room(world_name), on_question=lambda asked: holder[0].question(asked))
+    world = NamespaceWorld.start(keep=make_room(world_name), simulated=subject.simulated, on_question=lambda asked: holder[0].question(asked))
     with tempfile.TemporaryDirectory(prefix="onetck-") as scratch:
         writer = Writer(Path(scratch) / "history.jsonl")
         run = CaseRun(spec, subject, trace, world, writer, BlobStore(Path(scratch) / "blobs"), (), seen)

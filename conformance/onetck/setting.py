@@ -90,6 +90,7 @@ def settle(given: Given) -> Setting:
         driver.root,
         configuration.scripts(config),
         wait_scale=configuration.wait_scale(config),
+        simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),
     )
     options = (
         ("--datastore", given.datastore),

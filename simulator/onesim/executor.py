@@ -33,6 +33,7 @@ from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.tracking import Tracking
 from onesim.userfiles import UserFiles
+from onesim.virsh import Virsh
 from onesim.world.interface import Datagram as WorldDatagram
 from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
@@ -77,10 +78,11 @@ class CaseRun:
         self.cloud = make_cloud(subject, self.shared)
         self.oned = Oned(spec, self.cloud)
         self.tracking = Tracking(spec.spec, self.cloud)
-        self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case)
+        self.virsh = Virsh(world, (FRONTEND, *HOSTS))
+        self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case, self.virsh.layer)
         self.market = Market(spec, subject, world, self.observer, self.tracking, writer, self.case)
         self.runner = self._make_runner()
-        self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen)
+        self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen, self.virsh.acted)
         told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
         self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
@@ -244,9 +246,9 @@ class CaseRun:
             if self.lost:
                 return f"guest.write became impossible (the VM is {vm.state}) after {self.lost}"
             raise TraceError(f"{self.trace.path}:{step.line}: guest.write needs a RUNNING VM; {vm.name} is {vm.state}")
-        host, path = self.observer.seat(vm, disk)
+        host, path, format = self.observer.active(vm, disk)
         writes = pattern(f"{self.case}:{step.line}", disk.size_mb * MIB, 3)
-        failed = self.world.write_disk(host, path, disk.format or "raw", writes)
+        failed = self.world.write_disk(host, path, format, writes)
         version = "" if failed else self.tracking.model.write(disk_key(vm.id, disk.id), writes)
         self.writer.write(GuestWrite(self.case, n, vm.id, disk.id, host, path, version, failed, self.scripts.at()))
         self.observer.refresh()
@@ -293,7 +295,11 @@ class CaseRun:
         self.lost = f"the hypervisor found that {error}"
 
     def question(self, asked: WorldQuestion) -> Answer | None:
-        """Answer a question that a driver asks while it runs; called by the world. None if the answer needs calls of its own."""
+        """Answer a question that a driver asks oned or libvirt while it runs; called by the world. None if the answer needs calls of its own."""
+        if asked.kind == "virsh":
+            answer = self.virsh.answer(asked)
+            self._note_question(asked, answer)
+            return answer
         asking = self.outstanding.running.get(asked.call)
         outputs = self.oned.feed(QuestionAsked(asked.kind, asked.argv, asked.body, asking.asked.call if asking else -1, asked.number))
         match outputs:
@@ -313,8 +319,8 @@ class CaseRun:
         asking = self.outstanding.running.get(asked.call)
         digest = self.blobs.put(answer.stdout).sha256
         n = asking.n if asking else -1
-        words = asked.argv if asked.kind == "command" else questions.spoken(asked.body)
-        self.writer.write(Question(self.case, n, asked.kind, words, answer.status, digest, self.scripts.at()))
+        words = questions.spoken(asked.body) if asked.kind == "xmlrpc" else asked.argv
+        self.writer.write(Question(self.case, n, asked.kind, words, answer.status, digest, self.scripts.at(), asked.host))
 
     def _datagram(self, sent: WorldDatagram) -> None:
         """Hand a datagram to oned as it comes, also while the call that sent it and others still run; called by the world."""

@@ -48,6 +48,7 @@ class Subjected:
     """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`.
 
     `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf); `wait_scale` what the seconds are multiplied by that oned waits.
+    `simulated` are commands that the harness answers.
     """
 
     archive: bytes
@@ -67,6 +68,7 @@ class Subjected:
     scripts: int = 15
     mads: tuple[MadProgram, ...] = ()
     wait_scale: float = 1.0
+    simulated: tuple[str, ...] = ("virsh",)
 
 
 def make_cloud(subject: Subjected, shared: bool) -> Cloud:

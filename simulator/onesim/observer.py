@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from onesim.cloud import Cloud
 from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_key
@@ -19,9 +19,19 @@ _MARK_BYTES = 256
 
 
 class Observer:
-    """Takes pictures of a world and writes down what differs from what is known."""
+    """Takes pictures of a world and writes down what differs from what is known. `layer` tells where a running guest writes: host, path and format."""
 
-    def __init__(self, world: World, cloud: Cloud, content: ContentModel, writer: Writer, blobs: BlobStore, case: str) -> None:
+    def __init__(
+        self,
+        world: World,
+        cloud: Cloud,
+        content: ContentModel,
+        writer: Writer,
+        blobs: BlobStore,
+        case: str,
+        layer: Callable[[Vm, Disk], tuple[str, str, str] | None] = lambda vm, disk: None,
+    ) -> None:
+        self.layer = layer
         self.world, self.cloud, self.content = world, cloud, content
         self.writer, self.blobs, self.case = writer, blobs, case
         self._started_ns = time.monotonic_ns()
@@ -52,6 +62,10 @@ class Observer:
         host = self.cloud.frontend if vm.state in _ON_FRONTEND else record.hostname
         return host, f"{self.cloud.directory(record, vm)}/disk.{disk.id}"
 
+    def active(self, vm: Vm, disk: Disk) -> tuple[str, str, str]:
+        """Return host, path and format of what the guest sees of a disk now: the active layer while it runs, else the disk where it lies."""
+        return (self.layer(vm, disk) if vm.state == "RUNNING" else None) or (*self.seat(vm, disk), disk.format or "raw")
+
     def observe(self, last: int, call: int, of: Mapping[tuple[str, int], int] | None = None) -> None:
         """Read every image and disk whose content is known, and write an observation of each.
 
@@ -81,7 +95,7 @@ class Observer:
                 continue  # after a transfer that failed nobody knows on which side a disk lies
             operation = of.get(("vm", vm.id), last)
             for disk in vm.disks:
-                host, path = self.seat(vm, disk)
+                host, path, format = self.active(vm, disk)
                 key = disk_key(vm.id, disk.id)
                 if disk.kind == "swap":
                     self._signature("swap", vm, disk.id, host, path, operation, call, disk.size_mb << 20)
@@ -92,7 +106,7 @@ class Observer:
                         f"{vm.name}/disk.{disk.id}",
                         host,
                         path,
-                        disk.format or "raw",
+                        format,
                         operation,
                         call,
                         vm=vm.id,

@@ -11,7 +11,7 @@ from onesim import documents, hypervisor, measuring, validation
 from onesim.events import CallAsked, Outcome
 from onesim.journal import BlobStore, Writer
 from onesim.layout import REMOTES, Subjected, context_script
-from onesim.model import FRONTEND
+from onesim.model import FRONTEND, Vm
 from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.records import Call, Command, FaultInjected, TreeChange
@@ -53,7 +53,10 @@ class Begun:
 
 
 class Scripts:
-    """Has the driver's scripts of one case run, by `runner`. `faults` are the steps that wait for a call; `seen` is told of each record."""
+    """Has the driver's scripts of one case run, by `runner`.
+
+    `faults` are the steps that wait for a call; `seen` is told of each record, `acted` of what the hypervisor did.
+    """
 
     def __init__(
         self,
@@ -66,10 +69,12 @@ class Scripts:
         writer: Writer,
         blobs: BlobStore,
         seen: Callable[[Call], None] | None,
+        acted: Callable[[CallAsked, Vm, str], None] = lambda asked, vm, directory: None,
     ) -> None:
         self.oned, self.subject, self.trace, self.world, self.runner = oned, subject, trace, world, runner
         self.spec, self.cloud = oned.spec, oned.cloud
         self.observer, self.writer, self.blobs, self.seen = observer, writer, blobs, seen
+        self.acted = acted
         self.faults: list[Step] = []
         self.started_ns = time.monotonic_ns()
 
@@ -212,6 +217,8 @@ class Scripts:
         if carriage.root != "domain":
             validation.validate_or_raise(carriage.root, self.spec.version, document.encode())
         error = hypervisor.act(self.world, asked, names, self._files(asked, document))
+        if not error:
+            self.acted(asked, vm, asked.facts["vm_directory"])
         self.observer.refresh()
         self.writer.write(
             Call(

@@ -28,6 +28,7 @@ from onesim.world.calls import Call
 from onesim.world.holding import CROWD, Holding
 from onesim.world.programs import Programs
 from onesim.world.starting import Starter
+from onesim.world.virsh import Virsh
 from onesim.world.web import Web
 from onesim.world.work import WORK, needs_root
 
@@ -63,13 +64,15 @@ class Agent:
         self.fds: list[int] = []
         self.questions: dict[int, Callable[[dict[str, Any]], None]] = {}
         self.next_question = 0
-        self.gates = nsview.build_root(settings["gates"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
+        self.simulated = frozenset(settings["simulated"])
+        self.gates = nsview.build_root(settings["gates"], settings["simulated"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
         self.holding = Holding(self.send)
         self.unclaimed: list[bytes] = []
         self.doors = clients.Doors(self)
         self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
         self.programs = Programs(self, _ENVIRONMENT)
         self.web = Web(self)
+        self.virsh = Virsh(self)
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -148,7 +151,7 @@ class Agent:
             if do in WORK:
                 result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
             else:
-                owner = self.programs if do in Programs.VERBS else self.web if do in Web.VERBS else self
+                owner = next((one for one in (self.programs, self.web, self.virsh) if do in one.VERBS), self)
                 result = getattr(owner, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}

@@ -8,6 +8,7 @@ import os
 import selectors
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +172,9 @@ class Doors:
         elif name == "sudo":
             self._sudo(connection, pid, words, host, call)
         elif name.startswith("one"):
-            self._question(connection, pid, argv, call)
+            self.agent.ask({"kind": "command", "argv": argv, "call": call.id if call else ""}, self._printer(connection, pid))
+        elif name in self.agent.simulated:
+            self.agent.virsh.ask(pid, argv, host, call, self._printer(connection, pid))
         else:
             folder = next(one for one in ("bin", "sbin") if os.path.exists(f"/machine/usr/{one}/{name}"))
             real = f"/run/onetck/usr/{folder}/{name}"
@@ -280,7 +283,8 @@ class Doors:
         argv = [command[0], *command[1:]] if command[0].startswith("/") else ["/usr/bin/env", *command]
         self._attach(connection, pid, host, argv, environment, call, root=True)
 
-    def _question(self, connection: socket.socket, pid: int, argv: list[str], call: Call | None) -> None:
+    def _printer(self, connection: socket.socket, pid: int) -> Callable[[dict[str, Any]], None]:
+        """Return what takes the answer to a command: it is printed to the command's own descriptors, and the command ends with its status."""
         fds = self._borrow(pid)
 
         def answered(message: dict[str, Any]) -> None:
@@ -297,7 +301,7 @@ class Doors:
                 os.close(fd)
             self.agent.waiting[child] = lambda status: self._answer(connection, f"exit {message['status']}")
 
-        self.agent.ask({"kind": "command", "argv": argv, "call": call.id if call else ""}, answered)
+        return answered
 
     # XML-RPC
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 #: Commands that can be gated, in the order in which reports list them. ssh, sudo and the one* commands always are.
 GATEABLE = (
@@ -98,9 +98,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Question:
-    """A driver asks oned: a command line, or the body of an XML-RPC request (kind xmlrpc).
+    """A driver asks oned: a command line, or the body of an XML-RPC request (kind xmlrpc). Or it asks libvirt (kind virsh).
 
     `call` is the `call_id` of the command that asks, empty if nobody knows; `number` is what `World.answer` needs for an answer that comes later.
+    For virsh, `host` is where it runs, `root` whether as root, `uri` the connection that its environment names.
     """
 
     kind: str
@@ -108,6 +109,9 @@ class Question:
     body: bytes = b""
     call: str = ""
     number: int = -1
+    host: str = ""
+    root: bool = False
+    uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -315,6 +319,15 @@ class World(Protocol):
 
     def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch]) -> str:
         """The guest writes. Returns why it could not, empty if it could."""
+
+    def client_read(self, number: int, path: str) -> tuple[int, bytes]:
+        """Read a file that the command behind a question names, as that command would. Returns an error number (0: none) and the bytes."""
+
+    def client_write(self, number: int, path: str, data: bytes) -> int:
+        """Write a file that the command behind a question names, as that command would. Returns an error number, 0 for none."""
+
+    def libvirt(self, host: str, deed: str, arguments: Mapping[str, object], *, root: bool) -> dict[str, Any]:
+        """Do something that libvirtd does on a host (`onesim.world.libvirt`), as root or with QEMU's rights. Returns the result; `errno` where refused."""
 
     def host_down(self, host: str) -> None:
         """From now on the host cannot be reached by ssh."""

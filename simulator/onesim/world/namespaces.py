@@ -79,6 +79,9 @@ class NamespaceWorld(Conversing):
         self._lock = threading.RLock()
         self._begun: dict[int, str] = {}
         self._events: deque[Held | Ended] = deque()
+        self._replies: dict[int, dict[str, Any]] = {}
+        self._asked: deque[dict[str, Any]] = deque()
+        self._answering = False
 
     @classmethod
     def start(
@@ -86,12 +89,13 @@ class NamespaceWorld(Conversing):
         *,
         shared: bool = True,
         gates: Sequence[str] = (),
+        simulated: Sequence[str] = ("virsh",),
         hosts: Sequence[str] = HOSTS,
         disk_mb: int = 1024,
         keep: Path | None = None,
         on_question: Callable[[Question], Reply | None],
     ) -> NamespaceWorld:
-        """Start a world. With `keep` it survives this process and can be attached to at that socket.
+        """Start a world. With `keep` it survives this process and can be attached to at that socket. `simulated` are commands that the harness answers.
 
         Raises HarnessError with the remedy if the machine refuses.
         """
@@ -118,6 +122,7 @@ class NamespaceWorld(Conversing):
                 "shared": shared,
                 "wide": wide(),
                 "gates": list(gates),
+                "simulated": list(simulated),
                 "gate_script": base64.b64encode(script).decode(),
                 "disk_mb": disk_mb,
                 "socket": str(keep) if keep else "",
@@ -158,27 +163,41 @@ class NamespaceWorld(Conversing):
     def _request(self, do: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
         with self._lock:
             number = self._control.post(do, fds, **arguments)
-            while True:
+            while number not in self._replies:
                 message = self._control.receive()
                 assert message is not None, "without a time limit there is a message"
-                if message.get("reply") == number:
-                    return message
                 self._take(message)
+            return self._replies.pop(number)
 
     def _take(self, message: dict[str, Any]) -> None:
-        """Deal with a message that is no reply to what is waited for: answer a question, tell of a datagram, keep an event."""
+        """Deal with a message: answer a question, tell of a datagram, keep an event or a reply.
+
+        A question that comes while another is being answered waits for its turn.
+        """
         if "question" in message:
-            self._ask(message)
+            self._asked.append(message)
+            self._answer_asked()
         elif "datagram" in message:
             self.on_datagram(Datagram(base64.b64decode(message["datagram"]), message["call"]))
         elif "held" in message:
             self._events.append(Held(message["held"], message["call"], message["command"], message["ordinal"]))
         elif message.get("reply") in self._begun:
             self._events.append(Ended(self._begun.pop(message["reply"]), self._seen(message)))
+        elif "reply" in message:
+            self._replies[message["reply"]] = message
+
+    def _answer_asked(self) -> None:
+        while self._asked and not self._answering:
+            self._answering = True
+            try:
+                self._ask(self._asked.popleft())
+            finally:
+                self._answering = False
 
     def _ask(self, message: dict[str, Any]) -> None:
         body = base64.b64decode(message.get("body", ""))
-        reply = self._on_question(Question(message["kind"], tuple(message["argv"]), body, message["call"], message["question"]))
+        place = message.get("host", ""), message.get("root", False), message.get("uri", "")
+        reply = self._on_question(Question(message["kind"], tuple(message["argv"]), body, message["call"], message["question"], *place))
         if reply is not None:
             self.answer(message["question"], reply)
 
@@ -344,6 +363,25 @@ class NamespaceWorld(Conversing):
         """Let the guest write."""
         answer = self._request("write_disk", host=host, path=path, format=format, patches=wire.rows(patches))
         return str(answer.get("error") or answer.get("failed", ""))
+
+    def client_read(self, number: int, path: str) -> tuple[int, bytes]:
+        """Read a file for a virsh that waits; see `World.client_read`. What it reads may be printed by a command that asks something itself."""
+        with self._lock:
+            busy, self._answering = self._answering, False
+            try:
+                self._answer_asked()
+                answer = self._request("client_read", client=number, path=path)
+            finally:
+                self._answering = busy
+        return int(answer["errno"]), base64.b64decode(answer["data"])
+
+    def client_write(self, number: int, path: str, data: bytes) -> int:
+        """Write a file for a virsh that waits."""
+        return int(self._request("client_write", client=number, path=path, data=base64.b64encode(data).decode())["errno"])
+
+    def libvirt(self, host: str, deed: str, arguments: Mapping[str, object], *, root: bool) -> dict[str, Any]:
+        """Do what libvirtd does on a host; see `World.libvirt`."""
+        return self._request("libvirt", host=host, deed=deed, arguments=dict(arguments), as_root=root)
 
     def host_down(self, host: str) -> None:
         """Take a host down."""

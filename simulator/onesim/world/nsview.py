@@ -125,8 +125,8 @@ def loopback_up() -> None:
         fcntl.ioctl(sock, 0x8914, request)
 
 
-def build_root(gates: list[str], gate_script: bytes, disk_mb: int) -> list[str]:
-    """Build the world's root in memory and pivot into it. Returns the gates that have a command to guard."""
+def build_root(gates: list[str], simulated: list[str], gate_script: bytes, disk_mb: int) -> list[str]:
+    """Build the world's root in memory and pivot into it. Returns the gates that have a command to guard, or stand for one that is `simulated`."""
     sc.mount("", "/", flags=sc.MS_REC | sc.MS_PRIVATE)
     try:
         sc.mount("tmpfs", WORLD, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, f"mode=755,size={disk_mb}m")
@@ -156,8 +156,9 @@ def build_root(gates: list[str], gate_script: bytes, disk_mb: int) -> list[str]:
     for source in ("usr", "etc"):
         sc.bind(f"/{source}", f"{WORLD}/machine/{source}", recursive=True, readonly=True)
     kept = []
-    for gate in [*_STUBS, *gates]:
-        folder = next((one for one in ("bin", "sbin") if os.path.exists(f"/usr/{one}/{gate}")), "bin" if gate in _STUBS else "")
+    stubs = (*_STUBS, *simulated)
+    for gate in dict.fromkeys([*stubs, *gates]):
+        folder = next((one for one in ("bin", "sbin") if os.path.exists(f"/usr/{one}/{gate}")), "bin" if gate in stubs else "")
         if folder:
             with open(f"{WORLD}/skel/{folder}/{gate}", "wb") as file:
                 file.write(gate_script)

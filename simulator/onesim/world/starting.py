@@ -106,7 +106,7 @@ class Starter:
                 os.dup2(fd, target)
             sc.setns(mount_view)
             sc.setns(uts_view)
-            self._take_rights(root, limits)
+            self.take_rights(root, limits)
             stage = b"cwd"
             os.chdir(cwd)
             stage = b"exec"
@@ -118,7 +118,8 @@ class Starter:
             os.write(kept, stage + b" %d" % (error.errno or 0))
         os._exit(127)
 
-    def _take_rights(self, root: bool, limits: dict[str, float]) -> None:
+    def take_rights(self, root: bool, limits: dict[str, float] | None = None) -> None:
+        """Become, in a child, the world's root or the driver's user, with no right to more."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if limits:
             resource.setrlimit(resource.RLIMIT_NPROC, (int(limits["processes"]),) * 2)
@@ -147,7 +148,7 @@ class Starter:
                 signal.alarm(_HELPER_S)
                 sc.setns(mount_view)
                 sc.setns(uts_view)
-                self._take_rights(root, {})
+                self.take_rights(root)
                 os.chdir("/")
                 result = work()
             except OSError as error:

@@ -9,15 +9,15 @@ import tarfile
 from collections.abc import Callable
 from typing import Any
 
-from onesim.world import disk, usage
+from onesim.world import disk, libvirt, usage
 
 Message = dict[str, Any]
 _ONEADMINS = ("/var/lib/one", "/var/tmp", "/tmp", "/etc/one")
 
 
 def needs_root(message: Message) -> bool:
-    """Whether a file is to be written where oneadmin may not: then the world's root does it."""
-    return message["do"] == "put" and not message["path"].startswith(_ONEADMINS)
+    """Whether the world's root does it: a file where oneadmin may not write, and what libvirtd does as root."""
+    return bool(message.get("as_root")) or (message["do"] == "put" and not message["path"].startswith(_ONEADMINS))
 
 
 def _put(message: Message) -> Message:
@@ -93,4 +93,5 @@ WORK: dict[str, Callable[[Message], Message]] = {
     "disk_sizes": usage.disk_sizes,
     "datastores": usage.datastores,
     "read": usage.read,
+    "libvirt": libvirt.effect,
 }
