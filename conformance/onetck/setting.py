@@ -87,6 +87,8 @@ def settle(given: Given) -> Setting:
         configuration.limits(config, given.timeout_s),
         driver.root,
         configuration.scripts(config),
+        configuration.services(config),
+        configuration.probes(config),
     )
     options = (
         ("--datastore", given.datastore),

@@ -31,6 +31,7 @@ class Element(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: str | None = None
     optional: bool = False
     kinds: tuple[str, ...] = ()
+    inherited: bool = False
     since: Range = ()
     until: Range = ()
 
@@ -70,6 +71,12 @@ def elements(document: str, version: str, kind: str = "") -> tuple[Element, ...]
     if twice:
         raise SpecError(f"schemas/documents.toml: {document} has {', '.join(sorted(twice))} twice in {version}; part their ranges")
     return found
+
+
+@cache
+def inherited(document: str) -> tuple[str, ...]:
+    """Return the attributes that oned copies from a datastore into such an object which lacks them (INHERIT_DATASTORE_ATTR of its configuration)."""
+    return tuple(row.name for row in _tables().documents[document].elements if row.inherited)
 
 
 def number(kind: str, word: str) -> str:

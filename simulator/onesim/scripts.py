@@ -161,7 +161,7 @@ class Scripts:
             ended_by=run.ended_by,
             status=run.status or 0,
             signal=run.signal or 0,
-            facts=self._facts(asked) | measuring.truth(self.world, asked),
+            facts=self._facts(asked) | measuring.truth(self.world, self.cloud, asked, self.subject.probes),
             stdin=self.blobs.put(begun.start.stdin),
             stdout=self.blobs.put(run.stdout, run.stdout_seen),
             stderr=self.blobs.put(run.stderr, run.stderr_seen),
@@ -195,9 +195,11 @@ class Scripts:
     def hypervisor(self, n: int, asked: CallAsked) -> str:
         """Let the simulated hypervisor act, and write that down. Returns the error, empty for success."""
         vm = self.cloud.vms[asked.vm]
-        names = tuple(f"disk.{disk.id}" for disk in vm.disks) + ((f"disk.{vm.context_disk}",) if vm.context is not None else ())
+        places = [self.observer.seat(vm, disk) for disk in vm.disks]
+        if vm.context is not None:
+            places.append(self.observer.context_seat(vm))
         at = self.at()
-        error = hypervisor.act(self.world, asked, names)
+        error = hypervisor.act(self.world, asked, places)
         self.observer.refresh()
         self.writer.write(
             Call(
