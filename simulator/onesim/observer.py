@@ -10,15 +10,13 @@ from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_ke
 from onesim.errors import HarnessError
 from onesim.journal import BlobStore, Writer
 from onesim.model import Disk, Vm
-from onesim.records import Observation, TreeChange
+from onesim.records import STORED, Observation, TreeChange
 from onesim.seats import Probes, Seat, disk_seat, image_seat
 from onesim.world.interface import Change, DiskContent, World
 
 _SWAP_MAGIC_AT = 4086
 _ISO_DESCRIPTOR_AT = 32768
 _MARK_BYTES = 256
-#: The kind of a change that is none of a file: something came into the vendor's store or left it.
-STORED = "v"
 
 
 class Observer:

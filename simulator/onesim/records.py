@@ -102,6 +102,10 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     fault: str = ""
 
 
+#: The kind of a change that is none of a file: a thing of that name came into the vendor's store or left it, as the probe of its inventory tells.
+STORED = "v"
+
+
 class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """One difference of the watched trees around a call. `change` is created, removed or changed; `fields` names what changed.
 

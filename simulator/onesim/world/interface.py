@@ -39,6 +39,10 @@ GATEABLE = (
 )
 
 
+#: Below it every service has a directory of its own; it is not watched: what daemons write there is nobody's doing.
+SERVICES = "/run/one"
+
+
 @dataclass(frozen=True)
 class Limits:
     """Bounds of one call: seconds of real time, bytes of stdout and of stderr, processes at once, MiB of resident memory of all of them."""

@@ -21,6 +21,7 @@ from onesim.world import wire
 from onesim.world.control import Control
 from onesim.world.conversing import Conversing
 from onesim.world.interface import (
+    SERVICES,
     Change,
     DatastoreSeen,
     DatastoresSeen,
@@ -300,7 +301,7 @@ class NamespaceWorld(Conversing):
         self._must("serve", host=service.host, path=service.name, command=service.command)
         until = time.monotonic() + service.ready_s
         while True:
-            ready = self.run(service.host, ["/bin/bash", "-c", service.ready or "true"])
+            ready = self.run(service.host, ["/bin/bash", "-c", service.ready or "true"], cwd=f"{SERVICES}/{service.name}")
             state = self._request("service", name=service.name)
             if state["status"]:
                 raise HarnessError(f"service {service.name} ended with {state['status']}: {state['said'] or 'it said nothing'}")

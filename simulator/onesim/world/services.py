@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onesim.world import calls
+from onesim.world.interface import SERVICES
 from onesim.world.work import WORK
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 _LIMITS = {"processes": 4096.0, "memory_mb": 4096.0}
 _SAID_BYTES = 4096
-_HOME = "/run/one"  # outside of what is watched: what daemons write there is nobody's doing
 
 
 class Services:
@@ -37,7 +37,7 @@ class Services:
 
     def do_serve(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start a service in a directory of its own. `failed` says why it could not be started."""
-        name, home = message["path"], f"{_HOME}/{message['path']}"
+        name, home = message["path"], f"{SERVICES}/{message['path']}"
         made = self.agent.starter.within(message["host"], partial(WORK["mkdir"], {"path": home}))
         if "error" in made:
             return {"failed": made["error"]}
