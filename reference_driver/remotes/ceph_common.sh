@@ -83,7 +83,10 @@ host_release() {
 # host_remove IMAGE: removes an image with its snapshots; one that is not there is as it should be.
 host_remove() {
     host_has "$1" || return 0
-    host_release "$1"
+    host_release "$1" || {
+        printf 'clones of it are in use\n' >&2
+        exit 1
+    }
     host_rbd snap purge --no-progress "$1"
     host_rbd rm --no-progress "$1"
 }
