@@ -10,6 +10,8 @@
 remotes=${BASH_SOURCE[0]%/*}
 # shellcheck source=tm/disk_common.sh
 source "$remotes/tm/disk_common.sh"
+# shellcheck source=datastore/image_common.sh
+source "$remotes/datastore/image_common.sh"
 
 # read_ceph DATASTORE PATH...: takes from the document on standard input how to reach the cluster of the datastore at the path DATASTORE; sets `pool`,
 # `data_pool` (empty: the same), `cluster` (options for every command), `making` (options of commands that make images), `bridges`; and `texts`, as
@@ -27,15 +29,12 @@ read_ceph() {
     [[ -z ${texts[3]} ]] || cluster+=(--keyfile "${texts[3]}")
     [[ -z ${texts[4]} ]] || cluster+=(--conf "${texts[4]}")
     making=(${data_pool:+--data-pool "$data_pool"})
-    read -ra bridges <<<"${texts[5]}"
+    bridges=${texts[5]}
     texts=("${texts[@]:6}")
 }
 
-# bridge ID: sets `host`, where the cluster is reached for the front-end: one of BRIDGE_LIST, in turn; empty is the front-end itself.
-bridge() {
-    host=""
-    ((${#bridges[@]} == 0)) || host=${bridges[$1 % ${#bridges[@]}]}
-}
+# choose_host ID: sets `host`, where the cluster is reached for the front-end: one of BRIDGE_LIST that is on, in turn; empty is the front-end itself.
+choose_host() { host=$(one_of_bridges "$bridges" "$1"); }
 
 # reach HOST: runs the script on standard input on a host; on the front-end itself where HOST is empty.
 reach() {
@@ -171,8 +170,8 @@ ask_volume() {
     [[ -z $source || $clone == YES ]] || own=no volume=$source
 }
 
-# cluster_host HOST: sets `host`, where the cluster is reached for a disk on HOST: there, but by a bridge where HOST is the front-end.
+# cluster_host HOST: sets `host`, where the cluster is reached for a disk on HOST: there, but by one of BRIDGE_LIST where HOST is the front-end.
 cluster_host() {
     host=$1
-    [[ $1 != "$(hostname)" ]] || bridge $$
+    [[ $1 != "$(hostname)" ]] || choose_host $$
 }

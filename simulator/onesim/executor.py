@@ -28,7 +28,7 @@ from onesim.records import Call, CaseBegin, CaseEnd, GuestWrite, MadEnd, MadFaul
 from onesim.running import DirectRunner, Runner
 from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
-from onesim.seats import Seat, image_seat
+from onesim.seats import Seat, image_seat, on_network
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.tracking import Tracking
@@ -102,7 +102,9 @@ class CaseRun:
 
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
-        self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.shared, self.expects))
+        volumes = any(on_network(one) for one in self.cloud.datastores.values())
+        hosts, probed = (FRONTEND, *HOSTS), self.subject.probes.tells
+        self.writer.write(CaseBegin(self.case, self.trace.header.title, hosts, self.shared, self.expects, volumes, probed))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)

@@ -45,6 +45,11 @@ class Probes:
     capacity: str = ""
     host: str = FRONTEND
 
+    @property
+    def tells(self) -> tuple[str, ...]:
+        """What is known of the store as a whole."""
+        return tuple(name for name in ("inventory", "capacity") if getattr(self, name))
+
 
 @dataclass(frozen=True)
 class Seat:
