@@ -26,7 +26,7 @@ pytestmark = [
 
 def certified(out: Path, *words: str, description: Path = REFERENCE / "ceph.toml") -> tuple[ResultsFooter, dict[str, RequirementVerdict]]:
     """Run cases against the Ceph driver; return how the run was judged, and the verdict on each requirement."""
-    command = [sys.executable, "-m", "onetck", "run", "--config", str(description), "--profile", "core", "--out", str(out), "--jobs", "2", *words]
+    command = [sys.executable, "-m", "onetck.cli", "run", "--config", str(description), "--profile", "core", "--out", str(out), "--jobs", "2", *words]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert (out / "results.jsonl").exists(), ended.stdout + ended.stderr
     records = list(read(out / "results.jsonl", ResultRecord))
