@@ -122,8 +122,14 @@ host_make() {
     rm -rf -- "$work"
 }
 
-# host_resize IMAGE SIZE_MB: makes an image larger, never smaller.
-host_resize() { host_rbd resize --no-progress --size "${2}M" "$1"; }
+# host_resize IMAGE SIZE_MB: makes an image larger, never smaller; one of that size is as it should be.
+host_resize() {
+    local said
+    said=$(host_rbd resize --no-progress --size "${2}M" "$1" 2>&1 >/dev/null) || [[ $said == *'equal to original size'* ]] || {
+        printf '%s\n' "${said##*$'\n'}" >&2
+        exit 1
+    }
+}
 
 # host_snap_remove IMAGE SNAPSHOT: removes a snapshot; one that is not there is as it should be.
 host_snap_remove() {
