@@ -12,8 +12,10 @@ import msgspec
 
 from onesim.cloud import MadConf, Mode
 from onesim.errors import ConfigError
-from onesim.layout import ExtraFile
-from onesim.world.interface import Limits
+from onesim.layout import HOSTS, ExtraFile
+from onesim.model import FRONTEND
+from onesim.seats import ProbeRow, Probes
+from onesim.world.interface import Limits, Service
 
 NAME = "onetck.toml"
 
@@ -118,6 +120,49 @@ class HooksTable(_Table, frozen=True):
     teardown: tuple[str, ...] = ()
 
 
+class ServiceTable(_Table, frozen=True):
+    """`[[service]]`: a daemon that the driver needs and that runs in every world, such as a storage cluster: started before `[hooks] setup`, as oneadmin.
+
+    `command` is run by a shell in /run/one/NAME on `host`; it may stay, or end and leave processes. `ready` is a shell command that ends with 0 once the
+    service is up; it is tried for `ready_s` seconds.
+    """
+
+    name: str
+    command: str
+    ready: str = ""
+    ready_s: float = 60
+    host: str = "frontend"
+
+
+class PlaceTable(_Table, frozen=True):
+    """`[probe.image]` and `[probe.disk]`: how the harness reaches images, and disks of VMs, that it would not find by their DISK_TYPE.
+
+    `at` is a path on the host or an address that qemu-img opens (nbd://..., iscsi://...). Or shell commands: `read` prints all bytes, `write` takes $LENGTH
+    bytes for $OFFSET on standard input, `exists` ends with 0 where it is there and with 1 where it is not. $SOURCE, $DISK_PATH (the file in the VM's
+    directory), $VM_ID, $DISK_ID and every attribute of the disk or datastore stand for themselves. `host` is where; if empty, where the disk is used.
+    """
+
+    at: str = ""
+    read: str = ""
+    write: str = ""
+    exists: str = ""
+    host: str = ""
+
+
+class ProbeTable(_Table, frozen=True):
+    """`[probe]`: how the harness looks into storage that is no directory; shell commands run as oneadmin on `host`.
+
+    `inventory` prints, one a line, the name of everything that lies in the store, volumes and snapshots alike: what calls add and take away is judged by it.
+    `capacity` prints the total and the free MiB of the store.
+    """
+
+    image: PlaceTable = PlaceTable()
+    disk: PlaceTable = PlaceTable()
+    inventory: str = ""
+    capacity: str = ""
+    host: str = "frontend"
+
+
 class Config(_Table, frozen=True):
     """The whole file."""
 
@@ -128,7 +173,9 @@ class Config(_Table, frozen=True):
     ds_mad_conf: dict[str, DsConfTable] = {}
     etc: dict[str, str] = {}
     file: tuple[FileTable, ...] = ()
+    service: tuple[ServiceTable, ...] = ()
     hooks: HooksTable = HooksTable()
+    probe: ProbeTable = ProbeTable()
     environment: dict[str, str] = {}
     secret: dict[str, SecretTable] = {}
     limits: LimitsTable = LimitsTable()
@@ -224,6 +271,25 @@ def files(config: Config, base: Path) -> tuple[ExtraFile, ...]:
             raise ConfigError(f"{path}: {error.strerror}; correct `source` of [[file]]") from None
     rows += [ExtraFile(f"/var/lib/one/remotes/etc/{name}", text.encode(), 0o644, "frontend") for name, text in config.etc.items()]
     return tuple(rows)
+
+
+def services(config: Config) -> tuple[Service, ...]:
+    """Return the services of the vendor's world. Raises ConfigError for a name that is none, or given twice."""
+    names = [row.name for row in config.service]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or names.count(name) > 1:
+            raise ConfigError(f"[[service]] name {name!r}: give each a name of its own, of letters, digits, - and _")
+    return tuple(Service(row.name, row.command, row.ready, row.ready_s, row.host) for row in config.service)
+
+
+def probes(config: Config) -> Probes:
+    """Return how the harness looks into the vendor's storage. Raises ConfigError for a host that is none."""
+    row = config.probe
+    for host in (row.host, row.image.host, row.disk.host):
+        if host and host not in (FRONTEND, *HOSTS):
+            raise ConfigError(f"[probe] host {host!r}: a world has {', '.join((FRONTEND, *HOSTS))}")
+    image, disk = (ProbeRow(one.at, one.read, one.write, one.exists, one.host) for one in (row.image, row.disk))
+    return Probes(image, disk, row.inventory, row.capacity, row.host)
 
 
 def environment(config: Config, base: Path) -> dict[str, str]:

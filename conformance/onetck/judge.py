@@ -62,6 +62,7 @@ class History:
     cases: int = 0
     calls: int = 0
     shared: set[str] = field(default_factory=set)
+    begins: list[CaseBegin] = field(default_factory=list)
 
 
 def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) -> Iterator[Case]:
@@ -76,6 +77,7 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
             case CaseBegin():
                 open_cases[record.case] = Case(record.case, spec, record)
                 history.shared.add("YES" if record.shared else "NO")
+                history.begins.append(record)
             case CaseEnd():
                 case = open_cases.pop(record.case)
                 case.end = record
@@ -97,7 +99,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
     results: list[Result] = []
     found: dict[str, list[Finding]] = {}
     for requirement in requirements:
-        if not requirement.check:
+        if not requirement.check or _unseen(requirement, case.begin):
             continue
         try:
             found[requirement.id] = list(CHECKS[requirement.check](case, requirement))
@@ -111,7 +113,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
         if bad:
             verdict = "warn" if requirement.level != "MUST" else worst(one.verdict for one in bad)
             results.append(_result(requirement, case, verdict, bad, repeat))
-        elif not complete and requirement.id in required and _expected(requirement, case):
+        elif not complete and requirement.id in required and not _unseen(requirement, case.begin) and _expected(requirement, case):
             # what did run was right, but the case did not get to its end: that is not a pass
             why = case.end.reason if case.end else "the run was interrupted"
             verdict = "error" if case.end and case.end.outcome == "error" else "blocked"
@@ -216,9 +218,29 @@ def _elsewhere(row: Requirement, spec: ContractSpec, history: History) -> str:
     """Return where a requirement applies, if it cannot in this run: to another layout of system datastores, or to driver programs; empty if it can."""
     if row.check == _ON_PROGRAMS and not (history.header and history.header.mads):
         return "the run brings no driver program"
+    unseen = [_unseen(row, begin) for begin in history.begins]
+    if unseen and all(unseen):
+        return unseen[0]
     action = spec.actions.get(row.action)
     wanted = set(row.when.get("shared", ())) or ({action.shared} if action is not None and action.shared else set())
     return f"it is for system datastores with SHARED of {' or '.join(sorted(wanted))}" if wanted and not wanted & history.shared else ""
+
+
+#: Checks that need to know what lies in the store.
+_ON_INVENTORY = frozenset({"image_taken_away", "changes_nothing"})
+
+
+def _unseen(row: Requirement, begin: CaseBegin) -> str:
+    """Return why nobody sees in a case whether a driver keeps a requirement, if its disks are no files; empty if it is seen."""
+    if not begin.volumes:
+        return ""
+    if row.when.get("disks") == ("files",):
+        return "it is for drivers whose disks are files in the system datastore"
+    if row.check == "capacity_true" and "capacity" not in begin.probed:
+        return "the storage is no file system, and no [probe] capacity tells how full it is"
+    if (row.check in _ON_INVENTORY or "clone_target" in row.when) and "inventory" not in begin.probed:
+        return "disks are no files, and no [probe] inventory tells what lies in their store"
+    return ""
 
 
 def _verdict(row: Requirement, results: list[Result], profiled: bool, elsewhere: str) -> RequirementVerdict:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onesim.cloud import MadConf
 from onesim.errors import ConfigError, TraceError
 from onesim.events import CallAsked, CallFinished, Refused
 from onesim.layout import Subjected, make_cloud, shared_of
@@ -50,9 +51,11 @@ def choose(
 
     Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
     """
-    layout = shared_of(subject, None)
+    layout, moves = shared_of(subject, None), subject.tm_conf.get(subject.system_tm_mad, MadConf()).ds_migrate
     traces = [read_trace(path, spec.spec) for path in paths] or [
-        one for one in library(spec.spec, spec.version) if one.header.profile in profiles and one.header.shared in (None, layout)
+        one
+        for one in library(spec.spec, spec.version)
+        if one.header.profile in profiles and one.header.shared in (None, layout) and one.header.ds_migrate in (None, moves)
     ]
     unknown = sorted(set(names) - {one.name for one in traces})
     if unknown:

@@ -89,6 +89,8 @@ def settle(given: Given) -> Setting:
         configuration.limits(config, given.timeout_s),
         driver.root,
         configuration.scripts(config),
+        services=configuration.services(config),
+        probes=configuration.probes(config),
         wait_scale=configuration.wait_scale(config),
         simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),
     )

@@ -14,6 +14,7 @@ from onesim.errors import SpecError
 from onesim.events import CallAsked, QuestionAsked
 from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
 from onesim.rows import Action, Phase, ScriptRow
+from onesim.seats import on_network
 from onesim.spec import ContractSpec
 
 Subjected = Vm | Image | Datastore
@@ -268,4 +269,5 @@ def _facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Dat
         facts |= {"system_base_path": datastore.base_path, "vms_with_disks": monitoring.vms_in(cloud, datastore.id), "monitor_vm_disks": sizes}
         facts["monitor_key"] = "YES" if cloud.monitor_key is not None else "NO"
         facts["shared"] = "YES" if cloud.conf(datastore.tm_mad).shared else "NO"
+        facts["disks"] = "volumes" if on_network(datastore) else "files"
     return {name: value for name, value in facts.items() if value}

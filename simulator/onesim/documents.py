@@ -248,6 +248,7 @@ def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
         "TM_MAD": disk.tm_mad,
         "TM_MAD_SYSTEM": disk.tm_mad_system,
         "TYPE": kind.type,
+        **disk.inherited,
     }
     if kind.image:
         values |= {
@@ -263,11 +264,16 @@ def _disk_xml(disk: Disk, cloud: Cloud, spec: ContractSpec) -> str:
             "SAVE": kind.save,
             "SOURCE": disk.source,
             # only CDROMs keep a type of their own; others show that of the datastore
-            "TYPE": kind.type if kind.readonly == "YES" else disk.disk_type,
+            "TYPE": _cdrom_type(kind.type, disk.disk_type) if kind.readonly == "YES" else disk.disk_type,
         }
         if disk.image in cloud.images:
             values["DEV_PREFIX"] = cloud.images[disk.image].template.get("DEV_PREFIX", "")
     return render("DISK", spec.version, {name: value for name, value in values.items() if value}, disk.kind)
+
+
+def _cdrom_type(plain: str, disk_type: str) -> str:
+    """Return the TYPE of a CDROM: network disks have one of their own (Image::disk_attribute)."""
+    return f"{disk_type}_CDROM" if disk_type in ("RBD", "GLUSTER", "SHEEPDOG") else plain
 
 
 def _placed_in(vm: Vm) -> dict[str, str]:

@@ -29,6 +29,7 @@ from onesim.records import Call, CaseBegin, CaseEnd, GuestWrite, MadEnd, MadFaul
 from onesim.running import DirectRunner, Runner
 from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
+from onesim.seats import Seat, image_seat, on_network
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
 from onesim.tracking import Tracking
@@ -79,7 +80,7 @@ class CaseRun:
         self.oned = Oned(spec, self.cloud)
         self.tracking = Tracking(spec.spec, self.cloud)
         self.virsh = Virsh(world, (FRONTEND, *HOSTS))
-        self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case, self.virsh.layer)
+        self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case, subject.probes, self.virsh.layer)
         self.market = Market(spec, subject, world, self.observer, self.tracking, writer, self.case)
         self.runner = self._make_runner()
         self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen, self.virsh.acted)
@@ -87,7 +88,7 @@ class CaseRun:
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
         self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
         self.lost = ""
-        self.sources: dict[int, str] = {}
+        self.sources: dict[int, Seat] = {}
         self.stopped = ""
         self._acted = False
         self._gone: list[tuple[int, Changed]] = []
@@ -110,7 +111,9 @@ class CaseRun:
 
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
-        self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.shared, self.expects))
+        volumes = any(on_network(one) for one in self.cloud.datastores.values())
+        hosts, probed = (FRONTEND, *HOSTS), self.subject.probes.tells
+        self.writer.write(CaseBegin(self.case, self.trace.header.title, hosts, self.shared, self.expects, volumes, probed))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
@@ -178,15 +181,17 @@ class CaseRun:
         if step.op.startswith("vm.recover"):
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
-        self.sources |= {image.id: image.source for image in self.cloud.images.values()}
+        self.sources |= {image.id: image_seat(self.cloud, image, self.subject.probes) for image in self.cloud.images.values() if image.source}
         return outputs
 
-    def _places_of(self, kind: str, id: int) -> list[tuple[str, str]]:
+    def _places_of(self, kind: str, id: int) -> list[Seat]:
         """Return where nothing may be left of an object that is gone."""
         if kind == "image":
-            return [(FRONTEND, self.sources[id])] if self.sources.get(id) else []
+            return [self.sources[id]] if id in self.sources else []
         vm = self.cloud.vms[id]
-        return [(host, self.cloud.directory(record, vm)) for record in vm.history for host in (FRONTEND, *HOSTS)]
+        directories = [Seat(host, self.cloud.directory(record, vm)) for record in vm.history for host in (FRONTEND, *HOSTS)]
+        own = [self.observer.seat(vm, disk) for disk in vm.disks if vm.history and disk.kind in ("nonpersistent", "volatile", "swap")]
+        return directories + [one for one in own if one.means or not one.path.startswith("/")]
 
     # steps of the world
 
@@ -246,11 +251,11 @@ class CaseRun:
             if self.lost:
                 return f"guest.write became impossible (the VM is {vm.state}) after {self.lost}"
             raise TraceError(f"{self.trace.path}:{step.line}: guest.write needs a RUNNING VM; {vm.name} is {vm.state}")
-        host, path, format = self.observer.active(vm, disk)
+        seat = self.observer.active(vm, disk)
         writes = pattern(f"{self.case}:{step.line}", disk.size_mb * MIB, 3)
-        failed = self.world.write_disk(host, path, format, writes)
+        failed = self.world.write_disk(seat.host, seat.path, seat.format, writes, seat.means)
         version = "" if failed else self.tracking.model.write(disk_key(vm.id, disk.id), writes)
-        self.writer.write(GuestWrite(self.case, n, vm.id, disk.id, host, path, version, failed, self.scripts.at()))
+        self.writer.write(GuestWrite(self.case, n, vm.id, disk.id, seat.host, seat.path, version, failed, self.scripts.at()))
         self.observer.refresh()
         return ""
 

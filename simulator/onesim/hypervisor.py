@@ -5,9 +5,11 @@ It is not under test. It fails where a real one would: a disk that is missing at
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from onesim.events import CallAsked
+from onesim.seats import Seat
 from onesim.world.interface import World
 
 
@@ -20,12 +22,12 @@ class Files:
     datastore: str
 
 
-def act(world: World, asked: CallAsked, disks: tuple[str, ...], files: Files) -> str:
-    """Carry out a hypervisor action. `disks` are the names in the VM directory that must be there. Returns the error, empty for success."""
+def act(world: World, asked: CallAsked, disks: Sequence[Seat], files: Files) -> str:
+    """Carry out a hypervisor action. `disks` are the places at which there must be something. Returns the error, empty for success."""
     host, directory = asked.facts["host"], asked.facts["vm_directory"]
     match asked.action.name:
         case "deploy":
-            missing = _missing(world, host, directory, disks)
+            missing = _missing(world, disks)
             if missing:
                 return missing
             deployment = asked.arguments["deployment_file"].rsplit("/", 1)[-1]
@@ -34,7 +36,7 @@ def act(world: World, asked: CallAsked, disks: tuple[str, ...], files: Files) ->
         case "save":
             world.put(host, asked.arguments["checkpoint"], b"memory of " + asked.arguments["deploy_id"].encode() + b"\n")
         case "restore":
-            return _missing(world, host, directory, (*disks, "checkpoint"))
+            return _missing(world, (*disks, Seat(host, f"{directory}/checkpoint")))
     return ""
 
 
@@ -43,8 +45,8 @@ def printed(asked: CallAsked) -> str:
     return f"one-{asked.vm}" if asked.action.name == "deploy" else ""
 
 
-def _missing(world: World, host: str, directory: str, names: tuple[str, ...]) -> str:
-    for name in names:
-        if not world.exists(host, f"{directory}/{name}"):
-            return f"{host}:{directory}/{name} is not there"
+def _missing(world: World, places: Sequence[Seat]) -> str:
+    for one in places:
+        if not world.exists(one.host, one.path, one.means):
+            return f"{one.host}:{one.path} is not there"
     return ""

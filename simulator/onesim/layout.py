@@ -9,8 +9,9 @@ from pathlib import Path
 from onesim.cloud import Cloud, MadConf, Mode
 from onesim.model import FRONTEND, Datastore, Host
 from onesim.monitor_rows import MonitorTables
+from onesim.seats import Probes
 from onesim.spec import load
-from onesim.world.interface import Limits, World
+from onesim.world.interface import Limits, Service, World
 
 REMOTES = "/var/lib/one/remotes"
 NODE_REMOTES = "/var/tmp/one"
@@ -66,6 +67,8 @@ class Subjected:
     limits: Limits = field(default_factory=Limits)
     source: Path | None = None
     scripts: int = 15
+    services: tuple[Service, ...] = ()
+    probes: Probes = field(default_factory=Probes)
     mads: tuple[MadProgram, ...] = ()
     wait_scale: float = 1.0
     simulated: tuple[str, ...] = ("virsh",)
@@ -110,9 +113,9 @@ def lay_monitor_conf(world: World, tables: MonitorTables, *, encrypted: bool = F
 
 
 def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
-    """Lay the driver tree, the datastore directories and the vendor's files into a fresh world, and run the vendor's set-up commands.
+    """Lay the driver tree, the datastore directories and the vendor's files into a fresh world, start the vendor's services and run the set-up commands.
 
-    Raises HarnessError if a set-up command fails.
+    Raises HarnessError if a service does not come up or a set-up command fails.
     """
     world.unpack(FRONTEND, REMOTES, subject.archive)
     for host in HOSTS:
@@ -133,6 +136,8 @@ def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
         world.put(FRONTEND, "/var/lib/one/config", f"SCRIPTS_REMOTE_DIR={NODE_REMOTES}\nDATASTORE_LOCATION={cloud.location}\n".encode())
         if mad.data is not None:
             world.put(FRONTEND, mad.path, mad.data, 0o755)
+    for service in subject.services:
+        world.serve(service)
     for command in subject.setup:
         world.must_run(FRONTEND, ["/bin/bash", "-c", command])
 

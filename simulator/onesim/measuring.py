@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 from onesim import grammars
+from onesim.cloud import Cloud
+from onesim.errors import HarnessError
 from onesim.events import CallAsked
 from onesim.grammar_values import Template, VmSizes
 from onesim.model import FRONTEND
+from onesim.seats import Probes, on_network
 from onesim.world.interface import World
 
 _MIB = 1 << 20
 
 
-def truth(world: World, asked: CallAsked) -> dict[str, str]:
-    """Return the facts that a call of monitor is judged by, nothing for other actions."""
+def truth(world: World, cloud: Cloud, asked: CallAsked, probes: Probes) -> dict[str, str]:
+    """Return the facts that a call of monitor is judged by, nothing for other actions.
+
+    Where disks are no files, how full their store is only the vendor's probe knows, and what they take up nobody but the driver.
+    """
     if asked.action.name != "monitor":
         return {}
-    facts = capacity(world, FRONTEND, asked.facts["base_path"])
-    return facts | sizes(world, FRONTEND, asked.facts["base_path"]) if "system_base_path" in asked.facts else facts
+    network = on_network(cloud.datastores[asked.datastore])
+    facts = _probed(world, probes) if probes.capacity else {} if network else capacity(world, FRONTEND, asked.facts["base_path"])
+    return facts | sizes(world, FRONTEND, asked.facts["base_path"]) if "system_base_path" in asked.facts and not network else facts
+
+
+def _probed(world: World, probes: Probes) -> dict[str, str]:
+    """Return total and free MiB as the vendor's probe prints them. Raises HarnessError if it prints something else."""
+    run = world.run(probes.host, ["/bin/bash", "-c", probes.capacity])
+    figures = run.stdout.decode(errors="replace").split()
+    if run.status or len(figures) != 2 or not all(one.isdigit() for one in figures):
+        said = (run.stderr or run.stdout).decode(errors="replace").strip()[-200:]
+        raise HarnessError(f"[probe] capacity is to print total and free MiB; it ended with {run.status}: {said}")
+    return {"true_total_mb": figures[0], "true_free_mb": figures[1]}
 
 
 def capacity(world: World, host: str, path: str) -> dict[str, str]:

@@ -126,8 +126,8 @@ class Image:
 class Disk:
     """A disk of a VM.
 
-    `kind` is a row of the disk-kind table: nonpersistent, persistent, cdrom, volatile or swap. `size_mb` may exceed `original_size_mb`. `attach` =
-    it is being attached or detached.
+    `kind` is a row of the disk-kind table: nonpersistent, persistent, cdrom, volatile or swap. `size_mb` may exceed `original_size_mb`.
+    `inherited` are the attributes that it has from its datastore, such as POOL_NAME. `attach` = it is being attached or detached.
     """
 
     id: int
@@ -149,6 +149,7 @@ class Disk:
     disk_type: str = "FILE"
     allow_orphans: str = "NO"
     persistent_snapshots: str = "YES"
+    inherited: dict[str, str] = field(default_factory=dict)
     snapshots: Snapshots = field(default_factory=Snapshots)
     attach: bool = False
 

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 from onesim.cloud import Cloud
 from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_key
+from onesim.errors import HarnessError
 from onesim.journal import BlobStore, Writer
-from onesim.model import FRONTEND, Disk, Vm
-from onesim.records import Observation, TreeChange
+from onesim.model import Disk, Vm
+from onesim.records import STORED, Observation, TreeChange
+from onesim.seats import Probes, Seat, disk_seat, image_seat
 from onesim.world.interface import Change, DiskContent, World
 
-_ON_FRONTEND = frozenset({"PENDING", "STOPPED", "UNDEPLOYED"})
 _SWAP_MAGIC_AT = 4086
 _ISO_DESCRIPTOR_AT = 32768
 _MARK_BYTES = 256
@@ -29,11 +30,14 @@ class Observer:
         writer: Writer,
         blobs: BlobStore,
         case: str,
+        probes: Probes,
         layer: Callable[[Vm, Disk], tuple[str, str, str] | None] = lambda vm, disk: None,
     ) -> None:
         self.layer = layer
         self.world, self.cloud, self.content = world, cloud, content
         self.writer, self.blobs, self.case = writer, blobs, case
+        self.probes = probes
+        self._stored: frozenset[str] = frozenset()
         self._started_ns = time.monotonic_ns()
         self.paused = False
 
@@ -41,12 +45,25 @@ class Observer:
         """Take the picture again after the harness itself has written something; not while `paused`, when calls overlap."""
         if not self.paused:
             self.world.picture()
+            self._stored = self._inventory()
 
     def changes(self) -> tuple[TreeChange, ...]:
-        """Return what changed since the last picture."""
+        """Return what changed since the last picture: in the trees, and what came into the vendor's store or left it."""
+        before, self._stored = self._stored, self._inventory()
+        stored = [(name, "removed") for name in sorted(before - self._stored)] + [(name, "created") for name in sorted(self._stored - before)]
         return tuple(
             TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target, self._mark(one)) for one in self.world.changes()
-        )
+        ) + tuple(TreeChange(self.probes.host, name, change, STORED) for name, change in stored)
+
+    def _inventory(self) -> frozenset[str]:
+        """Return the names of what lies in the vendor's store, as the probe lists them. Raises HarnessError if it cannot."""
+        if not self.probes.inventory:
+            return frozenset()
+        run = self.world.run(self.probes.host, ["/bin/bash", "-c", self.probes.inventory])
+        if run.ended_by != "exit" or run.status:
+            said = run.stderr.decode(errors="replace").strip()[-200:]
+            raise HarnessError(f"[probe] inventory ended by {run.ended_by} with {run.status}: {said}")
+        return frozenset(line.strip() for line in run.stdout.decode(errors="replace").splitlines() if line.strip())
 
     def _mark(self, change: Change) -> str:
         """Return what a mark for monitoring holds."""
@@ -56,15 +73,19 @@ class Observer:
 
     # disks
 
-    def seat(self, vm: Vm, disk: Disk) -> tuple[str, str]:
-        """Return where a VM's disk lies now: host name and path, as the VM itself sees it."""
-        record = vm.history[-1]
-        host = self.cloud.frontend if vm.state in _ON_FRONTEND else record.hostname
-        return host, f"{self.cloud.directory(record, vm)}/disk.{disk.id}"
+    def seat(self, vm: Vm, disk: Disk) -> Seat:
+        """Return where a VM's disk lies now, as the VM itself sees it."""
+        return disk_seat(self.cloud, vm, disk, self.probes)
 
-    def active(self, vm: Vm, disk: Disk) -> tuple[str, str, str]:
-        """Return host, path and format of what the guest sees of a disk now: the active layer while it runs, else the disk where it lies."""
-        return (self.layer(vm, disk) if vm.state == "RUNNING" else None) or (*self.seat(vm, disk), disk.format or "raw")
+    def context_seat(self, vm: Vm) -> Seat:
+        """Return where the context ISO of a VM on a host lies: it is a file whatever the disks are."""
+        return Seat(vm.history[-1].hostname, f"{self.cloud.directory(vm.history[-1], vm)}/disk.{vm.context_disk}")
+
+    def active(self, vm: Vm, disk: Disk) -> Seat:
+        """Return what the guest sees of a disk now: where the disk lies, but of a file the active layer while the guest runs."""
+        seat = self.seat(vm, disk)
+        layer = self.layer(vm, disk) if vm.state == "RUNNING" and seat.means is None and seat.path.startswith("/") else None
+        return Seat(*layer) if layer else seat
 
     def observe(self, last: int, call: int, of: Mapping[tuple[str, int], int] | None = None) -> None:
         """Read every image and disk whose content is known, and write an observation of each.
@@ -82,9 +103,7 @@ class Observer:
                     image_key(image.id),
                     "image",
                     image.name,
-                    FRONTEND,
-                    image.source,
-                    image.shown_format or "raw",
+                    image_seat(self.cloud, image, self.probes),
                     operation,
                     call,
                     role=role,
@@ -95,18 +114,16 @@ class Observer:
                 continue  # after a transfer that failed nobody knows on which side a disk lies
             operation = of.get(("vm", vm.id), last)
             for disk in vm.disks:
-                host, path, format = self.active(vm, disk)
+                seat = self.active(vm, disk)
                 key = disk_key(vm.id, disk.id)
                 if disk.kind == "swap":
-                    self._signature("swap", vm, disk.id, host, path, operation, call, disk.size_mb << 20)
+                    self._signature("swap", vm, disk.id, seat, operation, call, disk.size_mb << 20)
                 else:
                     self._read(
                         key,
                         "disk",
                         f"{vm.name}/disk.{disk.id}",
-                        host,
-                        path,
-                        format,
+                        seat,
                         operation,
                         call,
                         vm=vm.id,
@@ -115,16 +132,16 @@ class Observer:
                         image=disk.image,
                     )
             if vm.context is not None and vm.state == "RUNNING":
-                host, _ = self.seat(vm, vm.disks[0]) if vm.disks else (vm.history[-1].hostname, "")
-                path = f"{self.cloud.directory(vm.history[-1], vm)}/disk.{vm.context_disk}"
-                self._signature("context", vm, vm.context_disk, host, path, operation, call, 0)
+                self._signature("context", vm, vm.context_disk, self.context_seat(vm), operation, call, 0)
 
-    def observe_gone(self, kind: str, label: str, places: list[tuple[str, str]], operation: int) -> None:
+    def observe_gone(self, kind: str, label: str, places: list[Seat], operation: int) -> None:
         """Observe that nothing is left of an object that oned considers gone."""
-        for host, path in places:
-            left = self.world.exists(host, path)
+        for one in places:
+            left = self.world.exists(one.host, one.path, one.means)
             self.writer.write(
-                Observation(self.case, operation, f"{kind}_gone", label, host, path, "", (), problem="present" if left else "", at_ns=self._at())
+                Observation(
+                    self.case, operation, f"{kind}_gone", label, one.host, one.path, "", (), problem="present" if left else "", at_ns=self._at()
+                )
             )
 
     def _iso_files(self, vm: Vm, host: str, path: str, operation: int, call: int) -> None:
@@ -145,9 +162,7 @@ class Observer:
         key: Key,
         subject: str,
         label: str,
-        host: str,
-        path: str,
-        format: str,
+        seat: Seat,
         operation: int,
         call: int,
         *,
@@ -159,12 +174,12 @@ class Observer:
         versions = self.content.admits(key)
         if versions is None:
             return
-        seen = self.world.read_disk(host, path, format)
+        seen = self.world.read_disk(seat.host, seat.path, seat.format, seat.means)
         verdict = compare(seen, versions)
         found, problem, detail, offset, nearest = verdict
         expected = actual = ""
         if problem == "bytes" and nearest is not None:
-            block = self.world.peek(host, path, format, offset, BLOCK)
+            block = self.world.peek(seat.host, seat.path, seat.format, offset, BLOCK, seat.means)
             wanted = nearest.read(offset, len(block))
             first = next((n for n, (a, b) in enumerate(zip(block, wanted, strict=True)) if a != b), 0)
             offset += first
@@ -183,9 +198,9 @@ class Observer:
                 operation,
                 subject,
                 label,
-                host,
-                path,
-                format,
+                seat.host,
+                seat.path,
+                seat.format,
                 tuple(sorted(one.id for one in versions)),
                 found.id if found else "",
                 problem,
@@ -205,19 +220,18 @@ class Observer:
             )
         )
 
-    def _signature(self, role: str, vm: Vm, disk: int, host: str, path: str, operation: int, call: int, size: int) -> None:
+    def _signature(self, role: str, vm: Vm, disk: int, seat: Seat, operation: int, call: int, size: int) -> None:
         """Check the signature of a swap disk or of the context ISO (with the context script in it)."""
-        problem, detail = "", ""
+        problem, detail, host, path = "", "", seat.host, seat.path
+        seen = self.world.read_disk(host, path, "raw", seat.means)
         if role == "swap":
-            seen = self.world.read_disk(host, path, "raw")
             if seen.problem:
                 problem, detail = seen.problem, seen.detail
             elif seen.virtual_size < size:
                 problem, detail = "size", f"{seen.virtual_size} bytes, {size} asked"
-            elif self.world.peek(host, path, "raw", _SWAP_MAGIC_AT, 10) != b"SWAPSPACE2":
+            elif self.world.peek(host, path, "raw", _SWAP_MAGIC_AT, 10, seat.means) != b"SWAPSPACE2":
                 problem, detail = "format", "no swap signature at offset 4086"
         else:
-            seen = self.world.read_disk(host, path, "raw")
             if seen.problem:
                 problem, detail = seen.problem, seen.detail
             else:

@@ -10,6 +10,7 @@ from onesim import monitoring, quotas, snapshots
 from onesim.cloud import Cloud
 from onesim.contracts import at_least
 from onesim.model import BackupConfig, BootFile, Datastore, Disk, Image, Vm
+from onesim.rendering import inherited
 from onesim.rows import Kind
 from onesim.spec import ContractSpec
 
@@ -191,8 +192,9 @@ def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
             image.fs,
             conf.clone_target,
             conf.ln_target,
-            conf.disk_type,
+            datastore.template.get("DISK_TYPE", conf.disk_type),
             conf.allow_orphans,
+            inherited=_inherited(datastore),
         )
         if kind == "persistent":
             disk.snapshots = snapshots.copied(image.snapshots)
@@ -209,9 +211,15 @@ def make_disk(cloud: Cloud, spec: ContractSpec, vm: Vm, row: object) -> Disk:
     return disk
 
 
+def _inherited(datastore: Datastore) -> dict[str, str]:
+    """Return the attributes that a disk gets from its datastore (Datastore::disk_attribute)."""
+    return {name: datastore.template[name] for name in inherited("DISK") if datastore.template.get(name)}
+
+
 def place(cloud: Cloud, disk: Disk, datastore: Datastore) -> None:
     """Put a volatile disk into a system datastore, whose driver may decide its format (Datastore::disk_attribute)."""
     conf = cloud.conf(datastore.tm_mad)
+    disk.inherited = _inherited(datastore)
     disk.datastore, disk.datastore_name, disk.tm_mad = datastore.id, datastore.name, datastore.tm_mad
     disk.disk_type, disk.allow_orphans = datastore.template.get("DISK_TYPE", "FILE"), conf.allow_orphans
     driver = conf.driver or datastore.template.get("DRIVER", "")

@@ -57,13 +57,18 @@ class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit
 
 
 class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omit_defaults=True):
-    """A case begins: one trace, run in a world of its own. `expects` lists the calls that a correct driver will get (family/action)."""
+    """A case begins: one trace, run in a world of its own. `expects` lists the calls that a correct driver will get (family/action).
+
+    `volumes` = disks are no files below the datastores; `probed` is what the vendor's probe tells of their store: inventory, capacity.
+    """
 
     case: str
     title: str
     hosts: tuple[str, ...] = ()
     shared: bool = True
     expects: tuple[str, ...] = ()
+    volumes: bool = False
+    probed: tuple[str, ...] = ()
 
 
 class Operation(msgspec.Struct, frozen=True, tag="operation", tag_field="record", omit_defaults=True):
@@ -100,6 +105,10 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     host: str
     at_ns: int = 0
     fault: str = ""
+
+
+#: The kind of a change that is none of a file: a thing of that name came into the vendor's store or left it, as the probe of its inventory tells.
+STORED = "v"
 
 
 class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):

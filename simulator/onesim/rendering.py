@@ -31,6 +31,7 @@ class Element(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     default: str | None = None
     optional: bool = False
     kinds: tuple[str, ...] = ()
+    inherited: bool = False
     since: Range = ()
     until: Range = ()
 
@@ -76,6 +77,12 @@ def element_names(document: str, version: str) -> list[str]:
     """Return the names of the elements that a document can have in a release; none for what is no document of the table."""
     found = _tables().documents.get(document)
     return [row.name for row in found.elements if in_range(version, row.since, row.until)] if found else []
+
+
+@cache
+def inherited(document: str) -> tuple[str, ...]:
+    """Return the attributes that oned copies from a datastore into such an object which lacks them (INHERIT_DATASTORE_ATTR of its configuration)."""
+    return tuple(row.name for row in _tables().documents[document].elements if row.inherited)
 
 
 def number(kind: str, word: str) -> str:

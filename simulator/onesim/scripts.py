@@ -171,7 +171,7 @@ class Scripts:
             ended_by=run.ended_by,
             status=run.status or 0,
             signal=run.signal or 0,
-            facts=self._facts(asked) | measuring.truth(self.world, asked),
+            facts=self._facts(asked) | measuring.truth(self.world, self.cloud, asked, self.subject.probes),
             stdin=self.blobs.put(begun.start.stdin),
             stdout=self.blobs.put(run.stdout, run.stdout_seen),
             stderr=self.blobs.put(run.stderr, run.stderr_seen),
@@ -210,13 +210,15 @@ class Scripts:
     def hypervisor(self, n: int, asked: CallAsked) -> str:
         """Let the simulated hypervisor act, and write that down. Returns the error, empty for success."""
         vm = self.cloud.vms[asked.vm]
-        names = tuple(f"disk.{disk.id}" for disk in vm.disks) + ((f"disk.{vm.context_disk}",) if vm.context is not None else ())
+        places = [self.observer.seat(vm, disk) for disk in vm.disks]
+        if vm.context is not None:
+            places.append(self.observer.context_seat(vm))
         at = self.at()
         document = self.oned.carried(asked.call)
         carriage = self.spec.spec.carriages[self.spec.stdin(asked.action)]
         if carriage.root != "domain":
             validation.validate_or_raise(carriage.root, self.spec.version, document.encode())
-        error = hypervisor.act(self.world, asked, names, self._files(asked, document))
+        error = hypervisor.act(self.world, asked, places, self._files(asked, document))
         if not error:
             self.acted(asked, vm, asked.facts["vm_directory"])
         self.observer.refresh()

@@ -48,6 +48,7 @@ _MAX_BYTES = 8 * 1024 * 1024
 class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """First line. `profile` is the one whose requirements the trace is for; it is played when that one is certified.
 
+    `ds_migrate` = it is for drivers whose VMs may move to another system datastore, or for those whose may not; without it, for all.
     `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent.
     """
 
@@ -56,6 +57,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str
     profile: str = "core"
     shared: bool | None = None
+    ds_migrate: bool | None = None
     gates: tuple[str, ...] = ()
     since: str = ""
     until: str = ""

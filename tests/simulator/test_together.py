@@ -24,7 +24,7 @@ from onesim.rehearsal import rehearse
 from onesim.schedule import Chooser, Replayed, Seeded, recorded
 from onesim.spec import for_contract
 from onesim.trace import Trace, parse_trace
-from onesim.world.interface import Change, Datagram, DiskContent, Ended, Held, Run, Strays
+from onesim.world.interface import Change, Datagram, DiskContent, Ended, Held, Means, Run, Strays
 from onesim.world.interface import Question as WorldQuestion
 
 SPEC = for_contract("7.4")
@@ -118,11 +118,11 @@ class ScriptedWorld:
         """Return one difference."""
         return [REMOVED]
 
-    def read_disk(self, host: str, path: str, format: str) -> DiskContent:
+    def read_disk(self, host: str, path: str, format: str, means: Means | None = None) -> DiskContent:
         """Read nothing."""
         return DiskContent(problem="missing")
 
-    def exists(self, host: str, path: str) -> bool:
+    def exists(self, host: str, path: str, means: Means | None = None) -> bool:
         """Have everything but scripts with a suffix."""
         return "." not in path.rsplit("/", 1)[-1] or "disk" in path
 

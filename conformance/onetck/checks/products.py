@@ -11,10 +11,10 @@ from lxml import etree
 
 from onesim import grammars, validation
 from onesim.grammar_values import BackupUrl
-from onesim.records import Call, Imported
+from onesim.records import STORED, Call, Imported
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
-from onetck.checks.remains import below, lying
+from onetck.checks.remains import below, lying, makers
 
 _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
@@ -45,7 +45,7 @@ def changes_nothing(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in _done(case, requirement):
         if not call.observed:
             continue
-        changed = [one for one in call.tree if below(one.path, _DATASTORES)]
+        changed = [one for one in call.tree if one.kind == STORED or below(one.path, _DATASTORES)]
         if changed:
             yield Finding("fail", f"{words(call)} {changed[0].change} {changed[0].host}:{changed[0].path}", call.n)
         else:
@@ -65,7 +65,8 @@ def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
             for one in other.tree
             if one.change == "created" and one.kind != "d"
         }
-        left = sorted(place for place in made & lying(case, call.n) if below(place[1], base))
+        stored = makers(case, call.n)
+        left = sorted(place for place in made & lying(case, call.n) if place in stored or below(place[1], base))
         if left:
             yield Finding("fail", f"after {words(call)}, {left[0][0]}:{left[0][1]} is left", call.n)
         else:

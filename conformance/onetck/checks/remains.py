@@ -6,7 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 
-from onesim.records import Call, TreeChange
+from onesim.records import STORED, Call, TreeChange
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
 
@@ -45,6 +45,26 @@ def lying(case: Case, last: int) -> set[tuple[str, str]]:
     return there
 
 
+def makers(case: Case, last: int) -> dict[tuple[str, str], Call]:
+    """Return who has made last what came into the vendor's store with the case's calls up to and with call `last`, by host and name."""
+    return {
+        (one.host, one.path): call for call in case.calls if call.n <= last for one in call.tree if one.kind == STORED and one.change == "created"
+    }
+
+
+def _left_in_store(case: Case, call: Call) -> list[tuple[str, str]]:
+    """Return what lies in the vendor's store after the delete of a disk that is the VM's own, and was made for it.
+
+    What also serves another VM's disk of the same image may stay.
+    """
+    if call.disk < 0 or call.facts.get("kind") not in ("nonpersistent", "volatile", "swap"):
+        return []
+    made, there = makers(case, call.n), lying(case, call.n)
+    own = [place for place, maker in made.items() if place in there and (maker.vm, maker.disk) == (call.vm, call.disk)]
+    others = any(place in there and maker.vm >= 0 and maker.image == call.image and place not in own for place, maker in made.items())
+    return sorted(own) if not others or call.image < 0 else []
+
+
 def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
     """Return the places that a call which takes away is to leave empty: a host (empty for any) and a pattern of paths."""
     directory, other = _fact(call, "vm_directory"), _fact(call, "other_vm_directory")
@@ -57,9 +77,9 @@ def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
     if action == "failmigrate":
         return [(call.facts.get("host", ""), re.compile(re.escape(directory) + r"(/.*)?$"))]
     if call.disk >= 0:
-        places = [("", re.compile(re.escape(directory) + rf"/disk\.{call.disk}($|[./].*)"))]
+        places: list[tuple[str, re.Pattern[str]]] = [("", re.compile(re.escape(directory) + rf"/disk\.{call.disk}($|[./].*)"))]
         if call.facts.get("clone_target") == "SELF" and _fact(call, "source"):
-            places.append(("", re.compile(re.escape(_fact(call, "source")) + rf"[-.]{call.vm}[-.]{call.disk}($|[-./].*)")))
+            places.append(("", re.compile(re.escape(_fact(call, "source")) + rf"[-.]{call.vm}[-.]{call.disk}($|[-./@].*)")))
         return places
     return [("", re.compile(re.escape(directory) + r"(/.*)?$"))]
 
@@ -71,6 +91,7 @@ def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
             continue
         places = _own(call)
         left = [(host, path) for host, path in sorted(lying(case, call.n)) for at, own in places if (not at or host == at) and own.fullmatch(path)]
+        left = left or _left_in_store(case, call)
         if left:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
             yield Finding("fail", f"after {words(call)}, {left[0][0]}:{left[0][1]}{more} is left", call.n)
@@ -83,7 +104,7 @@ def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status == 0:
             continue
-        made = [one for one in call.tree if one.change == "created" and one.kind != "d" and below(one.path, _DATASTORES)]
+        made = [one for one in call.tree if one.change == "created" and one.kind != "d" and (one.kind == STORED or below(one.path, _DATASTORES))]
         if made:
             yield Finding("fail", f"{words(call)} failed and left {made[0].host}:{made[0].path}", call.n)
         else:
@@ -96,7 +117,11 @@ def left_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:
         directories = {_fact(call, "vm_directory"), _fact(call, "other_vm_directory")} - {""}
         if _moves(call) or not directories:
             continue
-        changed = [one for one in call.tree if any(below(one.path, directory) for directory in directories) and one.fields != ("mtime",)]
+        changed = [
+            one
+            for one in call.tree
+            if one.kind == STORED or (any(below(one.path, directory) for directory in directories) and one.fields != ("mtime",))
+        ]
         if changed:
             yield Finding("fail", f"{words(call)} {changed[0].change} {changed[0].host}:{changed[0].path}, where it had nothing to do", call.n)
         elif call.ended_by == "exit":

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from string import Formatter
 
-from onesim.records import Call, TreeChange
+from onesim.records import STORED, Call, TreeChange
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
+from onetck.checks.remains import makers
 
 _DATASTORES = "/var/lib/one/datastores"
 _TEMPORARY = ("/tmp", "/var/tmp")
@@ -32,7 +33,11 @@ def _named_by_user(call: Call, change: TreeChange) -> bool:
 def outside_untouched(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Nothing changed outside the datastores and the temporary directories."""
     for call in case.watched(requirement):
-        wrong = [one for one in call.tree if not _below(one.path, _DATASTORES) and not any(_below(one.path, tmp) for tmp in _TEMPORARY)]
+        wrong = [
+            one
+            for one in call.tree
+            if one.kind != STORED and not _below(one.path, _DATASTORES) and not any(_below(one.path, tmp) for tmp in _TEMPORARY)
+        ]
         if wrong:
             yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}", call.n)
         else:
@@ -87,10 +92,18 @@ def _allowed(case: Case, call: Call, change: TreeChange) -> bool:
     return False
 
 
+def _strange(case: Case, call: Call, change: TreeChange) -> bool:
+    """Whether a change is not the call's own: in another place, or of a thing in the vendor's store that was made for another image and VM."""
+    if change.kind != STORED:
+        return _below(change.path, _DATASTORES) and not _allowed(case, call, change)
+    maker = makers(case, call.n).get((change.host, change.path)) if change.change == "removed" else None
+    return maker is not None and maker.image != call.image and (maker.vm < 0 or maker.vm != call.vm)
+
+
 def places(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Within the datastores, only the places that the action's row names have changed."""
     for call in case.watched(requirement):
-        wrong = [one for one in call.tree if _below(one.path, _DATASTORES) and not _allowed(case, call, one)]
+        wrong = [one for one in call.tree if _strange(case, call, one)]
         if wrong:
             yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}, which is not its own", call.n)
         else:

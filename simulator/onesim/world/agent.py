@@ -27,6 +27,7 @@ from onesim.world import calls, clients, nsview, tree
 from onesim.world.calls import Call
 from onesim.world.holding import CROWD, Holding
 from onesim.world.programs import Programs
+from onesim.world.services import Services
 from onesim.world.starting import Starter
 from onesim.world.virsh import Virsh
 from onesim.world.web import Web
@@ -73,6 +74,7 @@ class Agent:
         self.programs = Programs(self, _ENVIRONMENT)
         self.web = Web(self)
         self.virsh = Virsh(self)
+        self.services = Services(self, _ENVIRONMENT)
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -151,7 +153,7 @@ class Agent:
             if do in WORK:
                 result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
             else:
-                owner = next((one for one in (self.programs, self.web, self.virsh) if do in one.VERBS), self)
+                owner = next((one for one in (self.programs, self.web, self.virsh, self.services) if do in one.VERBS), self)
                 result = getattr(owner, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}
@@ -249,7 +251,7 @@ class Agent:
         Where other calls may run beside it, the watch alone counts its processes.
         """
         crowd = CROWD if self.holding.on else 1
-        return {**call.limits, "processes": call.limits["processes"] * crowd + self.programs.tasks()}
+        return {**call.limits, "processes": call.limits["processes"] * crowd + self.programs.tasks() + self.services.tasks()}
 
     def _alone(self, call: Call) -> bool:
         return call.alone and not self.kept and not self.programs.active
@@ -277,7 +279,7 @@ class Agent:
         """Finish a call whose script has ended, once its processes are gone or have had their grace."""
         if call.status is None or call.id not in self.running:
             return
-        left = [pid for pid in calls.members(call, self._alone(call)) if pid != call.leader]
+        left = [pid for pid in calls.members(call, self._alone(call), self.services.pids) if pid != call.leader]
         late = time.monotonic_ns() - call.ended_ns > _GRACE_S * 1e9
         if (left or call.open_streams) and not late:
             return
@@ -300,7 +302,7 @@ class Agent:
         del call.open_streams[name]
 
     def _kill(self, call: Call) -> None:
-        if not calls.kill(call, self._alone(call)):
+        if not calls.kill(call, self._alone(call), self.services.pids):
             self.broken = True
 
     def _end(self, call: Call, why: str) -> None:
@@ -322,7 +324,7 @@ class Agent:
             with contextlib.suppress(OSError):
                 os.killpg(call.leader, signal.SIGTERM)
         elif elapsed > _WATCH_S and not call.ended_by:
-            count, resident = calls.usage(call, self._alone(call))
+            count, resident = calls.usage(call, self._alone(call), self.services.pids)
             if count >= call.limits["processes"] - 4:
                 self._end(call, "processes")
             elif resident > call.limits["memory_mb"]:
@@ -368,7 +370,7 @@ class Agent:
         self.holding.release_all()
         self.doors.take_datagrams()
         self.unclaimed = []
-        leftovers = [] if self.kept else calls.end_strays(self.running, self.programs.sessions())
+        leftovers = [] if self.kept else calls.end_strays(self.running, self.programs.sessions(), self.services.pids)
         return {"leftovers": leftovers}
 
     def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:

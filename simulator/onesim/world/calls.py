@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
@@ -94,10 +94,17 @@ def _environment_id(pid: int) -> str:
     return ""
 
 
-def members(call: Call, alone: bool) -> list[int]:
-    """Return the living processes of a call; `alone` = no other call was under way while it ran, so that every process is its."""
+#: Tells the processes that belong to no call, such as those of services.
+Spared = Callable[[], Collection[int]]
+
+
+def members(call: Call, alone: bool, spared: Spared) -> list[int]:
+    """Return the living processes of a call; `alone` = no other call was under way while it ran, so that every process is its but those `spared`."""
     found = []
+    others = spared()
     for pid in processes():
+        if pid in others:
+            continue
         row = _stat(pid)
         if not row or row[0] in "ZX":
             continue
@@ -125,10 +132,10 @@ def owner(pid: int, running: dict[str, Call], *, certain: bool = False) -> Call 
     return running.get(_environment_id(pid)) or (next(iter(running.values())) if len(running) == 1 and not certain else None)
 
 
-def usage(call: Call, alone: bool) -> tuple[int, float]:
+def usage(call: Call, alone: bool, spared: Spared) -> tuple[int, float]:
     """Return how many processes a call has and how many MiB are resident in them."""
     count, resident = 0, 0.0
-    for pid in members(call, alone):
+    for pid in members(call, alone, spared):
         count += 1
         with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/statm") as file:
             words = file.read().split()
@@ -136,10 +143,10 @@ def usage(call: Call, alone: bool) -> tuple[int, float]:
     return count, resident
 
 
-def kill(call: Call, alone: bool) -> bool:
+def kill(call: Call, alone: bool, spared: Spared) -> bool:
     """Kill every process of a call. Returns False if that took killing everything in the world."""
     for _ in range(_PASSES):
-        pids = members(call, alone)
+        pids = members(call, alone, spared)
         if not pids:
             return True
         for pid in pids:
@@ -151,9 +158,10 @@ def kill(call: Call, alone: bool) -> bool:
     return False
 
 
-def end_strays(running: dict[str, Call], spared: Collection[int] = ()) -> list[str]:
-    """Kill the processes that belong to no call under way and to none of the sessions that are `spared`, and return their command lines."""
-    left = [pid for pid in processes() if (row := _stat(pid)) and row[0] not in "ZX" and int(row[3]) not in spared]
+def end_strays(running: dict[str, Call], sessions: Collection[int], spared: Spared) -> list[str]:
+    """Kill the processes that belong to no call under way, to none of those `sessions`, and are not `spared`; return their command lines."""
+    others = spared()
+    left = [pid for pid in processes() if pid not in others and (row := _stat(pid)) and row[0] not in "ZX" and int(row[3]) not in sessions]
     strays = [pid for pid in left if owner(pid, running, certain=True) is None]
     lines = [line for line in (command_line(pid) for pid in strays[:20]) if line]
     for pid in strays:

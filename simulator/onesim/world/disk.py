@@ -1,20 +1,30 @@
 """Reading and writing the bytes of disks inside a host's view, with the driver's rights. Run in a child of the agent; standard library only.
 
-Formats are always given, never probed by a tool: a raw disk that begins like a qcow2 one must not be taken for one.
+Formats are always given, never probed by a tool: a raw disk that begins like a qcow2 one must not be taken for one. A disk is a file or block device
+at an absolute path, or at an address that QEMU opens (rbd:, nbd:, iscsi: and the like), or what a vendor's own commands read and write (`means`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+import re
 import stat
+from typing import Any
 
 BLOCK = 64 * 1024
 _QCOW2 = b"QFI\xfb"
 _TOOLS = "/run/onetck/usr/bin"
 _SCRATCH = "/run/onetck/tmp"
 _BYTES_MAX = 1 << 30
+_PIPE_BYTES = 65536
+_PLAIN = {"LANG": "C", "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/var/lib/one"}
+_ABSENT = re.compile(r"(reading header from|opening pool|opening image) .*No such file or directory|export '.*' not (present|available)")
+
+#: A vendor's commands for one disk as they travel: read, write, exists, environment; empty where there are none.
+Means = dict[str, Any]
 
 
 class Unreadable(Exception):
@@ -34,28 +44,79 @@ def _open(path: str, flags: int) -> int:
     return fd
 
 
-def _tool(name: str, *arguments: str) -> str:
-    """Run a tool with its output thrown away. Returns why it failed, empty if it did not."""
+def _spawned(program: str, words: list[str], environment: dict[str, str], stdin: int = -1, stdout: int = -1) -> tuple[int, str]:
+    """Run a program; standard input and output are nothing unless given. Returns its status and the end of what it said on stderr."""
     reader, writer = os.pipe()
     null = os.open("/dev/null", os.O_RDWR)
-    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, null, 1), (os.POSIX_SPAWN_DUP2, writer, 2)]
+    given = (null if stdin < 0 else stdin, null if stdout < 0 else stdout, writer)
     try:
-        pid = os.posix_spawn(f"{_TOOLS}/{name}", [name, *arguments], {"LANG": "C", "PATH": "/usr/bin:/bin"}, file_actions=actions)
+        actions = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(given)]
+        pid = os.posix_spawn(program, words, environment, file_actions=actions)
     except OSError as error:
-        return f"{name}: {os.strerror(error.errno or 0)}"
+        return 127, f"{words[0]}: {os.strerror(error.errno or 0)}"
     finally:
         os.close(writer)
         os.close(null)
     text = b""
     while chunk := os.read(reader, 4096):
-        text = (text + chunk)[:2000]
+        text = (text + chunk)[-2000:]
     os.close(reader)
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return "" if status == 0 else text.decode(errors="replace").strip() or f"{name} ended with {status}"
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text.decode(errors="replace").strip()
 
 
-def _opened(path: str, format: str) -> tuple[int, str]:
+def _tool(name: str, *arguments: str) -> str:
+    """Run a tool with its output thrown away. Returns why it failed, empty if it did not."""
+    status, said = _spawned(f"{_TOOLS}/{name}", [name, *arguments], _PLAIN)
+    return "" if status == 0 else said or f"{name} ended with {status}"
+
+
+def _command(means: Means, what: str, stdin: int = -1, stdout: int = -1, **more: str) -> tuple[int, str]:
+    """Run one of a vendor's commands for a disk. Returns its status and what it said."""
+    text = means[what]
+    if not text:
+        return 127, f"the description has no command to {what} it"
+    return _spawned("/bin/bash", ["bash", "-c", text], {**_PLAIN, **means["environment"], **more}, stdin, stdout)
+
+
+def exists(path: str, means: Means) -> dict[str, object]:
+    """Tell whether there is a disk at an address, or one that a vendor's command looks for."""
+    if means:
+        status, said = _command(means, "exists")
+        return {"value": status == 0} if status in (0, 1) else {"error": f"{said or 'the command'} (status {status})"}
+    failed = _tool("qemu-img", "info", "-U", "-f", "raw", path)
+    if failed and not _ABSENT.search(failed):
+        return {"error": failed}
+    return {"value": not failed}
+
+
+def _fetched(path: str, format: str, means: Means) -> str:
+    """Copy a disk that is no file into a scratch file, raw. Returns its path."""
+    scratch = f"{_SCRATCH}/read.{os.getpid()}"
+    if means:
+        fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        status, said = _command(means, "read", stdout=fd)
+        os.close(fd)
+        failed = "" if status == 0 else said or f"the command ended with {status}"
+        there = exists(path, means).get("value", True) if means["exists"] else True
+    else:
+        failed = _tool("qemu-img", "convert", "-U", "-f", format, "-O", "raw", path, scratch)
+        there = not _ABSENT.search(failed)
+    if failed:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise Unreadable("unreadable" if there else "missing", failed[-300:])
+    return scratch
+
+
+def _opened(path: str, format: str, means: Means) -> tuple[int, str]:
     """Open a disk for reading as raw bytes. Returns the descriptor and a scratch file to remove, if any."""
+    if means or not path.startswith("/"):
+        scratch = _fetched(path, format, means)
+        fd = _open(scratch, os.O_RDONLY)
+        if format == "raw" and os.pread(fd, 4, 0) == _QCOW2:
+            _closed(fd, scratch)
+            raise Unreadable("format", "it is qcow2, raw was said")
+        return fd, scratch
     fd = _open(path, os.O_RDONLY)
     found = "qcow2" if os.pread(fd, 4, 0) == _QCOW2 else "raw"
     if found != format:
@@ -93,10 +154,10 @@ def _digests(fd: int, size: int) -> list[str]:
     return blocks
 
 
-def read(path: str, format: str) -> dict[str, object]:
+def read(path: str, format: str, means: Means) -> dict[str, object]:
     """Return size and block digests of a disk, or the problem."""
     try:
-        fd, scratch = _opened(path, format)
+        fd, scratch = _opened(path, format, means)
     except Unreadable as error:
         return {"problem": error.args[0], "detail": error.args[1]}
     size = os.lseek(fd, 0, os.SEEK_END)
@@ -108,10 +169,10 @@ def read(path: str, format: str) -> dict[str, object]:
         _closed(fd, scratch)
 
 
-def peek(path: str, format: str, offset: int, length: int) -> bytes:
+def peek(path: str, format: str, offset: int, length: int, means: Means) -> bytes:
     """Return bytes of a disk; none if it cannot be read."""
     try:
-        fd, scratch = _opened(path, format)
+        fd, scratch = _opened(path, format, means)
     except Unreadable:
         return b""
     try:
@@ -120,9 +181,23 @@ def peek(path: str, format: str, offset: int, length: int) -> bytes:
         _closed(fd, scratch)
 
 
-def write(path: str, format: str, patches: list[list[int]]) -> str:
+def _written(means: Means, patches: list[list[int]]) -> str:
+    for offset, length, byte in patches:
+        reader, writer = os.pipe()
+        os.write(writer, bytes([byte]) * min(length, _PIPE_BYTES))
+        os.close(writer)
+        status, said = _command(means, "write", stdin=reader, OFFSET=str(offset), LENGTH=str(length))
+        os.close(reader)
+        if status:
+            return said or f"the command ended with {status}"
+    return ""
+
+
+def write(path: str, format: str, patches: list[list[int]], means: Means) -> str:
     """Write stretches of one repeated byte, as a guest would. Returns why it failed."""
-    if format == "raw":
+    if means:
+        return _written(means, patches)
+    if format == "raw" and path.startswith("/"):
         try:
             fd = _open(path, os.O_RDWR)
         except Unreadable as error:
@@ -156,4 +231,4 @@ def make(path: str, format: str, size: int, patches: list[list[int]]) -> str:
         failed = _tool("qemu-img", "create", "-q", "-f", format, path, str(size))
         if failed:
             return failed
-    return write(path, format, patches)
+    return write(path, format, patches, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 #: Commands that can be gated, in the order in which reports list them. ssh, sudo and the one* commands always are.
@@ -37,6 +37,10 @@ GATEABLE = (
     "du",
     "stat",
 )
+
+
+#: Below it every service has a directory of its own; it is not watched: what daemons write there is nobody's doing.
+SERVICES = "/run/one"
 
 
 @dataclass(frozen=True)
@@ -207,6 +211,32 @@ class DatastoresSeen:
     marked: tuple[DatastoreSeen, ...]
 
 
+@dataclass(frozen=True)
+class Means:
+    """A vendor's own commands for one disk, run by bash with `environment`: `read` prints its bytes, `write` takes bytes for $OFFSET on standard input,
+    `exists` ends with 0 where the disk is there, with 1 where it is not.
+    """
+
+    read: str = ""
+    write: str = ""
+    exists: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A daemon of the vendor's world: `command` starts it on `host` as oneadmin, and may stay or leave processes behind; it is up when `ready` ends with 0.
+
+    It has `ready_s` seconds for that.
+    """
+
+    name: str
+    command: str
+    ready: str = ""
+    ready_s: float = 60.0
+    host: str = "frontend"
+
+
 class Patch(Protocol):
     """One byte repeated over a stretch of a disk."""
 
@@ -272,6 +302,9 @@ class World(Protocol):
     def must_run(self, host: str, argv: Sequence[str]) -> None:
         """Run a command of the harness or the vendor's set-up. Raises HarnessError if it fails."""
 
+    def serve(self, service: Service) -> None:
+        """Start a service and wait until it is ready. Its processes belong to the world, not to any call. Raises HarnessError if it does not come up."""
+
     def picture(self) -> None:
         """Take a picture of the watched trees."""
 
@@ -287,8 +320,11 @@ class World(Protocol):
     def unpack(self, host: str, path: str, archive: bytes) -> None:
         """Unpack a tar below `path`, owned by oneadmin."""
 
-    def exists(self, host: str, path: str) -> bool:
-        """Tell whether there is something at `path` (a dangling link counts)."""
+    def exists(self, host: str, path: str, means: Means | None = None) -> bool:
+        """Tell whether there is something at `path` (a dangling link counts), or at the address that it is, or what `means` look for.
+
+        Raises HarnessError where that cannot be told.
+        """
 
     def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
         """Return total and free MiB of the file system that `path` is on."""
@@ -311,13 +347,13 @@ class World(Protocol):
     def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
         """Make a disk of `size` bytes. Raises HarnessError if that fails."""
 
-    def read_disk(self, host: str, path: str, format: str) -> DiskContent:
-        """Read a disk through the host's view."""
+    def read_disk(self, host: str, path: str, format: str, means: Means | None = None) -> DiskContent:
+        """Read a disk through the host's view: the file or device at a path, what is at an address that QEMU opens, or what `means` read."""
 
-    def peek(self, host: str, path: str, format: str, offset: int, length: int) -> bytes:
+    def peek(self, host: str, path: str, format: str, offset: int, length: int, means: Means | None = None) -> bytes:
         """Return bytes of a disk; fewer at its end or if it cannot be read."""
 
-    def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch]) -> str:
+    def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch], means: Means | None = None) -> str:
         """The guest writes. Returns why it could not, empty if it could."""
 
     def client_read(self, number: int, path: str) -> tuple[int, bytes]:

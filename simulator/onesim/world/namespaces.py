@@ -21,6 +21,7 @@ from onesim.world import wire
 from onesim.world.control import Control
 from onesim.world.conversing import Conversing
 from onesim.world.interface import (
+    SERVICES,
     Change,
     Datagram,
     DatastoreSeen,
@@ -30,16 +31,19 @@ from onesim.world.interface import (
     Fault,
     Held,
     Limits,
+    Means,
     Patch,
     Question,
     Reply,
     Room,
     Run,
+    Service,
     Strays,
 )
 
 HOSTS = ("frontend", "host01", "host02")
 _START_S = 20.0
+_READY_S = 0.05
 _ROOT = Path(__file__).parents[2]
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from onesim.world.agent import main; main(int(sys.argv[2]))"
 
@@ -315,9 +319,25 @@ class NamespaceWorld(Conversing):
         """Unpack a tar."""
         self._must("unpack", host=host, path=path, data=base64.b64encode(archive).decode())
 
-    def exists(self, host: str, path: str) -> bool:
-        """Tell whether a path is there."""
-        return bool(self._must("exists", host=host, path=path)["value"])
+    def serve(self, service: Service) -> None:
+        """Start a service and wait until it is ready; see `World.serve`."""
+        self._must("serve", host=service.host, path=service.name, command=service.command)
+        until = time.monotonic() + service.ready_s
+        while True:
+            ready = self.run(service.host, ["/bin/bash", "-c", service.ready or "true"], cwd=f"{SERVICES}/{service.name}")
+            state = self._request("service", name=service.name)
+            if state["status"]:
+                raise HarnessError(f"service {service.name} ended with {state['status']}: {state['said'] or 'it said nothing'}")
+            if ready.ended_by == "exit" and ready.status == 0:
+                return
+            if time.monotonic() > until:
+                said = ready.stderr.decode(errors="replace").strip()[-200:] or state["said"]
+                raise HarnessError(f"service {service.name} was not ready after {service.ready_s:g} s: {said or 'it said nothing'}")
+            time.sleep(_READY_S)
+
+    def exists(self, host: str, path: str, means: Means | None = None) -> bool:
+        """Tell whether a path, address or disk is there."""
+        return bool(self._must("exists", host=host, path=path, means=wire.means_of(means))["value"])
 
     def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
         """Return total and free MiB; zeros where the path is not there."""
@@ -348,20 +368,22 @@ class NamespaceWorld(Conversing):
         """Make a disk."""
         self._must("make_disk", host=host, path=path, format=format, size=size, patches=wire.rows(patches))
 
-    def read_disk(self, host: str, path: str, format: str) -> DiskContent:
+    def read_disk(self, host: str, path: str, format: str, means: Means | None = None) -> DiskContent:
         """Read a disk."""
-        answer = self._request("read_disk", host=host, path=path, format=format)
+        answer = self._request("read_disk", host=host, path=path, format=format, means=wire.means_of(means))
         if "error" in answer:
             return DiskContent(problem="unreadable", detail=answer["error"])
         return DiskContent(answer.get("virtual_size", -1), tuple(answer.get("blocks", ())), answer.get("problem", ""), answer.get("detail", ""))
 
-    def peek(self, host: str, path: str, format: str, offset: int, length: int) -> bytes:
+    def peek(self, host: str, path: str, format: str, offset: int, length: int, means: Means | None = None) -> bytes:
         """Return bytes of a disk."""
-        return base64.b64decode(self._request("peek", host=host, path=path, format=format, offset=offset, length=length).get("data", ""))
+        stretch = {"offset": offset, "length": length}
+        answer = self._request("peek", host=host, path=path, format=format, means=wire.means_of(means), stretch=stretch)
+        return base64.b64decode(answer.get("data", ""))
 
-    def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch]) -> str:
+    def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch], means: Means | None = None) -> str:
         """Let the guest write."""
-        answer = self._request("write_disk", host=host, path=path, format=format, patches=wire.rows(patches))
+        answer = self._request("write_disk", host=host, path=path, format=format, patches=wire.rows(patches), means=wire.means_of(means))
         return str(answer.get("error") or answer.get("failed", ""))
 
     def client_read(self, number: int, path: str) -> tuple[int, bytes]:

@@ -23,6 +23,10 @@ _TOOLS = (
     ("mkswap", False, "util-linux", "the reference driver makes swap disks with it"),
     ("curl", False, "curl", "the reference driver fetches images from http with it"),
     ("jq", False, "jq", "many drivers read JSON with it"),
+    ("ceph-mon", False, "ceph-mon", "the cluster of the reference Ceph driver starts it"),
+    ("ceph-mgr", False, "ceph-mgr", "the cluster of the reference Ceph driver starts it"),
+    ("ceph-osd", False, "ceph-osd", "the cluster of the reference Ceph driver starts it"),
+    ("rbd", False, "ceph-common", "Ceph drivers need it"),
     ("openssl", False, "openssl", "cases with encrypted messages make their keys with it"),
 )
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
@@ -98,6 +102,16 @@ def probe() -> list[Finding]:
             False,
             str(sftp) if sftp.exists() else "not found; the far end of scp",
             "apt-get install openssh-sftp-server",
+        )
+    )
+    blocks = sorted(Path("/usr/lib").glob("*/qemu/block-rbd.so"))
+    findings.append(
+        Finding(
+            "qemu rbd",
+            bool(blocks),
+            False,
+            str(blocks[0]) if blocks else "not found; with it the harness reads and writes the disks of Ceph drivers",
+            "apt-get install qemu-block-extra",
         )
     )
     return findings

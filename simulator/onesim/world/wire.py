@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onesim.world.interface import Fault, GateCommand, Limits, Patch, Run
+from onesim.world.interface import Fault, GateCommand, Limits, Means, Patch, Run
 
 HOME = "/var/lib/one"
 
@@ -42,6 +42,13 @@ def start(
 def rows(patches: Sequence[Patch]) -> list[list[int]]:
     """Return patches as they travel."""
     return [[one.offset, one.length, one.byte] for one in patches]
+
+
+def means_of(means: Means | None) -> dict[str, Any]:
+    """Return a vendor's commands as they travel; nothing if there are none."""
+    if means is None:
+        return {}
+    return {"read": means.read, "write": means.write, "exists": means.exists, "environment": dict(means.environment)}
 
 
 def run_of(answer: dict[str, Any]) -> Run:

@@ -54,6 +54,8 @@ def _unpack(message: Message) -> Message:
 
 
 def _exists(message: Message) -> Message:
+    if message.get("means") or not message["path"].startswith("/"):
+        return disk.exists(message["path"], message.get("means", {}))
     return {"value": os.path.lexists(message["path"])}
 
 
@@ -67,16 +69,16 @@ def _make_disk(message: Message) -> Message:
 
 
 def _read_disk(message: Message) -> Message:
-    return disk.read(message["path"], message["format"])
+    return disk.read(message["path"], message["format"], message["means"])
 
 
 def _peek(message: Message) -> Message:
-    data = disk.peek(message["path"], message["format"], message["offset"], message["length"])
+    data = disk.peek(message["path"], message["format"], message["stretch"]["offset"], message["stretch"]["length"], message["means"])
     return {"data": base64.b64encode(data).decode()}
 
 
 def _write_disk(message: Message) -> Message:
-    return {"failed": disk.write(message["path"], message["format"], message["patches"])}
+    return {"failed": disk.write(message["path"], message["format"], message["patches"], message["means"])}
 
 
 #: Requests of the harness by name.

@@ -1,0 +1,99 @@
+"""Services: the daemons of a vendor's world, such as a storage cluster or the controller of an array. Part of the agent; standard library only.
+
+They live as long as the world and belong to no call. Their processes are told by a mark in their environment, which children inherit: a daemon may leave
+its session and its parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from onesim.world import calls
+from onesim.world.interface import SERVICES
+from onesim.world.work import WORK
+
+if TYPE_CHECKING:
+    from onesim.world.agent import Agent
+
+_LIMITS = {"processes": 4096.0, "memory_mb": 4096.0}
+_SAID_BYTES = 4096
+
+
+class Services:
+    """The services of a world. `do_*` are requests of the harness."""
+
+    VERBS = frozenset({"serve", "service"})
+
+    def __init__(self, agent: Agent, environment: dict[str, str]) -> None:
+        self.agent = agent
+        self.environment = environment
+        self._mark = f"ONETCK_SERVICE={os.urandom(8).hex()}".encode()
+        self._status: dict[str, int] = {}
+        self._said: dict[str, bytearray] = {}
+
+    def do_serve(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Start a service in a directory of its own. `failed` says why it could not be started."""
+        name, home = message["path"], f"{SERVICES}/{message['path']}"
+        made = self.agent.starter.within(message["host"], partial(WORK["mkdir"], {"path": home}))
+        if "error" in made:
+            return {"failed": made["error"]}
+        null, output, failed = os.open("/dev/null", os.O_RDONLY), os.pipe(), os.pipe()
+        variable, _, value = self._mark.decode().partition("=")
+        pid = self.agent.starter.spawn(
+            message["host"],
+            ["/bin/bash", "-c", message["command"]],
+            (null, output[1], output[1]),
+            {**self.environment, variable: value},
+            root=False,
+            limits=_LIMITS,
+            cwd=home,
+            failed=failed[1],
+        )
+        for fd in (null, output[1], failed[1]):
+            os.close(fd)
+        why = os.read(failed[0], 64)  # ends at exec
+        os.close(failed[0])
+        self._said[name], self._status[name] = bytearray(), 0
+        os.set_blocking(output[0], False)
+        self.agent.selector.register(output[0], selectors.EVENT_READ, partial(self._heard, name, output[0]))
+        self.agent.waiting[pid] = partial(self._ended, name)
+        return {"failed": os.strerror(int(why.split()[1]))} if why else {}
+
+    def do_service(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Tell how the command of a service has ended (0 while it runs) and the end of what the service has said."""
+        name = message["name"]
+        return {"status": self._status.get(name, 0), "said": self._said.get(name, bytearray()).decode(errors="replace").strip()[-400:]}
+
+    def _heard(self, name: str, fd: int) -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(fd, 1 << 16)
+            self._said[name] = (self._said[name] + data)[-_SAID_BYTES:]
+            if not data:
+                self.agent.selector.unregister(fd)
+                os.close(fd)
+
+    def _ended(self, name: str, status: int) -> None:
+        self._status[name] = status
+
+    def pids(self) -> frozenset[int]:
+        """Return the processes of all services."""
+        return frozenset(pid for pid in calls.processes() if self._marked(pid)) if self._status else frozenset()
+
+    def tasks(self) -> int:
+        """Return how many processes and threads they have: they count against the bound of a script, whose user is theirs."""
+        count = 0
+        for pid in self.pids():
+            with contextlib.suppress(OSError):
+                count += len(os.listdir(f"/proc/{pid}/task"))
+        return count
+
+    def _marked(self, pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                return self._mark in file.read().split(b"\0")
+        except OSError:
+            return False
