@@ -14,6 +14,7 @@ from onesim.libvirtd.model import Libvirtd, Pool, Volume
 from onesim.libvirtd.printing import Printer, human
 
 FILES = ("dir", "fs", "netfs", "vstorage")
+MOUNTED = ("fs", "netfs")
 #: What a pool that has no device of its own to measure holds, in bytes.
 ROOM = 64 << 30
 _AS = {
@@ -168,8 +169,28 @@ def start(daemon: Libvirtd, pool: Pool) -> Plan[None]:
     """Start a pool: its storage is looked at."""
     if pool.type not in FILES:
         yield from daemon.root.do("mkdir", path=home(pool), mode=0o755)
+    if pool.type in MOUNTED:
+        mounted = yield from daemon.root.do("mount", path=_store(pool), target=pool.target)
+        if mounted.errno:
+            why = f"mount: {pool.target}: mount point does not exist." if mounted.errno == 2 else f"mount: {pool.target}: {mounted.why}"
+            kind = documents.source(pool).find("format").get("type", "auto")
+            named = f" -t {kind}" if pool.type == "fs" and kind != "auto" else ""
+            said = f"/bin/mount -o nodev,nosuid,noexec{named} {_device(pool) or _share(pool)} {pool.target}"
+            more = "       dmesg(1) may have more information after failed mount system call."
+            raise Refused(f"internal error: Child process ({said}) unexpected exit status 32: {why}\n{more}\n")
     yield from refresh(daemon, pool)
     pool.active = True
+
+
+def _share(pool: Pool) -> str:
+    """Return what a pool mounts from another host."""
+    host, directory = documents.source(pool).find("host"), documents.source(pool).find("dir")
+    return f"{'' if host is None else host.get('name')}:{'' if directory is None else directory.get('path')}"
+
+
+def _store(pool: Pool) -> str:
+    """Return where the files of a pool that is mounted lie, whether it is or not: all hosts of a world share them."""
+    return f"/dev/.{pool.type}/{(_device(pool) or _share(pool)).replace('/', '!')}"
 
 
 def refresh(daemon: Libvirtd, pool: Pool) -> Plan[None]:
@@ -271,11 +292,16 @@ def pool_refresh(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]
 
 def pool_destroy(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     pool = find(daemon, command.get("pool"))
-    yield from _alter(pool, "destroy", _nothing(), active=True)
+    yield from _alter(pool, "destroy", _stopped(daemon, pool), active=True)
     pool.active, pool.volumes = False, {}
     if not pool.persistent:
         del daemon.pools[pool.name]
     out.say(f"Pool {pool.name} destroyed\n")
+
+
+def _stopped(daemon: Libvirtd, pool: Pool) -> Plan[None]:
+    if pool.type in MOUNTED:
+        yield from daemon.root.do("unmount", path=pool.target)
 
 
 def pool_delete(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onesim.world import qcow2
+from onesim.world import syscalls as sc
 
 Message = dict[str, Any]
 _TOOLS = ("/run/onetck/usr/bin", "/run/onetck/usr/sbin")
@@ -177,6 +178,18 @@ def _write(message: Message) -> Message:
     return {}
 
 
+def _mount(message: Message) -> Message:
+    """Show a directory at another place of this host, as a file system or a share that is mounted there."""
+    os.makedirs(message["path"], 0o755, exist_ok=True)
+    sc.bind(message["path"], message["target"])
+    return {}
+
+
+def _unmount(message: Message) -> Message:
+    sc.unmount(message["path"])
+    return {}
+
+
 def _dirty(message: Message) -> Message:
     """Return what a bitmap of a qcow2 image marks; nothing where it has no such bitmap."""
     found = qcow2.dirty(message["path"], message["bitmap"])
@@ -215,6 +228,8 @@ _DEEDS: dict[str, Callable[[Message], Message]] = {
     "copy": _copy,
     "read": _read,
     "write": _write,
+    "mount": _mount,
+    "unmount": _unmount,
     "dirty": _dirty,
     "sieve": _sieve,
 }

@@ -56,6 +56,11 @@ def pivot(root: str) -> None:
     os.chdir("/")
 
 
+def unmount(path: str) -> None:
+    """Detach what is mounted at a path."""
+    _checked(_libc.umount2(path.encode(), MNT_DETACH), f"umount {path}")
+
+
 def sethostname(name: str) -> None:
     """Set the host name of this UTS namespace."""
     _checked(_libc.sethostname(name.encode(), len(name.encode())), "sethostname")
