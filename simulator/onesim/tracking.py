@@ -13,6 +13,8 @@ from onesim.rows import Effect
 from onesim.spec import Spec
 
 MIB = 1024 * 1024
+#: LCM states of a VM that leaves a host which is lost, and what lay on that host alone with it
+_HOST_LOST = ("60", "61")
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Tracking:
         effect = self.spec.effects[asked.action.effect]
         named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
         how = effect.success if success and not named else effect.failure
+        if effect.name == "move" and asked.facts.get("lcm_state") in _HOST_LOST and asked.facts.get("shared") == "NO":
+            how = "any"
         if effect.target == "backup":
             if success:
                 self._backing_up[asked.vm] = {disk.id: self.model.admits(disk_key(asked.vm, disk.id)) for disk in self._disks(asked)}

@@ -56,20 +56,19 @@ check_owner() {
 }
 
 # ask_disk VM_ID DISK_PATH: asks oned about a disk of the VM; sets `format`, `file_system`, `grown_mb` (its size where that is larger
-# than the image's, else 0), and of the VM `state`, `lcm_state` and `domain`, its name for the hypervisor. These are in no argument of any action.
+# than the image's, else 0), and of the VM `lcm_state` and `domain`, its name for the hypervisor. These are in no argument of any action.
 # shellcheck disable=SC2034 # set for the scripts
 ask_disk() {
     local document disk="TEMPLATE/DISK[DISK_ID=${2##*/disk.}]"
     document=$(onevm show -x "$1") || fail "Cannot ask oned about VM $1"
-    read_texts "$disk/DISK_ID" "$disk/FORMAT" "$disk/DRIVER" "$disk/FS" "$disk/SIZE" "$disk/ORIGINAL_SIZE" STATE LCM_STATE DEPLOY_ID <<<"$document"
+    read_texts "$disk/DISK_ID" "$disk/FORMAT" "$disk/DRIVER" "$disk/FS" "$disk/SIZE" "$disk/ORIGINAL_SIZE" LCM_STATE DEPLOY_ID <<<"$document"
     [[ -n ${texts[0]} ]] || fail "VM $1 has no disk ${2##*/disk.}"
     format=${texts[1]:-${texts[2]:-raw}}
     file_system=${texts[3]}
     grown_mb=${texts[4]:-0}
     ((grown_mb > ${texts[5]:-grown_mb})) || grown_mb=0
-    state=${texts[6]}
-    lcm_state=${texts[7]}
-    domain=${texts[8]}
+    lcm_state=${texts[6]}
+    domain=${texts[7]}
 }
 
 # lost_its_host VM_ID: whether oned moves the VM because its host was lost (PROLOG_MIGRATE_UNKNOWN): then that host cannot be asked.

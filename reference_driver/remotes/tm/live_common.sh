@@ -15,7 +15,7 @@ fi
 # host_live URI DOMAIN DISK FUNCTION ARGUMENT...: runs a host function that reads the disk, while the disk stands still.
 host_live() {
     local disk=$3 name file others=()
-    uri=$1 domain=$2 layer=$3.live target="" frozen=""
+    uri=$1 domain=$2 layer=$3.live target=""
     shift 3
     while read -r name file; do
         if [[ $file == /* && ($file -ef $disk || $file -ef $layer) ]]; then
@@ -31,11 +31,11 @@ host_live() {
         exit 1
     }
     # a guest that can is asked to bring its file systems in order first; it waits only while the layer is made
-    ! virsh -q -c "$uri" domfsfreeze "$domain" >/dev/null 2>&1 || frozen=yes
     trap host_thaw EXIT
+    virsh -q -c "$uri" domfsfreeze "$domain" >/dev/null 2>&1 || :
     virsh -q -c "$uri" snapshot-create-as "$domain" --no-metadata --disk-only --atomic \
         --diskspec "$target,snapshot=external,file=$layer" "${others[@]}" >/dev/null
-    trap 'host_thaw || :; host_merge' EXIT
+    trap 'host_thaw; host_merge' EXIT
     host_thaw
     # in a shell of its own, as it may have something of its own to clean up
     ("$@")
@@ -43,10 +43,9 @@ host_live() {
     host_merge
 }
 
-# host_thaw: the guest may write again.
+# host_thaw: the guest may write again; one that was not frozen does anyway.
 host_thaw() {
-    [[ -z $frozen ]] || virsh -q -c "$uri" domfsthaw "$domain" >/dev/null
-    frozen=""
+    virsh -q -c "$uri" domfsthaw "$domain" >/dev/null 2>&1 || :
 }
 
 # host_merge: what the guest has written to the layer goes into the disk, and nothing into what the disk refers to.

@@ -23,12 +23,12 @@ host_look() {
     touch -- "$1/$2"
 }
 
-# host_move SOURCE DIRECTORY MARK: moves where both can be seen. The source counts until the directory is in place, so that a move cut off can be
-# done again. With MARK, the source must hold that file, which goes.
+# host_move SOURCE DIRECTORY STAMP: moves where both can be seen. The source counts until the directory is in place, so that a move cut off can be
+# done again. With STAMP, the source must hold that file, which goes.
 host_move() {
-    local source=$1 directory=$2 mark=$3 devices
-    [[ -n $mark || -d $source || ! -d $directory ]] || return 0
-    [[ -z $mark ]] || rm -- "$source/$mark"
+    local source=$1 directory=$2 stamp=$3 devices
+    [[ -n $stamp || -d $source || ! -d $directory ]] || return 0
+    [[ -z $stamp ]] || rm -- "$source/$stamp"
     [[ ! $source -ef $directory ]] || return 0
     mkdir -p -- "${directory%/*}"
     host_set_mark "${directory%/*}"
