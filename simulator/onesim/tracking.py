@@ -52,8 +52,9 @@ class Tracking:
         target = image_key(image) if effect.target.startswith("image") else disk_key(asked.vm, asked.disk)
         origin, of = self._origin(effect, asked)
         read = self._brought(asked) if effect.from_ == "path" else self.model.admits(origin, of) if origin else None
-        # an image is as large as the file that it is made of
-        size = 0 if effect.from_ == "path" else int(asked.arguments.get("size_mb", asked.facts.get("size_mb", "0"))) * MIB
+        # an image is as large as the file that it is made of, and a snapshot from before the disk grew is saved as it is
+        as_it_is = effect.from_ == "path" or _number(asked.arguments, "saved_snapshot_id") >= 0
+        size = 0 if as_it_is else int(asked.arguments.get("size_mb", asked.facts.get("size_mb", "0"))) * MIB
         alias = asked.facts.get("ln_target", "NONE") == "NONE"
         self.model.apply(
             how, target, read, size, origin=origin, alias=alias, snapshot=_snapshot(asked) if effect.target.endswith("_snapshot") else -1
