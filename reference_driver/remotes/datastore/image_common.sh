@@ -70,6 +70,7 @@ image_of() {
 
 # find_snapshot [DUMP] ID: reads the document of an action on a snapshot of an image; sets `source` and `snapshot`, the files of both, and the
 # bridge. They are whole copies: SOURCE.snap/<snapshot id>, as the transfer driver makes them.
+# shellcheck disable=SC2034 # set for the scripts
 find_snapshot() {
     read_texts IMAGE/SOURCE DATASTORE/BASE_PATH IMAGE/TARGET_SNAPSHOT DATASTORE/TEMPLATE/BRIDGE_LIST < <(driver_dump "$@")
     local id=${texts[2]} bridge_list=${texts[3]}
