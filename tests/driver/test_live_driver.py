@@ -64,7 +64,9 @@ class Guest:
 
     def write(self, disk: int, byte: int) -> None:
         """Have the guest's device write the first 64 KiB."""
-        self.virsh("qemu-monitor-command", "one-7", "--hmp", f'qemu-io -d /machine/peripheral/virtio-disk{disk}/virtio-backend "write -P {byte} 0 64k"')
+        self.virsh(
+            "qemu-monitor-command", "one-7", "--hmp", f'qemu-io -d /machine/peripheral/virtio-disk{disk}/virtio-backend "write -P {byte} 0 64k"'
+        )
 
     def files(self) -> list[str]:
         """The files that the guest writes to."""

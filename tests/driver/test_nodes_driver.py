@@ -111,7 +111,7 @@ def test_mv_that_fails_leaves_the_source(fe: FrontEnd) -> None:
 
 
 def test_live_migration(fe: FrontEnd) -> None:
-    """premigrate copies, failmigrate takes the copy away and postmigrate the original; none of them touches a directory that both hosts see, or for another driver."""
+    """premigrate copies, failmigrate takes the copy away and postmigrate the original; none of them touches a directory that both hosts see."""
     here = fe.datastore(0) / "7"
     here.mkdir()
     (here / "disk.0").write_bytes(b"bytes")
