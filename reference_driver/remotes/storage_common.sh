@@ -69,6 +69,7 @@ host_figures() {
 host_script() {
     # shellcheck disable=SC2016 # the PATH is the host's
     printf '%s\n' 'set -euo pipefail' 'umask 0007' 'export LC_ALL=C PATH=$PATH:/usr/sbin:/sbin'
+    printf 'mark=%q\n' "${mark:-}" # of the transfer driver: see disk_common.sh
     # shellcheck disable=SC2046 # names of functions hold no blanks
     declare -f $(compgen -A function host_)
     printf '%q ' "$@"

@@ -109,6 +109,9 @@ PARSERS: dict[str, Callable[[str], Parsed]] = {
     "increments": _increments,
 }
 
+#: Parsers of what oned hands on as it is, or never sees: no object stores it.
+ELSEWHERE = frozenset({"import_info", "disk_urls", "vm_sizes"})
+
 _SEPARATED = re.compile(r"^ERROR MESSAGE --8<------\n(.*?)\n?^ERROR MESSAGE ------>8--$", re.DOTALL | re.MULTILINE)
 _LOGGED = re.compile(r"(ERROR|INFO|WARN|DEBUG):\s+\S")
 

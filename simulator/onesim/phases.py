@@ -178,7 +178,8 @@ class Phases:
                 datastores.delete(self.cloud, subject)
                 yield Changed(kind, subject.id, subject.name, state)
             return
-        subject.error = error
+        # what no document can hold is a fault of the driver's text, not of the object
+        subject.error = "-" if documents.unwritable(error) else error
         if isinstance(subject, Vm) and state == "DONE":
             for image in operations.release_images(self.cloud, subject, phase.release if phase else "normal"):
                 yield self._changed("image", image)
@@ -252,7 +253,7 @@ class Phases:
         complaint = ""
         if event.ok:
             parsed, complaint = parsers.PARSERS[self.spec.parser(asked.action.key)](event.stdout)
-            for name, value in parsed.items():
+            for name, value in parsed.items() if self.spec.parser(asked.action.key) not in parsers.ELSEWHERE else ():
                 unwritable = documents.unwritable(value)
                 if unwritable and not complaint:
                     parsed, complaint = {}, f"{name.upper()} cannot be stored: {unwritable}"

@@ -13,6 +13,8 @@ from onesim.rows import Effect
 from onesim.spec import Spec
 
 MIB = 1024 * 1024
+#: LCM states of a VM that leaves a host which is lost, and what lay on that host alone with it
+_HOST_LOST = ("60", "61")
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Tracking:
         effect = self.spec.effects[asked.action.effect]
         named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
         how = effect.success if success and not named else effect.failure
+        if effect.name == "move" and asked.facts.get("lcm_state") in _HOST_LOST and asked.facts.get("shared") == "NO":
+            how = "any"
         if effect.target == "backup":
             if success:
                 self._backing_up[asked.vm] = {disk.id: self.model.admits(disk_key(asked.vm, disk.id)) for disk in self._disks(asked)}
@@ -48,8 +52,9 @@ class Tracking:
         target = image_key(image) if effect.target.startswith("image") else disk_key(asked.vm, asked.disk)
         origin, of = self._origin(effect, asked)
         read = self._brought(asked) if effect.from_ == "path" else self.model.admits(origin, of) if origin else None
-        # an image is as large as the file that it is made of
-        size = 0 if effect.from_ == "path" else int(asked.arguments.get("size_mb", asked.facts.get("size_mb", "0"))) * MIB
+        # an image is as large as the file that it is made of, and a snapshot from before the disk grew is saved as it is
+        as_it_is = effect.from_ == "path" or _number(asked.arguments, "saved_snapshot_id") >= 0
+        size = 0 if as_it_is else int(asked.arguments.get("size_mb", asked.facts.get("size_mb", "0"))) * MIB
         alias = asked.facts.get("ln_target", "NONE") == "NONE"
         self.model.apply(
             how, target, read, size, origin=origin, alias=alias, snapshot=_snapshot(asked) if effect.target.endswith("_snapshot") else -1

@@ -73,10 +73,12 @@ class FrontEnd:
         path.write_bytes(content)
         return path
 
-    def vm(self, *disks: str, lcm: int = 3) -> None:
+    def vm(self, *disks: str, lcm: int = 3, deploy_id: str = "") -> None:
         """State what oned says of VM 7; each of `disks` is the XML inside a DISK."""
         shown = "".join(f"<DISK>{one}</DISK>" for one in disks)
-        (self.root / "vm.xml").write_text(f"<VM><ID>7</ID><LCM_STATE>{lcm}</LCM_STATE><TEMPLATE>{shown}</TEMPLATE></VM>")
+        (self.root / "vm.xml").write_text(
+            f"<VM><ID>7</ID><LCM_STATE>{lcm}</LCM_STATE><DEPLOY_ID>{deploy_id}</DEPLOY_ID><TEMPLATE>{shown}</TEMPLATE></VM>"
+        )
 
     def version(self, version: str) -> None:
         """State which OpenNebula calls."""

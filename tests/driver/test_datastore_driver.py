@@ -181,7 +181,7 @@ def test_rm_takes_all_of_one_image_only(fe: FrontEnd) -> None:
 def test_rm_stays_in_its_datastore(fe: FrontEnd, source: str) -> None:
     """A SOURCE that is no file directly in BASE_PATH is refused."""
     (fe.datastore(1) / "a").write_text("x")
-    fe.image("rm", f"<SOURCE>{source.format(ds=fe.datastore(1))}</SOURCE>").refused("not removed")
+    fe.image("rm", f"<SOURCE>{source.format(ds=fe.datastore(1))}</SOURCE>").refused("left alone")
     assert fe.stored() == {"a"}
 
 

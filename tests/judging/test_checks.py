@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from onesim import measuring
 from onesim.datagrams import Unreadable, decode
@@ -190,3 +191,38 @@ def test_content_is_not_blamed_on_an_action_that_never_ran() -> None:
     seen = case(CLONED, observations=[wrong])
     assert verdicts("content", "tm/prebackup", seen) == set()
     assert verdicts("content", "tm/clone", seen) == {"fail"}
+
+
+def test_a_script_that_the_harness_kills_has_not_crashed() -> None:
+    """Only a signal that nobody else sent is the driver's."""
+    died = structs.replace(call("snap_delete"), ended_by="signal", signal=15)
+    assert verdicts("no_signal", "tm/*", case(died)) == {"crash"}
+    assert verdicts("no_signal", "tm/*", case(died, faults=[FaultInjected("c", 0, "rmdir", 1, "die", True)])) == set()
+    assert verdicts("no_signal", "tm/*", case(died, faults=[FaultInjected("c", 0, "cp", 1, "slow", True)])) == {"crash"}
+
+
+def test_what_lies_on_a_lost_host_is_not_left_behind() -> None:
+    """A directory stays where nobody can reach it; on a host that answers it has to go."""
+    for lcm, verdict in (("8", {"fail"}), ("60", set()), ("61", set())):
+        facts = {"other_vm_directory": VM, "other_host": "host01", "host": "host02", "lcm_state": lcm}
+        seen = case(call("clone", tree=(made(f"{VM}/disk.0"),)), call("mv", 1, disk=-1, facts=facts))
+        assert verdicts("taken_away", "tm/mv", seen) == verdict
+
+
+def test_a_saved_image_is_no_left_over_of_the_image_that_the_disk_came_from() -> None:
+    """cpds makes the new image, not something of the old one; but the new one's removal takes it away."""
+    saving = call("cpds", facts={"saved_image": "9"}, image=3, tree=(made(f"{DS}/1/new", "frontend"),))
+    for image, verdict in ((3, "pass"), (9, "fail")):
+        removing = call("rm", 1, family="ds", image=image, facts={"base_path": f"{DS}/1"})
+        assert verdicts("image_taken_away", "ds/rm", case(saving, removing)) == {verdict}
+
+
+def test_a_disk_has_grown_only_once_it_has() -> None:
+    """What was observed before a disk grew is not judged as that of a disk that grew."""
+    sizes = {"original_size_mb": "2"}
+    calls = [call("clone", facts={**sizes, "size_mb": "2"}), call("snap_revert", 1, operation=1, facts={**sizes, "size_mb": "5"})]
+    seen = [Observation("c", n, "disk", "vm/disk.0", "host01", f"{VM}/disk.0", "raw", ("v",), "v", after_call=n, vm=7, disk=0) for n in (0, 1)]
+    operations = [Operation("c", 0, "vm.deploy", {}, "", 0), Operation("c", 1, "vm.snapshot_revert", {}, "", 0)]
+    for op, found in (("vm.deploy", set()), ("vm.snapshot_revert", {"pass"})):
+        history = case(*calls, observations=seen, operations=operations)
+        assert verdicts("content", "tm/*", history, {"op": (op,), "grown": ("yes",)}) == found

@@ -72,7 +72,8 @@ def _apply(remotes: Path, patch: Patch | Miniature) -> None:
     elif patch.act == "mode":
         script.chmod(0o644)
     else:
-        script.rename(script.with_name(f"{script.name}.orig"))
+        if script.exists():
+            script.rename(script.with_name(f"{script.name}.orig"))
         script.write_text(patch.text)
         script.chmod(0o755)
 

@@ -167,3 +167,42 @@ def test_increments_are_told_apart() -> None:
     assert it.disk == written(1, 2)
     it.play("vm.restore", vm="v", image="chain")
     assert it.disk == written(1, 2, 3)
+
+
+def test_a_snapshot_is_saved_at_its_own_size() -> None:
+    """A snapshot from before the disk grew keeps the size of its time; the present content has that of the disk."""
+    played = Tracked()
+    played.play("vm.poweroff", vm="v")
+    played.play("vm.snapshot_create", vm="v", disk=0)
+    played.play("vm.disk_resize", vm="v", disk=0, size_mb=20)
+    played.play("vm.disk_saveas", vm="v", disk=0, image="old", snapshot=0)
+    played.play("vm.disk_saveas", vm="v", disk=0, image="new")
+    assert [{one.size for one in played.image(id) or ()} for id in (1, 2)] == [{10 << 20}, {20 << 20}]
+
+
+@pytest.mark.parametrize(("shared", "known"), [(True, True), (False, False)])
+def test_a_lost_host_takes_its_own_disks_along(shared: bool, known: bool) -> None:
+    """What lay on shared storage is there still; what only the lost host had may be anything."""
+    played = Tracked()
+    played.oned.cloud.tm_conf["shared"] = MadConf(shared=shared)
+    played.play("vm.lost", vm="v")
+    played.play("vm.migrate", vm="v", host="host02")
+    assert (played.disk is not None) == known
+
+
+@pytest.mark.parametrize("text", ["it ends ]]> here", "\x1b[31mred\x1b[0m"])
+def test_an_error_text_that_no_document_can_hold_is_no_error_of_oned(text: str) -> None:
+    """The driver's failure is kept, its text is not."""
+    played = Tracked()
+    asked = [one for one in played.oned.feed(OperationAsked(0, "image.make", {"image": "y", "size_mb": 1})) if isinstance(one, CallAsked)]
+    played.oned.feed(CallFinished(asked[0].call, False, "", text))
+    assert (played.oned.cloud.images[1].state, played.oned.cloud.images[1].error) == ("ERROR", "-")
+    assert played.oned.feed(OperationAsked(1, "image.delete", {"image": "y"}))
+
+
+def test_the_document_of_an_export_is_no_text_of_the_image() -> None:
+    """IMPORT_INFO may hold CDATA sections: no object stores it."""
+    played = Tracked()
+    asked = [one for one in played.oned.feed(OperationAsked(0, "image.export", {"image": "x"})) if isinstance(one, CallAsked)]
+    outputs = played.oned.feed(CallFinished(asked[0].call, True, "<IMPORT_INFO><MD5><![CDATA[x]]></MD5></IMPORT_INFO>", ""))
+    assert [one.success for one in outputs if hasattr(one, "success")] == [True]

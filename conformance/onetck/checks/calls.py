@@ -36,8 +36,9 @@ def _ended(name: str) -> Check:
 
 def no_signal(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call that ended by a signal which nobody but the driver sent."""
+    struck = {row.call for row in case.faults if row.hit and row.act == "die"}
     for call in case.of(requirement):
-        if call.ended_by == "signal":
+        if call.ended_by == "signal" and call.n not in struck:
             yield Finding("crash", f"{words(call)} died of signal {call.signal}", call.n)
         elif call.ended_by == "exit":
             yield Finding("pass", f"{words(call)} exited with {call.status}", call.n)

@@ -33,8 +33,12 @@ def _on_image(call: Call, image: int) -> bool:
 
 
 def _grown(case: Case, seen: Observation) -> bool:
-    sizes = [call.facts for call in case.calls if call.vm == seen.vm and call.disk == seen.disk and "original_size_mb" in call.facts]
-    return bool(sizes) and int(sizes[0]["size_mb"]) > int(sizes[0]["original_size_mb"])
+    sizes = [
+        call.facts
+        for call in case.calls
+        if call.n <= seen.after_call and call.vm == seen.vm and call.disk == seen.disk and "original_size_mb" in call.facts
+    ]
+    return any(int(facts["size_mb"]) > int(facts["original_size_mb"]) for facts in sizes)
 
 
 def _matches(case: Case, seen: Observation, requirement: Requirement) -> bool:

@@ -61,7 +61,7 @@ def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
         made = {
             (one.host, one.path)
             for other in case.calls
-            if other.image == call.image
+            if int(other.facts.get("saved_image", other.image)) == call.image
             for one in other.tree
             if one.change == "created" and one.kind != "d"
         }

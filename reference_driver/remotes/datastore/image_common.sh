@@ -56,6 +56,30 @@ on_storage() {
     said=$(storage_shell < <(host_script "$@") 2>&1) || fail "$problem${bridge:+ on $bridge}: ${said:-$1 failed}"
 }
 
+# image_of SOURCE BASE_PATH: sets `source` to the path of an image, checked to lie directly in the datastore: then no link and no ".." on the
+# way can lead elsewhere.
+image_of() {
+    local base name
+    source=$(fix_dir_slashes "$1")
+    base=$(fix_dir_slashes "$2")
+    name=${source##*/}
+    if [[ -z $base || $source != "${base%/}/$name" || $name == @(""|.|..) ]]; then
+        fail "The image $source is left alone: it does not lie in $base"
+    fi
+}
+
+# find_snapshot [DUMP] ID: reads the document of an action on a snapshot of an image; sets `source` and `snapshot`, the files of both, and the
+# bridge. They are whole copies: SOURCE.snap/<snapshot id>, as the transfer driver makes them.
+# shellcheck disable=SC2034 # set for the scripts
+find_snapshot() {
+    read_texts IMAGE/SOURCE DATASTORE/BASE_PATH IMAGE/TARGET_SNAPSHOT DATASTORE/TEMPLATE/BRIDGE_LIST < <(driver_dump "$@")
+    local id=${texts[2]} bridge_list=${texts[3]}
+    image_of "${texts[0]}" "${texts[1]}"
+    [[ $id =~ ^[0-9]+$ ]] || fail "'$id' is not the id of a snapshot"
+    snapshot=$source.snap/$id
+    pick_bridge "$bridge_list" "${!#}"
+}
+
 # new_image BASE_PATH IMAGE_ID: chooses the SOURCE of a new image (`image`) and the file to write first (`part`), which goes when
 # the script ends. The name is one that no other image and no earlier attempt has had.
 new_image() {
@@ -172,10 +196,18 @@ host_convert() {
 # host_copy ORIGINAL FILE
 host_copy() {
     if [[ ! -f $1 ]]; then
-        echo "there is no such image" >&2
+        echo "$1 is not there" >&2
         return 1
     fi
     cp --reflink=auto --no-preserve=mode -- "$1" "$2"
+}
+
+# host_put_back IMAGE SNAPSHOT: the image becomes what the snapshot holds, at once and whole.
+host_put_back() {
+    part=$1.$$.part
+    trap 'rm -f -- "$part"' EXIT
+    host_copy "$2" "$part"
+    mv -fT -- "$part" "$1"
 }
 
 # host_examine FILE: prints what qemu-img finds. A file made to harm may ask for absurd amounts.
