@@ -57,9 +57,9 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
-    """Start a world whose questions are answered by the case in `holder`."""
-    return NamespaceWorld.start(shared=shared, gates=tuple(gates), keep=keep, on_question=lambda asked: holder[0].question(asked))
+def start_world(shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None, apart: Sequence[str] = ()) -> NamespaceWorld:
+    """Start a world whose questions are answered by the case in `holder`; `apart` are its machines that share no datastore."""
+    return NamespaceWorld.start(shared=shared, gates=tuple(gates), keep=keep, apart=apart, on_question=lambda asked: holder[0].question(asked))
 
 
 def execute(
@@ -95,7 +95,7 @@ def execute(
         progress.began(case.trace.name)
         holder: list[CaseRun] = []
         staying = keep if case is plan[-1] else None
-        world = start_world(shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying)
+        world = start_world(shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying, subject.apart)
         try:
             chooser = partial(_chooser, case.trace.name, seed, schedules or {})
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)
@@ -173,6 +173,7 @@ def _header(
         tuple(one.trace.name for one in plan),
         tuple(command),
         tuple(f"{one.name}: {' '.join(one.command)}" for one in subject.mads),
+        driver.backup_mad,
     )
 
 

@@ -25,6 +25,7 @@ class Given:
     datastore: str = ""
     tm: str = ""
     system_tm: str = ""
+    backup: str = ""
     contract: str = ""
     config: Path | None = None
     timeout_s: float | None = None
@@ -69,8 +70,9 @@ def settle(given: Given) -> Setting:
         raise ConfigError("no driver: give a directory, or name it under [driver] paths in onetck.toml")
     spec = for_contract(given.contract or config.driver.contract)
     named = config.driver
-    driver = find_driver(trees, given.datastore or named.datastore, given.tm or named.tm, given.system_tm or named.system_tm)
-    configuration.require_attributes(config, driver.datastore_mad)
+    mads = (given.datastore or named.datastore, given.tm or named.tm, given.system_tm or named.system_tm, given.backup or named.backup)
+    driver = find_driver(trees, *mads)
+    configuration.require_attributes(config, driver.datastore_mad, driver.backup_mad)
     subject = Subjected(
         driver.archive(spec.version),
         driver.datastore_mad,
@@ -87,11 +89,14 @@ def settle(given: Given) -> Setting:
         configuration.limits(config, given.timeout_s),
         driver.root,
         configuration.scripts(config),
+        backup_mad=driver.backup_mad,
+        backup_template=config.backup_datastore,
     )
     options = (
         ("--datastore", given.datastore),
         ("--tm", given.tm),
         ("--system-tm", given.system_tm),
+        ("--backup", given.backup),
         ("--contract", spec.contract.name),
         ("--config", str(given.config or "")),
     )

@@ -101,7 +101,7 @@ class CaseRun:
 
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
-        self.writer.write(CaseBegin(self.case, self.trace.header.title, (FRONTEND, *HOSTS), self.shared, self.expects))
+        self.writer.write(CaseBegin(self.case, self.trace.header.title, self.subject.machines, self.shared, self.expects))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)

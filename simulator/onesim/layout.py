@@ -15,6 +15,7 @@ from onesim.world.interface import Limits, World
 REMOTES = "/var/lib/one/remotes"
 NODE_REMOTES = "/var/tmp/one"
 HOSTS = ("host01", "host02")
+BACKUP_HOST = "backup01"
 DATASTORES = "/var/lib/one/datastores"
 
 
@@ -47,7 +48,7 @@ class MadProgram:
 class Subjected:
     """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`.
 
-    `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf).
+    `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf). `backup_mad` is empty where the driver keeps no backups.
     """
 
     archive: bytes
@@ -66,10 +67,22 @@ class Subjected:
     source: Path | None = None
     scripts: int = 15
     mads: tuple[MadProgram, ...] = ()
+    backup_mad: str = ""
+    backup_template: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """The machines that are no hosts of oned: with a backup driver one that keeps backups."""
+        return (BACKUP_HOST,) if self.backup_mad else ()
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """All machines of the world, the front-end first."""
+        return (FRONTEND, *HOSTS, *self.apart)
 
 
 def make_cloud(subject: Subjected, shared: bool) -> Cloud:
-    """Return a cloud with hosts, a system datastore `system`, an image datastore `images` and a second system datastore `system2`."""
+    """Return a cloud with hosts, a system datastore `system`, an image datastore `images`, a second system datastore `system2`, and `backups` for a backup driver."""
     cloud = Cloud(FRONTEND)
     for id, name in enumerate(HOSTS):
         cloud.hosts[id] = Host(id, name)
@@ -89,6 +102,10 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
             full = {"DISK_TYPE": "FILE", "DS_MIGRATE": "YES" if conf.ds_migrate else "NO", **full}
         cloud.datastores[id] = Datastore(id, name, kind, ds_mad, tm_mad, f"{cloud.location}/{id}", full)
         cloud.labels["datastore", name] = id
+    if subject.backup_mad:
+        backup = {"DS_MAD": subject.backup_mad, "TYPE": "BACKUP_DS", **subject.backup_template}
+        cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", subject.backup_mad, "-", f"{cloud.location}/101", backup)
+        cloud.labels["datastore", "backups"] = 101
     # a vendor who declares nothing is taken to support what is asked of the driver
     modes = {subject.system_tm_mad: Mode()} if subject.system_tm_mad != subject.tm_mad else {}
     undeclared = {subject.system_tm_mad: MadConf(shared=shared), subject.tm_mad: MadConf(shared=shared, modes=modes)}
@@ -118,12 +135,12 @@ def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
         # where the front-end's own packages keep it, and most drivers look for it
         world.put(FRONTEND, "/usr/lib/one/sh/scripts_common.sh", subject.helpers)
     for datastore in cloud.datastores.values():
-        for host in (FRONTEND, *HOSTS):
+        for host in subject.machines:
             world.mkdir(host, f"{DATASTORES}/{datastore.id}")
     lay_monitor_conf(world, load().monitor)
     for extra in subject.files:
-        for host in (FRONTEND, *HOSTS):
-            if extra.where in ("all", host) or (extra.where == "hosts" and host != FRONTEND):
+        for host in subject.machines:
+            if extra.where in ("all", host) or (extra.where == "hosts" and host in HOSTS):
                 world.put(host, extra.path, extra.data, extra.mode)
     for mad in subject.mads:
         # what oned tells its programs of itself

@@ -84,12 +84,12 @@ class NamespaceWorld(Conversing):
         *,
         shared: bool = True,
         gates: Sequence[str] = (),
-        hosts: Sequence[str] = HOSTS,
+        apart: Sequence[str] = (),
         disk_mb: int = 1024,
         keep: Path | None = None,
         on_question: Callable[[Question], Reply | None],
     ) -> NamespaceWorld:
-        """Start a world. With `keep` it survives this process and can be attached to at that socket.
+        """Start a world. With `keep` it survives this process and can be attached to at that socket. `apart` are further machines that share no datastore.
 
         Raises HarnessError with the remedy if the machine refuses.
         """
@@ -112,7 +112,8 @@ class NamespaceWorld(Conversing):
         script = (Path(__file__).parent / "skel" / "gate").read_bytes()
         world._control.send(
             {
-                "hosts": list(hosts),
+                "hosts": [*HOSTS, *apart],
+                "apart": list(apart),
                 "shared": shared,
                 "wide": wide(),
                 "gates": list(gates),
@@ -346,8 +347,11 @@ class NamespaceWorld(Conversing):
         self._must("host", host=host, up=True)
 
     def shell(self, host: str, term: str) -> int:
-        """Run a shell on this process's own terminal. Returns its exit status."""
-        return int(self._request("shell", (0, 1, 2), host=host, term=term).get("status", 0))
+        """Run a shell on this process's own terminal. Returns its exit status. Raises HarnessError for a host that this world does not have."""
+        answer = self._request("shell", (0, 1, 2), host=host, term=term)
+        if "error" in answer:
+            raise HarnessError(f"shell {host}: {answer['error']}")
+        return int(answer.get("status", 0))
 
     def detach(self) -> None:
         """Leave a kept world running."""
