@@ -191,7 +191,10 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
         arguments,
         document,
         spec.stdin(action),
-        {**_facts(spec, cloud, image, datastore, content.sizes), **({"keep_last": keep} if (keep := job.prepared.parameters.get("keep_last")) else {})},
+        {
+            **_facts(spec, cloud, image, datastore, content.sizes),
+            **({"keep_last": keep} if (keep := job.prepared.parameters.get("keep_last")) else {}),
+        },
         image=image.id if image else -1,
         datastore=datastore.id,
     )

@@ -82,7 +82,7 @@ class Subjected:
 
 
 def make_cloud(subject: Subjected, shared: bool) -> Cloud:
-    """Return a cloud with hosts, a system datastore `system`, an image datastore `images`, a second system datastore `system2`, and `backups` for a backup driver."""
+    """Return a cloud with hosts, system datastores `system` and `system2`, an image datastore `images`; for a backup driver a datastore `backups`."""
     cloud = Cloud(FRONTEND)
     for id, name in enumerate(HOSTS):
         cloud.hosts[id] = Host(id, name)

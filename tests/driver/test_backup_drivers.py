@@ -62,7 +62,7 @@ class Store:
         self.chain: list[tuple[int, str]] = []
         self.config = ""
         (fe.root / "bin/ssh").write_text(_SSH)
-        self.command("onedatastore", f'[[ $* == "show -x --decrypt 101" ]] && cat <<\'END\'\n{self.datastore}\nEND\n')
+        self.command("onedatastore", f"[[ $* == \"show -x --decrypt 101\" ]] && cat <<'END'\n{self.datastore}\nEND\n")
 
     def command(self, name: str, text: str) -> None:
         """Put a fake command before all others."""
@@ -217,7 +217,9 @@ def test_what_is_sent_is_all_or_nothing(store: Store) -> None:
     assert store.prepare().quiet
     document = f"<DS_DRIVER_ACTION_DATA>{store.datastore}</DS_DRIVER_ACTION_DATA>".encode()
     down = document.replace(b">store<", b">down<")
-    store.fe.run(f"datastore/{store.driver}/backup", *store.arguments(), stdin=down).refused("VM 7", "down" if store.driver == "restic" else "No route to host")
+    store.fe.run(f"datastore/{store.driver}/backup", *store.arguments(), stdin=down).refused(
+        "VM 7", "down" if store.driver == "restic" else "No route to host"
+    )
     store.command(_NEEDS[store.driver], "echo broken >&2; exit 3")
     store.fe.run(f"datastore/{store.driver}/backup", *store.arguments(), stdin=document).refused("VM 7", "broken")
     (store.fe.root / "bin" / _NEEDS[store.driver]).unlink()
@@ -421,7 +423,10 @@ def test_disks_are_put_back(plain: Store) -> None:
     plain.write(0, "2M", 2)
     plain.write(1, "2M", 2)
     changed = [plain.content(0), plain.content(1)]
-    for name, document in (("oneimage", plain.image.replace("<ID>9</ID>", "<ID>9</ID><DATASTORE_ID>101</DATASTORE_ID>")), ("onevm", plain.vm_document)):
+    for name, document in (
+        ("oneimage", plain.image.replace("<ID>9</ID>", "<ID>9</ID><DATASTORE_ID>101</DATASTORE_ID>")),
+        ("onevm", plain.vm_document),
+    ):
         plain.command(name, f"cat <<'END'\n{document}\nEND\n")
     arguments = [f"host:{plain.vm}", "7", "9", "-1"]
     plain.fe.run("tm/shared/restore", *arguments, "4").refused("disk 4")
