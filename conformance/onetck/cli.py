@@ -50,6 +50,7 @@ TmOption = Annotated[str, typer.Option("--tm", metavar="MAD", help="Transfer-man
 SystemTmOption = Annotated[
     str, typer.Option("--system-tm", metavar="MAD", help="Transfer-manager driver of the system datastore; as --tm if not given.")
 ]
+BackupOption = Annotated[str, typer.Option("--backup", metavar="MAD", help="Datastore driver of the backup datastore; without it there is none.")]
 ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The vendor's world; ./onetck.toml if it is there.")]
 MadOption = Annotated[
     list[str] | None,
@@ -69,6 +70,7 @@ def run(
     datastore: DatastoreOption = "",
     tm: TmOption = "",
     system_tm: SystemTmOption = "",
+    backup: BackupOption = "",
     contract: Annotated[
         str, typer.Option("--contract", metavar="C[,C]", help="OpenNebula release: an alias or an exact version; several for upgrade readiness.")
     ] = "",
@@ -135,7 +137,7 @@ def run(
             fail_fast,
             repeat,
         )
-        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s)
+        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup)
         _terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]
         if len(contracts) > 1:
@@ -193,6 +195,7 @@ def _introduce(setting: Setting, profile: str, cases: int) -> None:
     driver, contract = setting.driver, setting.spec.contract
     programs = "".join(f"; {one.name} through {one.path}" for one in setting.subject.mads)
     drivers = f"datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad}"
+    drivers += f", backups datastore/{driver.backup_mad}" if driver.backup_mad else ""
     err_console.print(f"{driver.root}: {drivers}; contract {contract.name} ({contract.version}); {profile}; {cases} cases{programs}", markup=False)
 
 
@@ -222,6 +225,7 @@ def call(
     datastore: DatastoreOption = "",
     tm: TmOption = "",
     system_tm: SystemTmOption = "",
+    backup: BackupOption = "",
     contract: ContractOption = "",
     config: ConfigOption = None,
     timeout_s: TimeoutOption = None,
@@ -230,7 +234,7 @@ def call(
 ) -> None:
     """Run one action in a kept world and show its argv, stdin, output and what it changed. The calls that lead up to it are made first."""
     with one_line():
-        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s))
+        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup))
         execution.require_world()
         seen = kept.call_action(setting.spec, setting.subject, action, world)
         if as_json:

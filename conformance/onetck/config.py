@@ -34,6 +34,7 @@ class DriverTable(_Table, frozen=True):
     datastore: str = ""
     tm: str = ""
     system_tm: str = ""
+    backup: str = ""
     contract: str = ""
     profiles: tuple[str, ...] = ()
 
@@ -169,6 +170,7 @@ class Config(_Table, frozen=True):
     driver: DriverTable = DriverTable()
     image_datastore: dict[str, str] = {}
     system_datastore: dict[str, str] = {}
+    backup_datastore: dict[str, str] = {}
     tm_mad_conf: dict[str, TmConfTable] = {}
     ds_mad_conf: dict[str, DsConfTable] = {}
     etc: dict[str, str] = {}
@@ -310,9 +312,10 @@ def environment(config: Config, base: Path) -> dict[str, str]:
     return filled
 
 
-def require_attributes(config: Config, datastore_mad: str) -> None:
-    """Raise ConfigError if the image datastore's template lacks an attribute that DS_MAD_CONF requires, as oned refuses it."""
-    row = config.ds_mad_conf.get(datastore_mad)
-    missing = [name for name in row.REQUIRED_ATTRS if name not in config.image_datastore] if row else []
-    if missing:
-        raise ConfigError(f"[image_datastore] lacks {', '.join(missing)}, which REQUIRED_ATTRS of {datastore_mad} demands")
+def require_attributes(config: Config, datastore_mad: str, backup_mad: str) -> None:
+    """Raise ConfigError if a datastore's template lacks an attribute that DS_MAD_CONF requires, as oned refuses it."""
+    for table, mad, template in (("image", datastore_mad, config.image_datastore), ("backup", backup_mad, config.backup_datastore)):
+        row = config.ds_mad_conf.get(mad)
+        missing = [name for name in row.REQUIRED_ATTRS if name not in template] if row else []
+        if missing:
+            raise ConfigError(f"[{table}_datastore] lacks {', '.join(missing)}, which REQUIRED_ATTRS of {mad} demands")

@@ -30,6 +30,7 @@ class Driver:
     tm_mad: str
     system_tm_mad: str
     files: dict[str, Path]
+    backup_mad: str = ""
 
     def hashes(self) -> tuple[DriverFile, ...]:
         """Return path, SHA-256 and mode of every file."""
@@ -65,7 +66,8 @@ class Driver:
 
     def _scripts(self, action: str) -> list[Path]:
         family, _, name = action.partition("/")
-        folders = {"ds": [f"datastore/{self.datastore_mad}"], "tm": [f"tm/{self.tm_mad}", f"tm/{self.system_tm_mad}"]}.get(family, [])
+        mads = {"ds": (self.datastore_mad, self.backup_mad), "tm": (self.tm_mad, self.system_tm_mad)}.get(family, ())
+        folders = [f"{'datastore' if family == 'ds' else family}/{mad}" for mad in mads if mad]
         return [self.files[f"{folder}/{name}"] for folder in folders if f"{folder}/{name}" in self.files]
 
     def mads(self) -> dict[str, list[str]]:
@@ -135,7 +137,7 @@ def _pick(root: Path, family: str, given: str, option: str) -> str:
     return there[0]
 
 
-def find_driver(paths: list[Path], datastore: str = "", tm: str = "", system_tm: str = "") -> Driver:
+def find_driver(paths: list[Path], datastore: str = "", tm: str = "", system_tm: str = "", backup: str = "") -> Driver:
     """Find the driver in a `remotes/` tree, or in `datastore/<mad>` and `tm/<mad>` directories given singly.
 
     A directory given singly gets the helper runtime of the reference driver around it, and the reference driver for the family that is not given.
@@ -150,9 +152,9 @@ def find_driver(paths: list[Path], datastore: str = "", tm: str = "", system_tm:
     if len(paths) == 1 and any((paths[0] / family).is_dir() for family in _FAMILIES):
         root = paths[0]
         tm_mad = _pick(root, "tm", tm, "--tm")
-        return Driver(
-            root, _pick(root, "datastore", datastore, "--datastore"), tm_mad, _pick(root, "tm", system_tm or tm_mad, "--system-tm"), _walk(root, "")
-        )
+        datastore_mad, system_tm_mad = _pick(root, "datastore", datastore, "--datastore"), _pick(root, "tm", system_tm or tm_mad, "--system-tm")
+        backup_mad = _pick(root, "datastore", backup, "--backup") if backup else ""
+        return Driver(root, datastore_mad, tm_mad, system_tm_mad, _walk(root, ""), backup_mad)
     files = _walk(data_dir("reference_driver") / "remotes", "")
     names = {"datastore": datastore, "tm": tm}
     for path in paths:
@@ -160,6 +162,9 @@ def find_driver(paths: list[Path], datastore: str = "", tm: str = "", system_tm:
         if family not in _FAMILIES:
             raise ConfigError(f"{path}: neither a remotes tree (datastore/ and tm/ in it) nor a directory datastore/<mad> or tm/<mad>")
         files |= _walk(path, f"{family}/{path.name}")
-        names[family] = names[family] or path.name
+        if path.name != backup:
+            names[family] = names[family] or path.name
     datastore_mad, tm_mad = names["datastore"] or "fs", names["tm"] or "shared"
-    return Driver(paths[0], datastore_mad, tm_mad, system_tm or tm_mad, files)
+    if backup and not any(name.startswith(f"datastore/{backup}/") for name in files):
+        raise ConfigError(f"{paths[0]}: no driver datastore/{backup}; give its directory, or correct --backup")
+    return Driver(paths[0], datastore_mad, tm_mad, system_tm or tm_mad, files, backup)

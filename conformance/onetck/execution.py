@@ -57,12 +57,15 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(
-    shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None, simulated: Sequence[str] = ("virsh",)
-) -> NamespaceWorld:
-    """Start a world whose questions are answered by the case in `holder`."""
+def start_world(subject: Subjected, shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
+    """Start a world that the driver needs; its questions are answered by the case in `holder`."""
     return NamespaceWorld.start(
-        shared=shared, gates=tuple(gates), simulated=tuple(simulated), keep=keep, on_question=lambda asked: holder[0].question(asked)
+        shared=shared,
+        gates=tuple(gates),
+        simulated=subject.simulated,
+        apart=subject.apart,
+        keep=keep,
+        on_question=lambda asked: holder[0].question(asked),
     )
 
 
@@ -99,7 +102,7 @@ def execute(
         progress.began(case.trace.name)
         holder: list[CaseRun] = []
         staying = keep if case is plan[-1] else None
-        world = start_world(shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying, subject.simulated)
+        world = start_world(subject, shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying)
         try:
             chooser = partial(_chooser, case.trace.name, seed, schedules or {})
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)
@@ -177,6 +180,7 @@ def _header(
         tuple(one.trace.name for one in plan),
         tuple(command),
         tuple(f"{one.name}: {' '.join(one.command)}" for one in subject.mads),
+        driver.backup_mad,
     )
 
 

@@ -16,14 +16,16 @@ from onesim.errors import ConfigError, HarnessError
 from onesim.events import Answer, CallAsked, CallFinished
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer
-from onesim.layout import Subjected, make_cloud, shared_of
+from onesim.layout import BACKUP_HOST, HOSTS, Subjected, make_cloud, shared_of
+from onesim.model import FRONTEND
 from onesim.oned import Oned
 from onesim.records import Call
 from onesim.rehearsal import rehearse
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, library
 from onesim.world.interface import Question
-from onesim.world.namespaces import HOSTS, NamespaceWorld
+from onesim.world.namespaces import NamespaceWorld
+from onetck.execution import start_world
 from onetck.plan import null_output
 
 
@@ -92,7 +94,7 @@ def document(spec: ContractSpec, name: str, *, encoded: bool) -> str:
     key = action_key(spec, name)
     if not spec.actions[key].passing:
         raise ConfigError(f"{key} takes no document; its arguments are {' '.join(spec.argv(spec.actions[key]))}")
-    subject = Subjected(b"", "fs", "shared", "shared")
+    subject = Subjected(b"", "fs", "shared", "shared", backup_mad="backup")
     trace = _leading(spec, subject, key)
     text = next(asked.document for _, asked in null_calls(spec, subject, trace) if asked.action.key == key)
     if encoded:
@@ -131,7 +133,7 @@ def call_action(spec: ContractSpec, subject: Subjected, name: str, world_name: s
             found.append(call)
             raise _Reached
 
-    world = NamespaceWorld.start(keep=make_room(world_name), simulated=subject.simulated, on_question=lambda asked: holder[0].question(asked))
+    world = start_world(subject, True, (), holder, make_room(world_name))
     with tempfile.TemporaryDirectory(prefix="onetck-") as scratch:
         writer = Writer(Path(scratch) / "history.jsonl")
         run = CaseRun(spec, subject, trace, world, writer, BlobStore(Path(scratch) / "blobs"), (), seen)
@@ -182,8 +184,9 @@ def _attach(name: str) -> NamespaceWorld:
 
 def shell(name: str, host: str) -> int:
     """Open a shell on a host of a kept world. Returns its exit status."""
-    if host not in HOSTS:
-        raise ConfigError(f"host {host!r} is unknown; there are {', '.join(HOSTS)}")
+    machines = (FRONTEND, *HOSTS, BACKUP_HOST)
+    if host not in machines:
+        raise ConfigError(f"host {host!r} is unknown; there are {', '.join(machines)}")
     world = _attach(name)
     try:
         return world.shell(host, os.environ.get("TERM", "dumb"))

@@ -28,6 +28,7 @@ class Given:
     contract: str = ""
     config: Path | None = None
     timeout_s: float | None = None
+    backup: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def settle(given: Given) -> Setting:
         raise ConfigError("no driver: give a directory, or name it under [driver] paths in onetck.toml")
     spec = for_contract(given.contract or config.driver.contract)
     named = config.driver
-    driver = find_driver(trees, given.datastore or named.datastore, given.tm or named.tm, given.system_tm or named.system_tm)
-    configuration.require_attributes(config, driver.datastore_mad)
+    mads = (given.datastore or named.datastore, given.tm or named.tm, given.system_tm or named.system_tm, given.backup or named.backup)
+    driver = find_driver(trees, *mads)
+    configuration.require_attributes(config, driver.datastore_mad, driver.backup_mad)
     subject = Subjected(
         driver.archive(spec.version),
         driver.datastore_mad,
@@ -93,11 +95,14 @@ def settle(given: Given) -> Setting:
         probes=configuration.probes(config),
         wait_scale=configuration.wait_scale(config),
         simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),
+        backup_mad=driver.backup_mad,
+        backup_template=config.backup_datastore,
     )
     options = (
         ("--datastore", given.datastore),
         ("--tm", given.tm),
         ("--system-tm", given.system_tm),
+        ("--backup", given.backup),
         ("--contract", spec.contract.name),
         ("--config", str(given.config or "")),
     )

@@ -8,7 +8,8 @@
 # Status 1, and nothing printed, if the document is not well formed or has a DTD (255 with pieces).
 #
 # Variables for other readers: with pieces=1 a text is only the first piece of it, and the status is the number of paths without one; with
-# subtree=1 the whole element is printed.
+# subtree=1 the whole element is printed. Another program beside this one finds the texts in `value`, by keys such as
+# /VM[1]/TEMPLATE[1]/CPU[1], and the keys in `order` as they begin.
 
 BEGIN {
     for (n = 1; n < ARGC; n++) asked[n] = ARGV[n]
@@ -77,7 +78,7 @@ function enter(name, inside) {
     if (!depth && root != "") bad = 1
     if (root == "") root = name
     open[depth + 1] = name
-    key[depth + 1] = key[depth] "/" name "[" (++count[key[depth] "/" name]) "]"
+    key[depth + 1] = order[++elements] = key[depth] "/" name "[" (++count[key[depth] "/" name]) "]"
     text[++depth] = ""
     said[depth] = 0
     sub(/[ \t\r\n]*\/?$/, "", inside)

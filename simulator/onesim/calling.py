@@ -83,7 +83,7 @@ def _vm_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, planned: Pla
         arguments,
         document,
         spec.stdin(action) if document else "nothing",
-        {**vm_facts(subject), **_saved(action, job), "suffixed": "yes" if planned.suffix else "no"},
+        {**vm_facts(subject), **_saved(action, job), "suffixed": "yes" if planned.suffix else "no", **_backup_facts(spec, cloud, vm, job, action)},
         vm=vm.id,
         disk=disk.id if disk else -1,
         image=disk.image if disk else -1,
@@ -133,6 +133,23 @@ def _lines(spec: ContractSpec, cloud: Cloud, job: Job, calls: Iterable[Planned])
 def _saved(action: Action, job: Job) -> dict[str, str]:
     """Return the fact of which image a disk is saved as."""
     return {"saved_image": str(job.prepared.the_image().id)} if action.effect == "save" else {}
+
+
+def _backup_facts(spec: ContractSpec, cloud: Cloud, vm: Vm, job: Job, action: Action) -> dict[str, str]:
+    """Return what is to be known of a call that makes a backup of a VM or restores it: its store, and the images that are disks of the VM themselves."""
+    if not action.key.partition("_")[0].endswith(("backup", "restore")):
+        return {}
+    images = " ".join(disk.source for disk in vm.disks if disk.kind == "persistent")
+    store = cloud.datastores.get(job.prepared.backup)
+    told = {**_named(spec, store), "backup_path": store.base_path} if store is not None and action.mad == "backup" else {}
+    return told | ({"own_images": images} if images else {})
+
+
+def _named(spec: ContractSpec, datastore: Datastore) -> dict[str, str]:
+    """Return the words of a datastore's template: those that are secret, one a line, and the others."""
+    secret = [value for name, value in datastore.template.items() if name in spec.spec.encrypted]
+    others = [value for name, value in datastore.template.items() if name not in spec.spec.encrypted]
+    return {"secrets": "\n".join(secret), "datastore_says": " ".join(others)}
 
 
 def _mad(cloud: Cloud, action: Action, planned: Planned, record: History, job: Job) -> str:
@@ -225,7 +242,10 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
         arguments,
         document,
         spec.stdin(action),
-        _facts(spec, cloud, image, datastore, content.sizes),
+        {
+            **_facts(spec, cloud, image, datastore, content.sizes),
+            **({"keep_last": keep} if (keep := job.prepared.parameters.get("keep_last")) else {}),
+        },
         image=image.id if image else -1,
         datastore=datastore.id,
     )
@@ -264,7 +284,12 @@ def _facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Dat
         }
     facts |= {name.lower(): datastore.template.get(name, "") for name in ("BRIDGE_LIST", "NO_DECOMPRESS")}
     facts["ds_driver"] = datastore.template.get("DRIVER", "")
-    facts["secrets"] = " ".join(value for name, value in datastore.template.items() if name in spec.spec.encrypted)
+    facts |= _named(spec, datastore)
+    if datastore.type == "BACKUP_DS":
+        facts["backup_path"] = datastore.base_path
+    if image is not None and image.type == "BACKUP":
+        facts["increments"] = " ".join(str(one.id) for one in image.increments)
+        facts["backups"] = " ".join(one.source for one in image.increments) or image.source
     if datastore.type == "SYSTEM_DS":
         facts |= {"system_base_path": datastore.base_path, "vms_with_disks": monitoring.vms_in(cloud, datastore.id), "monitor_vm_disks": sizes}
         facts["monitor_key"] = "YES" if cloud.monitor_key is not None else "NO"

@@ -142,7 +142,7 @@ FACTS: dict[str, Callable[[Subject], str]] = {
 IMAGE_FACTS: dict[str, Callable[[Image | Datastore], str]] = {"source_known": lambda subject: subject.source if isinstance(subject, Image) else ""}
 
 #: Facts that patterns of places may use; the record of every call carries those that apply to it.
-PLACE_FACTS = frozenset({"base_path", "source", "vm_directory", "other_vm_directory", "system_base_path", "location"})
+PLACE_FACTS = frozenset({"backup_path", "base_path", "source", "vm_directory", "other_vm_directory", "system_base_path", "location"})
 
 
 def vm_facts(subject: Subject) -> dict[str, str]:

@@ -112,7 +112,7 @@ class CaseRun:
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
         volumes = any(on_network(one) for one in self.cloud.datastores.values())
-        hosts, probed = (FRONTEND, *HOSTS), self.subject.probes.tells
+        hosts, probed = self.subject.machines, self.subject.probes.tells
         self.writer.write(CaseBegin(self.case, self.trace.header.title, hosts, self.shared, self.expects, volumes, probed))
         outcome, reason = "completed", ""
         try:

@@ -16,6 +16,7 @@ from onesim.world.interface import Limits, Service, World
 REMOTES = "/var/lib/one/remotes"
 NODE_REMOTES = "/var/tmp/one"
 HOSTS = ("host01", "host02")
+BACKUP_HOST = "backup01"
 DATASTORES = "/var/lib/one/datastores"
 
 
@@ -50,6 +51,7 @@ class Subjected:
 
     `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf); `wait_scale` what the seconds are multiplied by that oned waits.
     `simulated` are commands that the harness answers.
+    `backup_mad` is empty where the driver keeps no backups.
     """
 
     archive: bytes
@@ -72,10 +74,22 @@ class Subjected:
     mads: tuple[MadProgram, ...] = ()
     wait_scale: float = 1.0
     simulated: tuple[str, ...] = ("virsh",)
+    backup_mad: str = ""
+    backup_template: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def apart(self) -> tuple[str, ...]:
+        """The machines that are no hosts of oned: with a backup driver one that keeps backups."""
+        return (BACKUP_HOST,) if self.backup_mad else ()
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        """All machines of the world, the front-end first."""
+        return (FRONTEND, *HOSTS, *self.apart)
 
 
 def make_cloud(subject: Subjected, shared: bool) -> Cloud:
-    """Return a cloud with hosts, a system datastore `system`, an image datastore `images` and a second system datastore `system2`."""
+    """Return a cloud with hosts, system datastores `system` and `system2`, an image datastore `images`; for a backup driver a datastore `backups`."""
     cloud = Cloud(FRONTEND)
     for id, name in enumerate(HOSTS):
         cloud.hosts[id] = Host(id, name)
@@ -95,6 +109,10 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
             full = {"DISK_TYPE": "FILE", "DS_MIGRATE": "YES" if conf.ds_migrate else "NO", **full}
         cloud.datastores[id] = Datastore(id, name, kind, ds_mad, tm_mad, f"{cloud.location}/{id}", full)
         cloud.labels["datastore", name] = id
+    if subject.backup_mad:
+        backup = {"DS_MAD": subject.backup_mad, "TYPE": "BACKUP_DS", **subject.backup_template}
+        cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", subject.backup_mad, "-", f"{cloud.location}/101", backup)
+        cloud.labels["datastore", "backups"] = 101
     # a vendor who declares nothing is taken to support what is asked of the driver
     modes = {subject.system_tm_mad: Mode()} if subject.system_tm_mad != subject.tm_mad else {}
     undeclared = {subject.system_tm_mad: MadConf(shared=shared), subject.tm_mad: MadConf(shared=shared, modes=modes)}
@@ -124,12 +142,12 @@ def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
         # where the front-end's own packages keep it, and most drivers look for it
         world.put(FRONTEND, "/usr/lib/one/sh/scripts_common.sh", subject.helpers)
     for datastore in cloud.datastores.values():
-        for host in (FRONTEND, *HOSTS):
+        for host in subject.machines:
             world.mkdir(host, f"{DATASTORES}/{datastore.id}")
     lay_monitor_conf(world, load().monitor)
     for extra in subject.files:
-        for host in (FRONTEND, *HOSTS):
-            if extra.where in ("all", host) or (extra.where == "hosts" and host != FRONTEND):
+        for host in subject.machines:
+            if extra.where in ("all", host) or (extra.where == "hosts" and host in HOSTS):
                 world.put(host, extra.path, extra.data, extra.mode)
     for mad in subject.mads:
         # what oned tells its programs of itself

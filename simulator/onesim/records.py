@@ -54,6 +54,7 @@ class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit
     plan: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     mads: tuple[str, ...] = ()
+    backup_mad: str = ""
 
 
 class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omit_defaults=True):

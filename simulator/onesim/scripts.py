@@ -127,14 +127,15 @@ class Scripts:
         return suffixed if asked.suffix and self.world.exists(FRONTEND, suffixed) else f"{folder}/{asked.action.name}"
 
     def _argv(self, asked: CallAsked) -> list[str]:
-        if not asked.document:
+        names = self.spec.argv(asked.action)
+        if "dump" not in names:
             return list(asked.argv)
         encoded = base64.b64encode(asked.document.encode()).decode()
-        names = self.spec.argv(asked.action)
         return [encoded if name == "dump" else asked.arguments[name] for name in names]
 
     def _stdin(self, asked: CallAsked) -> bytes:
-        return base64.b64encode(asked.document.encode()) if asked.document and asked.stdin == "dump" else b""
+        document = asked.document.encode()
+        return {"none": b"", "plain": document, "base64": base64.b64encode(document)}[self.spec.spec.carriages[asked.stdin].encoding]
 
     def _fault(self, asked: CallAsked) -> Step | None:
         for step in self.faults:

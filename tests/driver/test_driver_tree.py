@@ -17,7 +17,9 @@ REMOTES = data_dir("reference_driver") / "remotes"
 FILES = sorted(one for one in REMOTES.rglob("*") if not one.is_dir())
 SHELL = [one for one in FILES if one.suffix != ".awk"]
 RUNTIME = {"scripts_common.sh", "tm_common.sh", "xpath.rb", "downloader.sh"}
-ACTIONS = [one for one in SHELL if one.parent.name in ("fs", "shared", "ssh")]
+BACKUP_DRIVERS = ("backup", "rsync", "restic")
+ACTIONS = [one for one in SHELL if one.parent.name in ("fs", "shared", "ssh", *BACKUP_DRIVERS) and one.name != "store.sh"]
+BACKUP = "backup backup_cancel restore ls increment_flatten rm stat monitor cp mkfs clone export snap_delete snap_revert snap_flatten"
 DATASTORE = "cp mkfs rm stat clone monitor export snap_delete snap_revert snap_flatten"
 TRANSFER = (
     "clone ln mv mvds delete context mkimage mkswap monitor premigrate postmigrate failmigrate cpds resize restore"
@@ -40,6 +42,8 @@ def test_every_action_has_a_script() -> None:
     assert {one.name for one in ACTIONS if one.parent.name == "fs"} == set(DATASTORE.split())
     assert {one.name for one in ACTIONS if one.parent.name == "shared"} == set(TRANSFER.split()) | set(MIXED.split())
     assert {one.name for one in ACTIONS if one.parent.name == "ssh"} == {*TRANSFER.split(), "monitor_ds"}
+    for driver in BACKUP_DRIVERS:
+        assert {one.name for one in ACTIONS if one.parent.name == driver} == set(BACKUP.split())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda one: str(one.relative_to(REMOTES)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from onesim.records import Call
@@ -76,6 +77,7 @@ def named_hosts(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in case.of(requirement):
         known = {case.begin.hosts[0] if case.begin.hosts else "frontend", call.host, call.facts.get("host", ""), call.facts.get("other_host", "")}
         known |= {word.partition(":")[0] for word in call.argv} | set(call.facts.get("bridge_list", "").split())
+        known |= set(re.findall(r"[\w.-]+", call.facts.get("datastore_says", "")))
         strange = [one.host for one in call.commands if one.host not in known] + [one.host for one in call.tree if one.host not in known]
         if call.facts.get("shared") == "YES":
             # what is shared shows on every host at once: only what ran there counts

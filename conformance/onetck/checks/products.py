@@ -57,6 +57,9 @@ def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in _done(case, requirement):
         if not call.observed:
             continue
+        if "backups" in call.facts:
+            yield _backups_taken_away(case, call)
+            continue
         base = posixpath.normpath(call.facts.get("base_path", "/"))
         made = {
             (one.host, one.path)
@@ -71,6 +74,20 @@ def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("fail", f"after {words(call)}, {left[0][0]}:{left[0][1]} is left", call.n)
         else:
             yield Finding("pass", f"{words(call)} left nothing of the image", call.n)
+
+
+def _backups_taken_away(case: Case, call: Call) -> Finding:
+    """What bears the name of one of the image's backups is gone; a store may keep files of its own, in which each backup is but a part."""
+    names = tuple(call.facts["backups"].split())
+    store = posixpath.normpath(call.facts["backup_path"])
+    left = sorted(
+        f"{host}:{path}"
+        for host, path in lying(case, call.n)
+        if below(path, store) and any(step.startswith(names) for step in path.removeprefix(store).split("/"))
+    )
+    if left:
+        return Finding("fail", f"after {words(call)}, {left[0]} is left", call.n)
+    return Finding("pass", f"{words(call)} left nothing that bears the name of the backup", call.n)
 
 
 def source_plain(case: Case, requirement: Requirement) -> Iterator[Finding]:

@@ -180,7 +180,7 @@ def backup_document(case: Case, requirement: Requirement) -> Iterator[Finding]:
         if not call.success or not call.stdin.size:
             continue
         path = f"{_fact(call, 'vm_directory')}/backup/vm.xml"
-        made = [one for one in call.tree if one.path == path and one.change == "created"]
+        made = [one for one in call.tree if one.path == path and one.change != "removed"]
         letters = 4 * -(-call.stdin.size // 3)
         if not made:
             yield Finding("fail", f"{words(call)} wrote no {path}", call.n)

@@ -6,6 +6,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from itertools import product
 from string import Formatter
 
 from onesim.records import STORED, Call, TreeChange
@@ -81,12 +82,13 @@ def _literal(text: str) -> str:
 
 def _allowed(case: Case, call: Call, change: TreeChange) -> bool:
     action = case.spec.actions[f"{call.family}/{call.action.partition('.')[0]}"]
+    sources = [call.parsed.get("source") or call.facts.get("source", ""), *call.facts.get("own_images", "").split()]
     for name in action.touches:
         place = case.spec.spec.places[name]
         if place.only and change.change != place.only:
             continue
-        for pattern in place.pattern:
-            filled = _filled(pattern, {**call.facts, "source": call.parsed.get("source") or call.facts.get("source", "")})
+        for pattern, source in product(place.pattern, sources):
+            filled = _filled(pattern, {**call.facts, "source": source})
             if filled is not None and fnmatchcase(change.path, filled.replace("/**", "/*")):
                 return True
     return False

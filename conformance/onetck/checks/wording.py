@@ -68,7 +68,7 @@ def log_number(case: Case, requirement: Requirement) -> Iterator[Finding]:
 def keeps_secrets(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """No secret shows in what a call printed, in the arguments of its commands, or in the names of its files."""
     for call in _ended(case, requirement):
-        secrets = [secret for secret in call.facts.get("secrets", "").split() if len(secret) > 3]
+        secrets = [secret for secret in call.facts.get("secrets", "").split("\n") if len(secret) > 3]
         if not secrets:
             continue
         seen = {

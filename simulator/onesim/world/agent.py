@@ -52,7 +52,7 @@ class Agent:
 
     def __init__(self, settings: dict[str, Any], control: socket.socket, listener: socket.socket | None) -> None:
         self.hosts: list[str] = settings["hosts"]
-        self.shared: bool = settings["shared"]
+        self.shared = frozenset(self.hosts) - frozenset(settings["apart"]) if settings["shared"] else frozenset()
         self.kept = listener is not None
         self.selector = selectors.DefaultSelector()
         self.running: dict[str, Call] = {}
@@ -376,8 +376,8 @@ class Agent:
     def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a picture, and return how it differs from the last one if that is asked."""
         after: tree.Picture = {}
-        shared = frozenset({"/var/lib/one/datastores"}) if self.shared else frozenset()
         for host in self.hosts:
+            shared = frozenset({"/var/lib/one/datastores"}) if host in self.shared else frozenset()
             for root in _WATCHED:
                 tree.take(after, host, f"/hosts/{host}{root}", root, shared)
         if self.shared:
@@ -388,6 +388,8 @@ class Agent:
     def do_shell(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Start a shell on the three descriptors that came with the message; the reply follows when it ends."""
         fds, self.fds = self.fds[:3], []
+        if message["host"] not in self.hosts:
+            return {"error": "this world has no such host"}
         failed = os.open("/dev/null", os.O_WRONLY)
         environment = {**_ENVIRONMENT, "TERM": message["term"], "PS1": f"oneadmin@{message['host']}:\\w$ "}
         pid = self.starter.spawn(

@@ -95,12 +95,14 @@ class NamespaceWorld(Conversing):
         gates: Sequence[str] = (),
         simulated: Sequence[str] = ("virsh",),
         hosts: Sequence[str] = HOSTS,
+        apart: Sequence[str] = (),
         disk_mb: int = 1024,
         keep: Path | None = None,
         on_question: Callable[[Question], Reply | None],
     ) -> NamespaceWorld:
-        """Start a world. With `keep` it survives this process and can be attached to at that socket. `simulated` are commands that the harness answers.
+        """Start a world. With `keep` it survives this process and can be attached to at that socket.
 
+        `simulated` are commands that the harness answers, `apart` further machines that share no datastore.
         Raises HarnessError with the remedy if the machine refuses.
         """
         ours, theirs = socket.socketpair()
@@ -122,7 +124,8 @@ class NamespaceWorld(Conversing):
         script = (Path(__file__).parent / "skel" / "gate").read_bytes()
         world._control.send(
             {
-                "hosts": list(hosts),
+                "hosts": [*hosts, *apart],
+                "apart": list(apart),
                 "shared": shared,
                 "wide": wide(),
                 "gates": list(gates),
@@ -414,8 +417,11 @@ class NamespaceWorld(Conversing):
         self._must("host", host=host, up=True)
 
     def shell(self, host: str, term: str) -> int:
-        """Run a shell on this process's own terminal. Returns its exit status."""
-        return int(self._request("shell", (0, 1, 2), host=host, term=term).get("status", 0))
+        """Run a shell on this process's own terminal. Returns its exit status. Raises HarnessError for a host that this world does not have."""
+        answer = self._request("shell", (0, 1, 2), host=host, term=term)
+        if "error" in answer:
+            raise HarnessError(f"shell {host}: {answer['error']}")
+        return int(answer.get("status", 0))
 
     def detach(self) -> None:
         """Leave a kept world running."""

@@ -19,6 +19,8 @@ _TOOLS = (
     ("bash", True, "bash", "runs gates and drivers"),
     ("scp", False, "openssh-client", "drivers that copy with scp need it"),
     ("rsync", False, "rsync", "drivers that copy with rsync need it"),
+    ("restic", False, "restic", "the reference driver keeps backups with it (datastore/restic)"),
+    ("qemu-nbd", False, "qemu-utils", "the reference driver reads with it what has changed since the last increment"),
     ("genisoimage", False, "genisoimage", "the reference driver makes context ISOs with it"),
     ("mkswap", False, "util-linux", "the reference driver makes swap disks with it"),
     ("curl", False, "curl", "the reference driver fetches images from http with it"),

@@ -18,9 +18,9 @@ _HELPER_S = 60
 
 
 class Starter:
-    """Knows the namespaces of the hosts. `namespaces` tells a host by the link of its mount namespace."""
+    """Knows the namespaces of the hosts. `namespaces` tells a host by the link of its mount namespace; `shared` are the hosts whose datastores are one."""
 
-    def __init__(self, hosts: list[str], *, shared: bool, wide: bool) -> None:
+    def __init__(self, hosts: list[str], *, shared: frozenset[str], wide: bool) -> None:
         self.shared, self.wide = shared, wide
         self.views: dict[str, tuple[int, int]] = {}
         self.namespaces: dict[str, str] = {}
@@ -28,7 +28,7 @@ class Starter:
         if not wide:
             self._make_user_namespace()
         for host in hosts:
-            nsview.build_host(host, hosts, nsview.ONEADMIN if wide else 0, shared)
+            nsview.build_host(host, hosts, nsview.ONEADMIN if wide else 0, host in shared)
             self._make_view(host, host)
 
     def _make_user_namespace(self) -> None:
@@ -57,7 +57,7 @@ class Starter:
         pid = os.fork()
         if pid == 0:
             try:
-                nsview.enter_host(host, self.shared)
+                nsview.enter_host(host, host in self.shared)
                 if over is not None:
                     sc.bind(*over)
                 os.write(writer, b".")
