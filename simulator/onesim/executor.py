@@ -181,7 +181,10 @@ class CaseRun:
         if step.op.startswith("vm.recover"):
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
-        self.sources |= {image.id: image_seat(self.cloud, image, self.subject.probes) for image in self.cloud.images.values() if image.source}
+        lying = [
+            image for image in self.cloud.images.values() if image.source and image.type != "BACKUP"
+        ]  # what a backup's SOURCE means, its driver alone knows
+        self.sources |= {image.id: image_seat(self.cloud, image, self.subject.probes) for image in lying}
         return outputs
 
     def _places_of(self, kind: str, id: int) -> list[Seat]:
