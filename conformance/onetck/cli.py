@@ -190,7 +190,7 @@ def _terminate_as_interrupt() -> None:
 
 def _introduce(setting: Setting, profile: str, cases: int) -> None:
     if setting.statement is not None:
-        for sentence in disagreements(setting.statement, setting.spec, setting.driver, shared=setting.shared):
+        for sentence in disagreements(setting.statement, setting.spec, setting.driver, setting.subject.image_template, shared=setting.shared):
             err_console.print(f"statement.toml: {sentence}", markup=False)
     driver, contract = setting.driver, setting.spec.contract
     programs = "".join(f"; {one.name} through {one.path}" for one in setting.subject.mads)

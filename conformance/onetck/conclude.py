@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from onereport.html import render_html
@@ -54,14 +54,17 @@ def find_profile(spec: ContractSpec, names: str) -> Profile:
     return Profile(", ".join(profile.name for profile in chosen), "; ".join(profile.title for profile in chosen), requirements)
 
 
-def claimable(spec: ContractSpec, driver: Driver, *, shared: bool) -> list[str]:
-    """Return the names of the profiles whose actions a driver has; `shared` tells its layout."""
+def claimable(spec: ContractSpec, driver: Driver, template: Collection[str] = (), *, shared: bool) -> list[str]:
+    """Return the names of the profiles whose actions a driver has. `template` names the attributes of its image datastore, `shared` tells its layout."""
     layouts = {"", "shared" if shared else "not_shared", "mixed" if driver.tm_mad != driver.system_tm_mad else ""}
     known = {action.key for action in spec.spec.actions if action.key in spec.actions}
     return [
         profile.name
         for profile in spec.spec.profiles.values()
-        if not profile.named and profile.layout in layouts and all(name in known and driver.has(name) for name in profile.needs)
+        if not profile.named
+        and profile.layout in layouts
+        and all(name in template for name in profile.attributes)
+        and all(name in known and driver.has(name) for name in profile.needs)
     ]
 
 

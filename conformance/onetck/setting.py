@@ -54,7 +54,7 @@ class Setting:
         """The names of the profiles that are claimed, parted by commas: by the statement, else by the actions that the driver has and by the description."""
         if self.statement:
             return ",".join(self.statement.profiles)
-        by_actions = conclude.claimable(self.spec, self.driver, shared=self.shared)
+        by_actions = conclude.claimable(self.spec, self.driver, self.subject.image_template, shared=self.shared)
         return ",".join(dict.fromkeys([*by_actions, *self.config.driver.profiles]))
 
     def through(self, programs: Sequence[str]) -> Setting:

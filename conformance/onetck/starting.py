@@ -61,7 +61,7 @@ def begin(start: Start) -> Setting:
     _copy(source / "remotes", start, reference, wanted)
     _describe(start, reference, source)
     made = settle(Given([start.directory]))
-    stated = statement.draft(made.spec, made.driver, shared=made.shared, vendor=start.vendor, version="0.1")
+    stated = statement.draft(made.spec, made.driver, made.subject.image_template, shared=made.shared, vendor=start.vendor, version="0.1")
     # those that no action shows are claimed where they were asked for
     by_name = [name.strip() for name in start.profiles.split(",") if made.spec.spec.profiles[name.strip()].named]
     stated = msgspec.structs.replace(stated, profiles=(*stated.profiles, *by_name))

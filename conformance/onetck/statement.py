@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
@@ -50,9 +50,9 @@ def read_statement(path: Path, spec: Spec) -> Statement:
     return found
 
 
-def draft(spec: ContractSpec, driver: Driver, *, shared: bool, vendor: str = "", version: str = "") -> Statement:
+def draft(spec: ContractSpec, driver: Driver, template: Collection[str] = (), *, shared: bool, vendor: str = "", version: str = "") -> Statement:
     """Return what can be stated of a driver as it is found: nothing that it has no action for."""
-    profiles = claimable(spec, driver, shared=shared)
+    profiles = claimable(spec, driver, template, shared=shared)
     return Statement(
         vendor,
         f"datastore/{driver.datastore_mad}, tm/{driver.tm_mad}",
@@ -69,9 +69,9 @@ def render(statement: Statement) -> str:
     return head + tomli_w.dumps(msgspec.to_builtins(statement))
 
 
-def disagreements(statement: Statement, spec: ContractSpec, driver: Driver, *, shared: bool) -> Iterator[str]:
+def disagreements(statement: Statement, spec: ContractSpec, driver: Driver, template: Collection[str] = (), *, shared: bool) -> Iterator[str]:
     """Yield a sentence for everything that a statement and the driver say otherwise."""
-    able = claimable(spec, driver, shared=shared)
+    able = claimable(spec, driver, template, shared=shared)
     for name in statement.profiles:
         lacking = [action for action in spec.spec.profiles[name].needs if action in spec.actions and not driver.has(action)]
         if lacking:

@@ -49,4 +49,4 @@ def draft(
     """Draft the statement of a driver: the profiles whose actions it has, and the actions that it refuses."""
     with one_line():
         found = settle(Given(paths or [], datastore, tm, contract=contract))
-        sys.stdout.write(statement.render(statement.draft(found.spec, found.driver, shared=found.shared)))
+        sys.stdout.write(statement.render(statement.draft(found.spec, found.driver, found.subject.image_template, shared=found.shared)))

@@ -142,7 +142,14 @@ FACTS: dict[str, Callable[[Subject], str]] = {
 IMAGE_FACTS: dict[str, Callable[[Image | Datastore], str]] = {"source_known": lambda subject: subject.source if isinstance(subject, Image) else ""}
 
 #: Facts that patterns of places may use; the record of every call carries those that apply to it.
-PLACE_FACTS = frozenset({"backup_path", "base_path", "source", "vm_directory", "other_vm_directory", "system_base_path", "location"})
+PLACE_FACTS = frozenset(
+    {"backup_path", "base_path", "source", "vm_directory", "other_vm_directory", "system_base_path", "location", "pool_target", "volume"}
+)
+
+
+def pool_target(datastore: Datastore) -> str:
+    """Return where the volumes of a datastore's storage pool of libvirt appear; empty if it has no pool."""
+    return datastore.template.get("POOL_TARGET", datastore.base_path) if "POOL_TYPE" in datastore.template else ""
 
 
 def vm_facts(subject: Subject) -> dict[str, str]:
@@ -173,6 +180,9 @@ def vm_facts(subject: Subject) -> dict[str, str]:
         facts["mixed"] = "yes" if disk.tm_mad_system and disk.tm_mad_system != disk.tm_mad else "no"
         facts["orphans"] = orphans_of(disk.allow_orphans, disk.format)
         facts["driver"] = cloud.conf(disk.tm_mad).driver
+        facts["pool_target"] = pool_target(cloud.datastores[disk.datastore if disk.image >= 0 else record.datastore])
+        if facts["pool_target"]:
+            facts["volume"] = f"{facts['pool_target']}/one-{vm.id}-{disk.id}"
         if disk.image >= 0:
             facts |= {
                 "source": disk.source,

@@ -14,6 +14,7 @@ import msgspec
 
 from onesim import monitord, monitoring, operations, questions, quotas
 from onesim.content import disk_key, pattern
+from onesim.derived import pool_target
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
@@ -89,6 +90,7 @@ class CaseRun:
         self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
         self.lost = ""
         self.sources: dict[int, Seat] = {}
+        self._lent: set[int] = set()  # images of volumes that were in a pool before, and stay there
         self.stopped = ""
         self._acted = False
         self._gone: list[tuple[int, Changed]] = []
@@ -181,16 +183,18 @@ class CaseRun:
         if step.op.startswith("vm.recover"):
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
-        lying = [
-            image for image in self.cloud.images.values() if image.source and image.type != "BACKUP"
-        ]  # what a backup's SOURCE means, its driver alone knows
+        id = self.cloud.find("image", step.arguments["image"]) if step.op == "image.adopt" else None
+        if id is not None and pool_target(self.cloud.datastores[self.cloud.images[id].datastore]):
+            self._lent.add(id)
+        # what a backup's SOURCE means, its driver alone knows
+        lying = [image for image in self.cloud.images.values() if image.source and image.type != "BACKUP"]
         self.sources |= {image.id: image_seat(self.cloud, image, self.subject.probes) for image in lying}
         return outputs
 
     def _places_of(self, kind: str, id: int) -> list[Seat]:
         """Return where nothing may be left of an object that is gone."""
         if kind == "image":
-            return [self.sources[id]] if id in self.sources else []
+            return [self.sources[id]] if id in self.sources and id not in self._lent else []
         vm = self.cloud.vms[id]
         directories = [Seat(host, self.cloud.directory(record, vm)) for record in vm.history for host in (FRONTEND, *HOSTS)]
         own = [self.observer.seat(vm, disk) for disk in vm.disks if vm.history and disk.kind in ("nonpersistent", "volatile", "swap")]

@@ -22,7 +22,13 @@ def truth(world: World, cloud: Cloud, asked: CallAsked, probes: Probes) -> dict[
     if asked.action.name != "monitor":
         return {}
     network = on_network(cloud.datastores[asked.datastore])
-    facts = _probed(world, probes) if probes.capacity else {} if network else capacity(world, FRONTEND, asked.facts["base_path"])
+    facts = (
+        _probed(world, probes)
+        if probes.capacity
+        else {}
+        if network
+        else capacity(world, FRONTEND, asked.facts.get("pool_target", asked.facts["base_path"]))
+    )
     return facts | sizes(world, FRONTEND, asked.facts["base_path"]) if "system_base_path" in asked.facts and not network else facts
 
 

@@ -356,15 +356,16 @@ class Discrepancy(Row, frozen=True):
 class Profile(Row, frozen=True):
     """A frozen list of the requirements that a driver in this role keeps.
 
-    A driver that has all actions that the role `needs`, and is used in the role's `layout`, claims it. Layouts: shared or not_shared system datastores;
-    mixed = the system datastore has another transfer driver than the image datastore; empty = any. One that is to be `named` is claimed by the vendor's
-    description, as no action shows it.
+    A driver that has all actions that the role `needs`, and is used in the role's `layout` with image datastores that have its `attributes`, claims it.
+    Layouts: shared or not_shared system datastores; mixed = the system datastore has another transfer driver than the image datastore; empty = any.
+    One that is to be `named` is claimed by the vendor's description, as no action shows it.
     """
 
     name: str
     title: str
     requirements: tuple[str, ...]
     needs: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
     layout: Literal["", "shared", "not_shared", "mixed"] = ""
     named: bool = False
 

@@ -18,7 +18,7 @@ FILES = sorted(one for one in REMOTES.rglob("*") if not one.is_dir())
 SHELL = [one for one in FILES if one.suffix != ".awk"]
 RUNTIME = {"scripts_common.sh", "tm_common.sh", "xpath.rb", "downloader.sh"}
 BACKUP_DRIVERS = ("backup", "rsync", "restic")
-ACTIONS = [one for one in SHELL if one.parent.name in ("fs", "shared", "ssh", *BACKUP_DRIVERS) and one.name != "store.sh"]
+ACTIONS = [one for one in SHELL if one.parent.name in ("fs", "shared", "ssh", "libvirt_pool", *BACKUP_DRIVERS) and one.name != "store.sh"]
 BACKUP = "backup backup_cancel restore ls increment_flatten rm stat monitor cp mkfs clone export snap_delete snap_revert snap_flatten"
 DATASTORE = "cp mkfs rm stat clone monitor export snap_delete snap_revert snap_flatten"
 TRANSFER = (
@@ -44,6 +44,8 @@ def test_every_action_has_a_script() -> None:
     assert {one.name for one in ACTIONS if one.parent.name == "ssh"} == {*TRANSFER.split(), "monitor_ds"}
     for driver in BACKUP_DRIVERS:
         assert {one.name for one in ACTIONS if one.parent.name == driver} == set(BACKUP.split())
+    for family, actions in (("datastore", DATASTORE), ("tm", TRANSFER)):
+        assert {one.name for one in ACTIONS if one.parent == REMOTES / family / "libvirt_pool"} == set(actions.split())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda one: str(one.relative_to(REMOTES)))

@@ -29,7 +29,7 @@ CONTRADICTIONS = [
     ("actions/transfer.toml", 'since = "5.9.80", argv', 'since = "6.9.80", argv', ("tm/premigrate", "0 forms", "5.12")),
     ("actions/transfer.toml", 'name = "ln"', 'name = "clone"', ("tm/clone", "two rows")),
     ("actions/transfer.toml", 'effect = "copy"', 'effect = "magic"', ("tm/clone", "magic")),
-    ("actions/transfer.toml", 'touches = ["vm_directory", "monitor_mark"]', 'touches = ["the_moon"]', ("tm/clone", "the_moon")),
+    ("actions/transfer.toml", 'touches = ["vm_directory", "monitor_mark", "volume", "pool"]', 'touches = ["the_moon"]', ("tm/clone", "the_moon")),
     ("actions/datastore.toml", 'parser = "size"', 'parser = "guess"', ("ds/stat", "guess")),
     ("actions/datastore.toml", '{ until = "5.13.80", parser = "source" },\n  { since = "5.13.80", parser = "source_format" },', '{ since = "5.13.80", parser = "source_format" },', ("ds/cp", "0 outputs", "5.12")),
     ("actions/datastore.toml", 'passing = true\nid = "request"', 'form = [{ argv = ["disk"] }]\nid = "request"', ("scripts.toml", "image_stat", "binds other arguments", "disk")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onetck.checks import calls, conduct, content, monitoring, outputs, products, programs, remains, trees, wording
+from onetck.checks import calls, conduct, content, monitoring, outputs, pools, products, programs, remains, trees, wording
 from onetck.checks.base import Check
 
 #: All checks by the name that requirements use.
@@ -16,5 +16,6 @@ CHECKS: dict[str, Check] = {
     **monitoring.CHECKS,
     **wording.CHECKS,
     **products.CHECKS,
+    **pools.CHECKS,
     **programs.CHECKS,
 }
