@@ -97,7 +97,7 @@ def refuses(path: Path) -> bool:
     try:
         script = path.resolve(strict=True)
         text = script.read_bytes()[:_SHORT]
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return True
     return _REFUSAL.search(script.name.encode()) is not None or (len(text) < _SHORT and _REFUSAL.search(text) is not None)
 

@@ -255,6 +255,8 @@ retry_if() {
 # exclusive NAME SECONDS COMMAND...: runs it while no other script runs one under that name; waits no longer than that.
 exclusive() {
     local file=/var/lock/one/$1 seconds=$2 lock status=0
+    # where a self-contained installation keeps its locks
+    [[ -z ${ONE_LOCATION:-} ]] || file=$ONE_LOCATION/var/lock/$1
     shift 2
     mkdir -p -- "${file%/*}" 2>/dev/null || :
     if ! { exec {lock}>>"$file"; } 2>/dev/null; then

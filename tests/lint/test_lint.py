@@ -160,6 +160,9 @@ def test_a_backup_driver_is_not_asked_for_what_it_is_not_for(tmp_path: Path) -> 
     folder = tmp_path / "datastore/vault"
     for name in ("backup", "backup_cancel", "restore", "rm", "stat", "monitor", "increment_flatten"):
         put(tmp_path, f"datastore/vault/{name}", "#!/bin/sh\ncat >/dev/null\n")
+    put(tmp_path, "datastore/vault/not_supported", "#!/bin/sh\ncat >/dev/null\necho not supported >&2\nexit 1\n")
+    for name in ("mkfs", "snap_delete", "snap_revert", "snap_flatten"):
+        (folder / name).symlink_to("not_supported")
     report = lint(settle(Given([folder])))
     lacking = {one.file for one in report.findings if one.rule in ("missing", "left_out")}
     assert lacking == {"datastore/vault/ls"}
@@ -284,11 +287,11 @@ FRAGMENTS = [
 def test_a_fragment_of_oned_conf_that_fits_is_left_alone(tree: Path, tmp_path: Path) -> None:
     """Nothing but the note that the mode has no scripts of its own."""
     path = tmp_path / "oned.conf"
-    path.write_text(CONF)
+    path.write_text(CONF.replace("ssh", "far").replace("SSH", "FAR"))
     plain = read(tree)
     added = [one for one in read(tree, oned_conf=path).findings if one not in plain.findings]
     assert [(one.rule, one.line) for one in added] == [("conf_fallback", 5)]
-    put(tree, f"{CLONE}.ssh", "#!/bin/sh\n")
+    put(tree, f"{CLONE}.far", "#!/bin/sh\n")
     assert found(tree, "conf_fallback", oned_conf=path) == []
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from onesim.data import data_dir
 from onesim.spec import ContractSpec
-from onetck.driver import Driver
+from onetck.driver import Driver, refuses
 from onetck.lint.shell import Shell, read_shell
 
 #: The folder of each family of actions in a remotes tree.
@@ -138,6 +138,12 @@ class Sources:
         """Tell whether the driver has a file for an action, whatever it does."""
         family, _, name = action.partition("/")
         return any(f"{folder}/{name}" in self.files for folder in self.folders[family])
+
+    def does(self, action: str) -> bool:
+        """Tell whether the driver has a file for an action that does more than refuse it."""
+        family, _, name = action.partition("/")
+        places = (self.files.get(f"{folder}/{name}") for folder in self.folders[family])
+        return any(place is not None and not refuses(place) for place in places)
 
     def holds(self, folder: str) -> bool:
         """Tell whether the user gave anything of a directory."""

@@ -64,7 +64,7 @@ def check_scripts(sources: Sources, rules: Rules) -> Iterator[Finding]:
 def check_missing(sources: Sources, rules: Rules, profiles: str) -> Iterator[Finding]:
     """Yield the actions that are not there though the driver's role needs them: an error where one of `profiles` (parted by commas) has requirements on it.
 
-    A driver has a role if it has more than half of the actions that the requirements name for it.
+    A driver has a role if it has more than half of the actions that the requirements name for it, and does more than refuse in a third.
     """
     spec = sources.spec
     claimed = [spec.spec.profiles[name.strip()] for name in profiles.split(",") if name.strip()]
@@ -85,8 +85,8 @@ def check_missing(sources: Sources, rules: Rules, profiles: str) -> Iterator[Fin
     for name, covered in _roles(spec).items():
         lacking = [key for key in covered if not sources.driver_has(key)]
         elsewhere = {key for other in roles.values() for key in other}
-        if name not in roles and set(covered) - set(lacking) - elsewhere:
-            sentence = f"is not taken for {name}: it has not {', '.join(lacking)}"
+        if name not in roles and lacking and set(covered) - set(lacking) - elsewhere:
+            sentence = f"is not taken for {name[1]}: it has not {', '.join(lacking)}"
             yield rules.found("role", next(iter(sources.folders[next(iter(covered)).partition("/")[0]])), 0, sentence)
 
 
@@ -100,11 +100,16 @@ def _homes(action: Action, sources: Sources) -> tuple[str, ...]:
     return (system,) if action.mad == "system" else (image,)
 
 
-def _held(sources: Sources, spec: ContractSpec) -> dict[str, dict[str, Requirement]]:
+def _held(sources: Sources, spec: ContractSpec) -> dict[tuple[str, str], dict[str, Requirement]]:
     """Return the roles that the driver has; what no role names goes with the actions of the same directory and caller."""
     roles = _roles(spec)
     named = {key for covered in roles.values() for key in covered}
-    held = {name: covered for name, covered in roles.items() if 2 * sum(map(sources.driver_has, covered)) > len(covered)}
+    # a driver for one role often refuses the actions of another, or shares some with it
+    held = {
+        name: covered
+        for name, covered in roles.items()
+        if 2 * sum(map(sources.driver_has, covered)) > len(covered) and 3 * sum(map(sources.does, covered)) > len(covered)
+    }
     whole = spec.requirements[next(name for name in spec.spec.static_rules["missing"].requirements if name in spec.requirements)]
     for covered in held.values():
         kinds = {(spec.actions[key].family, spec.actions[key].mad, by) for key in covered for by in spec.actions[key].by}
@@ -121,16 +126,16 @@ def role_of(sources: Sources, spec: ContractSpec) -> Iterator[tuple[Action, Requ
             yield spec.actions[key], row
 
 
-def _roles(spec: ContractSpec) -> dict[str, dict[str, Requirement]]:
-    """Return the roles that requirements of existence speak of, each with its actions."""
-    roles: dict[str, dict[str, Requirement]] = {}
+def _roles(spec: ContractSpec) -> dict[tuple[str, str], dict[str, Requirement]]:
+    """Return the roles that requirements of existence speak of, by family and name, each with its actions."""
+    roles: dict[tuple[str, str], dict[str, Requirement]] = {}
     for row in spec.requirements.values():
         if row.check != "exists" or not row.applies:
             continue
         for action in spec.actions.values():
             named = action.name in row.when.get("action", ()) or bool(set(row.when.get("op", ())) & set(action.triggers))
             if fnmatch(action.key, row.action) and (named or not row.when):
-                covered = roles.setdefault(row.applies, {})
+                covered = roles.setdefault((action.family, row.applies), {})
                 # a requirement on the action alone says more than one on all of them
                 if action.key not in covered or row.action == action.key:
                     covered[action.key] = row
