@@ -9,7 +9,7 @@ from pathlib import Path
 from onereport.html import render_html
 from onereport.junit import write_junit
 from onereport.results import ResultRecord, ResultsHeader
-from onereport.specsite import requirement_url, write_site
+from onereport.specsite import requirement_urls, write_site
 from onesim.errors import ConfigError
 from onesim.journal import Writer, head, read
 from onesim.records import Header, Record
@@ -35,7 +35,7 @@ def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) ->
         writer.write(record)
     writer.close()
     write_site(spec.spec, out / "spec")
-    links = {row.id: f"spec/{requirement_url(row.id, spec.spec)}" for row in spec.spec.requirements}
+    links = {id: f"spec/{url}" for id, url in requirement_urls(spec.spec).items()}
     page = render_html(judgement.records(), read(history, Record), history.parent / "blobs", links)
     (out / "report.html").write_text(page, encoding="utf-8")
     write_junit(judgement.records(), out / "junit.xml")

@@ -59,11 +59,11 @@ def write_junit(records: Iterable[ResultRecord], path: Path) -> None:
             row.result = [Skipped(_clean(f"waived: {waived[result.requirement]}; {said}"), "waived")]
         else:
             _mark(row, result.verdict, said)
-        suite.add_testcase(row)
+        suite.append(row)
     for verdict in lonely:
         row = TestCase(verdict.requirement, f"onetck.{actions[verdict.requirement]}")
         _mark(row, verdict.verdict, verdict.reason)
-        suite.add_testcase(row)
+        suite.append(row)
     xml = JUnitXml()
     xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]

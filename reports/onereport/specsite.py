@@ -52,12 +52,8 @@ class _Site:
     attributes: dict[str, Attribute]
 
 
-def requirement_url(id: str, spec: Spec) -> str:
-    """Return where a requirement stands in the site, from the site's folder: page and anchor; empty for an unknown id."""
-    return _requirement_urls(spec).get(id, "")
-
-
-def _requirement_urls(spec: Spec) -> dict[str, str]:
+def requirement_urls(spec: Spec) -> dict[str, str]:
+    """Return where each requirement stands in the site, by id: page and anchor, from the site's folder."""
     return {row.id: f"requirements-{ident(name)}.html#{ident(row.id)}" for name, chapter in spec.chapters.items() for row in chapter.requirement}
 
 
@@ -68,7 +64,7 @@ def write_site(spec: Spec, folder: Path) -> list[Path]:
     """
     texts = documents(spec)
     attributes = dict(_anchored(texts.attributes))
-    site = _Site(spec, texts, action_views(spec, texts.discrepancies), lifecycle_views(spec), _requirement_urls(spec), attributes)
+    site = _Site(spec, texts, action_views(spec, texts.discrepancies), lifecycle_views(spec), requirement_urls(spec), attributes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return [_write(folder / name, text) for name, text in _pages(site)]

@@ -79,6 +79,8 @@ class Virsh:
                 self._move(daemon, self.daemons.get(asked.arguments["there"]), name)
             case "attach_disk" | "detach_disk":
                 self._plug(daemon, vm, directory, asked)
+            case "resize_disk":
+                self._grow(daemon, vm, asked)
 
     def _start(self, daemon: Libvirtd, vm: Vm, directory: str) -> None:
         name = f"one-{vm.id}"
@@ -123,6 +125,18 @@ class Virsh:
         if asked.action.name == "attach_disk":
             domain.disks.append(_domain_disk(disk, directory))
             self._unopened.append((daemon, domain))
+
+    def _grow(self, daemon: Libvirtd, vm: Vm, asked: CallAsked) -> None:
+        """Enlarge the file that a running guest writes to; a disk on the network its driver has enlarged."""
+        domain = daemon.domains.get(f"one-{vm.id}")
+        disk = next((one for one in vm.disks if str(one.id) == asked.arguments["disk_id"]), None)
+        seen = next((one for one in domain.disks if disk is not None and one.target == disk.target), None) if domain is not None else None
+        if domain is None or seen is None:
+            return
+        self._open_all()
+        size = str(int(asked.arguments["size_mb"]) << 20)
+        with contextlib.suppress(Refused):
+            self._carry_out(daemon.qemu.tool("qemu-img", "resize", "-q", "-f", seen.active.format, seen.active.path, size))
 
     # what the guest writes to
 

@@ -117,7 +117,8 @@ def _made_by_tool(daemon: Libvirtd, wanted: Wanted, path: str, capacity: int, or
     options = ("-o", f"preallocation={'falloc' if whole else 'metadata'}") if metadata else ()
     if origin is None:
         below = ("-b", wanted.backing, "-F", wanted.backing_format or "raw") if wanted.backing else ()
-        words = ["create", "-q", "-f", wanted.format, *below, *options, path, str(capacity)]
+        # without a capacity an overlay is as large as what it lies on
+        words = ["create", "-q", "-f", wanted.format, *below, *options, path, *([str(capacity)] if capacity or not below else [])]
     else:
         words = ["convert", "-q", "-f", origin[1].format, "-O", wanted.format, *options, _bytes_at(*origin), path]
     yield from daemon.root.tool("qemu-img", *words)
