@@ -59,11 +59,11 @@ def write_junit(records: Iterable[ResultRecord], path: Path) -> None:
             row.result = [Skipped(_clean(f"waived: {waived[result.requirement]}; {said}"), "waived")]
         else:
             _mark(row, result.verdict, said)
-        suite.append(row)
+        suite.append(row)  # type: ignore[no-untyped-call]
     for verdict in lonely:
         row = TestCase(verdict.requirement, f"onetck.{actions[verdict.requirement]}")
         _mark(row, verdict.verdict, verdict.reason)
-        suite.append(row)
+        suite.append(row)  # type: ignore[no-untyped-call]
     xml = JUnitXml()
     xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
