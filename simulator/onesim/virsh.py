@@ -76,7 +76,7 @@ class Virsh:
             case action if action in _ENDS:
                 self._end(daemon, name, action)
             case "migrate":
-                self._move(daemon, self.daemons.get(asked.arguments["there"]), name)
+                self._move(asked.arguments["host"], asked.arguments["there"], name)
             case "attach_disk" | "detach_disk":
                 self._plug(daemon, vm, directory, asked)
             case "resize_disk":
@@ -109,9 +109,10 @@ class Virsh:
         if domain is not None:
             stop_domain(daemon, domain, action)
 
-    def _move(self, here: Libvirtd, there: Libvirtd | None, name: str) -> None:
-        domain = here.domains.pop(name, None)
-        if domain is not None and there is not None:
+    def _move(self, source: str, destination: str, name: str) -> None:
+        here, there = self.daemons.get(source), self.daemons.get(destination)
+        domain = here.domains.pop(name, None) if here is not None else None
+        if here is not None and there is not None and domain is not None:
             domain.id, there.next_id = there.next_id, there.next_id + 1
             there.domains[name] = domain
             self._unopened = [(there if one is domain else daemon, one) for daemon, one in self._unopened]

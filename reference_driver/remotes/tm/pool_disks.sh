@@ -54,7 +54,7 @@ resize_volume() {
 
 host_seat() {
     mkdir -p -- "${2%/*}"
-    host_unmark "$2"
+    host_set_mark "${2%/*/*}"
     ln -sfT -- "$1" "$2"
 }
 
