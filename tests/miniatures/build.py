@@ -15,7 +15,6 @@ from typing import Any
 
 import msgspec
 
-from onesim.cloud import MadConf
 from onesim.data import data_dir
 from onesim.journal import head, read
 from onesim.records import Record
@@ -26,8 +25,6 @@ from onetck.plan import choose
 from onetck.setting import Given, settle
 
 HERE = Path(__file__).parent
-#: The driver in the folder of that name.
-NODES = "nodes"
 
 
 class Patch(msgspec.Struct, forbid_unknown_fields=True):
@@ -48,7 +45,6 @@ class Miniature(msgspec.Struct, forbid_unknown_fields=True):
     text: str = ""
     act: str = "replace"
     contract: str = "7.4"
-    driver: str = "shared"
     role: str = ""
     profile: str = "core"
     time_s: float = 20.0
@@ -81,18 +77,14 @@ def _apply(remotes: Path, patch: Patch | Miniature) -> None:
 def play(miniature: Miniature, out: Path) -> Judgement:
     """Build the miniature below `out`, play its cases, and return the judgement."""
     shutil.copytree(data_dir("reference_driver"), out, dirs_exist_ok=True)
-    shutil.copytree(HERE / "nodes", out / "remotes", dirs_exist_ok=True)
     _apply(out / "remotes", miniature)
     if miniature.and_ is not None:
         _apply(out / "remotes", miniature.and_)
     description = out / (f"{miniature.role}.toml" if miniature.role else "onetck.toml")
-    tm = miniature.driver if not miniature.role else ""
-    setting = settle(Given((), "", tm, "", miniature.contract, description, miniature.time_s))
+    setting = settle(Given(contract=miniature.contract, config=description, timeout_s=miniature.time_s))
     spec, driver = setting.spec, setting.driver
     profile = find_profile(spec, miniature.profile)
     subject = replace(setting.subject, limits=replace(setting.subject.limits, memory_mb=miniature.memory_mb))
-    if tm == NODES:
-        subject = replace(subject, tm_conf={NODES: MadConf(shared=False, ln_target="SYSTEM")})
     plan = choose(spec, subject, [], miniature.cases, profile.name.split(", "))
     execute(spec, driver, subject, plan, out, jobs=1, progress=Progress(), command=["test"])
     history = out / "history.jsonl"
