@@ -67,6 +67,15 @@ def test_overlapping_and_interrupted_calls_leave_the_pool_in_order(tmp_path: Pat
     assert bad(verdicts) == {}
 
 
+def test_exports_and_running_guests_reach_the_pool(tmp_path: Path) -> None:
+    """What an export names is fetched from the pool and is the image; disks of a running guest grow, are snapshot and saved, also when that is cut off."""
+    words = [word for case in ("export", "resize-running", "live-cut") for word in ("--case", case)]
+    _, verdicts = certified(tmp_path / "out", "--profile", "core,ds-export,tm-live", *words)
+    assert bad(verdicts) == {}
+    reached = ("DS-EXPORT-010", "TM-RESIZE-002", "TM-SNAPLIVE-003", "TM-DELETE-008", "DS-TREE-001")
+    assert {id: verdicts[id].verdict for id in reached} == dict.fromkeys(reached, "pass")
+
+
 BROKEN = {
     # every volume stays in the pool although nobody has it any more
     "tm/ceph/delete": ('on_ceph "Cannot remove $volume"', ": on_ceph", {"TM-DELETE-002", "TM-DELETE-008"}),
