@@ -31,12 +31,14 @@ def certified(out: Path, *words: str, description: Path = REFERENCE / "ceph.toml
     assert (out / "results.jsonl").exists(), ended.stdout + ended.stderr
     records = list(read(out / "results.jsonl", ResultRecord))
     footer = next(one for one in records if isinstance(one, ResultsFooter))
-    return footer, {one.id: one for one in records if isinstance(one, RequirementVerdict)}
+    return footer, {one.requirement: one for one in records if isinstance(one, RequirementVerdict)}
 
 
 def bad(verdicts: dict[str, RequirementVerdict]) -> dict[str, str]:
     """Return what went wrong, with the reason."""
-    return {one.id: f"{one.verdict}: {one.reason}" for one in verdicts.values() if one.verdict not in ("pass", "not_tested", "not_applicable")}
+    return {
+        one.requirement: f"{one.verdict}: {one.reason}" for one in verdicts.values() if one.verdict not in ("pass", "not_tested", "not_applicable")
+    }
 
 
 @pytest.mark.parametrize("contract", ["7.4", "6.10", "6.4", "5.12"])
