@@ -5,7 +5,7 @@ It is not under test. It fails where a real one would: a disk that is missing at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from onesim.events import CallAsked
@@ -22,12 +22,12 @@ class Files:
     datastore: str
 
 
-def act(world: World, asked: CallAsked, disks: Sequence[Seat], files: Files) -> str:
-    """Carry out a hypervisor action. `disks` are the places at which there must be something. Returns the error, empty for success."""
+def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files) -> str:
+    """Carry out a hypervisor action. `disks` are the places at which there must be something, by disk id. Returns the error, empty for success."""
     host, directory = asked.facts["host"], asked.facts["vm_directory"]
     match asked.action.name:
         case "deploy":
-            missing = _missing(world, disks)
+            missing = _missing(world, disks.values())
             if missing:
                 return missing
             deployment = asked.arguments["deployment_file"].rsplit("/", 1)[-1]
@@ -35,8 +35,10 @@ def act(world: World, asked: CallAsked, disks: Sequence[Seat], files: Files) -> 
                 world.put(host, f"{directory}/{name}", text.encode())
         case "save":
             world.put(host, asked.arguments["checkpoint"], b"memory of " + asked.arguments["deploy_id"].encode() + b"\n")
+        case "resize_disk":
+            return _grown(world, disks.get(int(asked.arguments["disk_id"])), int(asked.arguments["size_mb"]))
         case "restore":
-            return _missing(world, (*disks, Seat(host, f"{directory}/checkpoint")))
+            return _missing(world, (*disks.values(), Seat(host, f"{directory}/checkpoint")))
     return ""
 
 
@@ -45,8 +47,19 @@ def printed(asked: CallAsked) -> str:
     return f"one-{asked.vm}" if asked.action.name == "deploy" else ""
 
 
-def _missing(world: World, places: Sequence[Seat]) -> str:
+def _missing(world: World, places: Iterable[Seat]) -> str:
     for one in places:
         if not world.exists(one.host, one.path, one.means):
             return f"{one.host}:{one.path} is not there"
     return ""
+
+
+def _grown(world: World, disk: Seat | None, size_mb: int) -> str:
+    """Enlarge a disk that QEMU has opened by an address, as its `block_resize` does. The files of a guest are its domain's, see `Virsh`."""
+    if disk is None or disk.means is not None or disk.path.startswith("/"):
+        return ""
+    argv = ["qemu-img", "resize", "-q", "-f", "raw", disk.path, str(size_mb << 20)]
+    done = world.libvirt(disk.host, "tool", {"argv": argv}, root=False)
+    if done.get("status") == 0:
+        return ""
+    return f"{disk.host}:{disk.path} is not enlarged: {str(done.get('stderr', '')).strip()}"

@@ -211,9 +211,9 @@ class Scripts:
     def hypervisor(self, n: int, asked: CallAsked) -> str:
         """Let the simulated hypervisor act, and write that down. Returns the error, empty for success."""
         vm = self.cloud.vms[asked.vm]
-        places = [self.observer.seat(vm, disk) for disk in vm.disks]
+        places = {disk.id: self.observer.seat(vm, disk) for disk in vm.disks}
         if vm.context is not None:
-            places.append(self.observer.context_seat(vm))
+            places[vm.context_disk] = self.observer.context_seat(vm)
         at = self.at()
         document = self.oned.carried(asked.call)
         carriage = self.spec.spec.carriages[self.spec.stdin(asked.action)]

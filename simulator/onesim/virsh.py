@@ -128,7 +128,7 @@ class Virsh:
             self._unopened.append((daemon, domain))
 
     def _grow(self, daemon: Libvirtd, vm: Vm, asked: CallAsked) -> None:
-        """Enlarge the file that a running guest writes to; a disk on the network its driver has enlarged."""
+        """Enlarge the file that a running guest writes to; a disk with an address the hypervisor has enlarged."""
         domain = daemon.domains.get(f"one-{vm.id}")
         disk = next((one for one in vm.disks if str(one.id) == asked.arguments["disk_id"]), None)
         seen = next((one for one in domain.disks if disk is not None and one.target == disk.target), None) if domain is not None else None

@@ -16,7 +16,9 @@ from onesim.hypervisor import Files, act
 from onesim.layout import Subjected, make_cloud
 from onesim.model import BootFile, Disk, History, Vm
 from onesim.oned import Oned
+from onesim.seats import Seat
 from onesim.spec import for_contract, for_release
+from onesim.world.interface import Means
 
 RNG = Path("/usr/share/libvirt/schemas/domain.rng")
 
@@ -163,10 +165,45 @@ def test_the_deployment_file_lies_where_it_is_laid() -> None:
     vm = oned.cloud.vms[0]
     world, domain = Putting(), domain_xml(vm, oned.cloud, oned.spec)
     deploy = CallAsked(9, 1, oned.spec.actions["vmm/deploy"], "kvm", "", (), {"deployment_file": "/x/deployment.0"}, "", "nothing", call.facts)
-    assert act(world, deploy, (), Files(domain, "<VM/>", "<DATASTORE/>")) == ""  # type: ignore[arg-type]
+    assert act(world, deploy, {}, Files(domain, "<VM/>", "<DATASTORE/>")) == ""  # type: ignore[arg-type]
     directory = oned.cloud.directory(vm.history[-1], vm)
     assert world.files == {
         ("host01", f"{directory}/deployment.0"): domain.encode(),
         ("host01", f"{directory}/vm.xml"): b"<VM/>",
         ("host01", f"{directory}/ds.xml"): b"<DATASTORE/>",
     }
+
+
+class Enlarging:
+    """A host that takes down which tool is run, and ends it with a status."""
+
+    def __init__(self, status: int) -> None:
+        self.status, self.done = status, list[tuple[str, list[str], bool]]()
+
+    def libvirt(self, host: str, deed: str, arguments: dict[str, list[str]], *, root: bool) -> dict[str, object]:
+        """Take down what QEMU is to do."""
+        assert deed == "tool"
+        self.done.append((host, arguments["argv"], root))
+        return {"status": self.status, "stderr": "refused\n" if self.status else ""}
+
+
+@pytest.mark.parametrize(
+    ("disk", "status", "enlarged", "error"),
+    [
+        ("2", 0, "rbd:p/one-sys-3-2:conf=/c", ""),
+        ("2", 1, "rbd:p/one-sys-3-2:conf=/c", "host01:rbd:p/one-sys-3-2:conf=/c is not enlarged: refused"),
+        # the simulated libvirt knows to which layer of a file the guest writes; a vendor's own commands cannot enlarge
+        ("0", 0, "", ""),
+        ("1", 0, "", ""),
+    ],
+)
+def test_a_disk_with_an_address_grows_by_the_hypervisor(disk: str, status: int, enlarged: str, error: str) -> None:
+    """QEMU enlarges the disk of that id where the guest runs, with its own rights, and what it refuses is the action's error."""
+    seats = {0: Seat("host01", "/d/disk.0"), 1: Seat("host01", "rbd:p/x", means=Means("cat")), 2: Seat("host01", "rbd:p/one-sys-3-2:conf=/c")}
+    action = for_contract("7.4").actions["vmm/resize_disk"]
+    arguments = {"disk_id": disk, "size_mb": "5"}
+    asked = CallAsked(9, 1, action, "kvm", "", (), arguments, "", "nothing", {"host": "host01", "vm_directory": "/d"})
+    world = Enlarging(status)
+    assert act(world, asked, seats, Files("", "", "")) == error  # type: ignore[arg-type]
+    wanted = [("host01", ["qemu-img", "resize", "-q", "-f", "raw", enlarged, "5242880"], False)]
+    assert world.done == (wanted if enlarged else [])

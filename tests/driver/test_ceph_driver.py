@@ -31,12 +31,14 @@ def certified(out: Path, *words: str, description: Path = REFERENCE / "ceph.toml
     assert (out / "results.jsonl").exists(), ended.stdout + ended.stderr
     records = list(read(out / "results.jsonl", ResultRecord))
     footer = next(one for one in records if isinstance(one, ResultsFooter))
-    return footer, {one.id: one for one in records if isinstance(one, RequirementVerdict)}
+    return footer, {one.requirement: one for one in records if isinstance(one, RequirementVerdict)}
 
 
 def bad(verdicts: dict[str, RequirementVerdict]) -> dict[str, str]:
     """Return what went wrong, with the reason."""
-    return {one.id: f"{one.verdict}: {one.reason}" for one in verdicts.values() if one.verdict not in ("pass", "not_tested", "not_applicable")}
+    return {
+        one.requirement: f"{one.verdict}: {one.reason}" for one in verdicts.values() if one.verdict not in ("pass", "not_tested", "not_applicable")
+    }
 
 
 @pytest.mark.parametrize("contract", ["7.4", "6.10", "6.4", "5.12"])
@@ -65,6 +67,15 @@ def test_overlapping_and_interrupted_calls_leave_the_pool_in_order(tmp_path: Pat
     words = [word for case in ("vms-together", "vm-retry", "vm-given-up") for word in ("--case", case)]
     _, verdicts = certified(tmp_path / "out", *words)
     assert bad(verdicts) == {}
+
+
+def test_exports_and_running_guests_reach_the_pool(tmp_path: Path) -> None:
+    """What an export names is fetched from the pool and is the image; disks of a running guest grow, are snapshot and saved, also when that is cut off."""
+    words = [word for case in ("export", "resize-running", "live-cut") for word in ("--case", case)]
+    _, verdicts = certified(tmp_path / "out", "--profile", "core,ds-export,tm-live", *words)
+    assert bad(verdicts) == {}
+    reached = ("DS-EXPORT-010", "TM-RESIZE-002", "TM-SNAPLIVE-003", "TM-DELETE-008", "DS-TREE-001")
+    assert {id: verdicts[id].verdict for id in reached} == dict.fromkeys(reached, "pass")
 
 
 BROKEN = {

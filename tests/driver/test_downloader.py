@@ -171,6 +171,59 @@ echo 'clean_command="echo clean >>{marks}"'
     assert "restic://" in refused(fe, "restic://100//0:1//x")
 
 
+def remote(fe: FrontEnd) -> FrontEnd:
+    """Return the front-end with an ssh that runs what it is given by a shell as a host does, and an `rbd` that prints DATA for one image and its own words."""
+    image = fe.file("image", DATA)
+    for name, text in (
+        ("ssh", 'printf "%s\\n" "$@" >>"$0.words"; exec bash -c "${@: -1}"'),
+        ("rbd", f'echo "$*" >>"$0.words"; [[ " $* " == *" one/one-0 - " ]] || {{ echo "rbd: no such image" >&2; exit 2; }}; cat {image}'),
+    ):
+        program = fe.root / "first" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/bash\n{text}\n")
+        program.chmod(0o755)
+    return fe.with_environment(PATH=f"{fe.root}/first:{fe.environment['PATH']}")
+
+
+def test_images_of_a_pool(fe: FrontEnd) -> None:
+    """The host of an rbd:// address reads the image as the client that it names; one that is not there, or a read that broke off, is told."""
+    fe = remote(fe)
+    url = "rbd://host01/one/one-0?DS=1&CEPH_USER=one&CEPH_KEY=/etc/k&CEPH_CONF=/etc/one/ceph.conf"
+    assert download(fe, "--nodecomp", url, "-").stdout == DATA
+    assert download(fe, "rbd://me@host01/one/one-0", "-").stdout == DATA
+    assert (fe.root / "first/rbd.words").read_text().splitlines() == [
+        "--id one --keyfile /etc/k --conf /etc/one/ceph.conf export --no-progress one/one-0 -",
+        "export --no-progress one/one-0 -",
+    ]
+    assert {"host01", "me@host01"} <= set((fe.root / "first/ssh.words").read_text().splitlines())
+    assert "no such image" in refused(fe, "rbd://host01/one/one-1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rbd://host01/one-0",
+        "rbd:///one/one-0",
+        "rbd://-oProxyCommand=x/one/one-0",
+        "rbd://me@-o/one/one-0",
+        "rbd://host01/one/-x",
+        "rbd://host01/--pool/one-0",
+        "rbd://host01/one/one-0;id",
+        "rbd://host01/one/$(id)",
+        "rbd://host01/one/ns/one-0",
+        "rbd://host01/one/one-0?CEPH_USER=$(id)",
+        "rbd://host01/one/one-0?CEPH_CONF=/etc/a b",
+        "rbd://host01/one/one-0?CEPH_KEY=",
+        "rbd://host01/one/one-0?CEPH_KEY=--help",
+    ],
+)
+def test_what_names_no_plain_image_of_a_pool_is_refused(fe: FrontEnd, url: str) -> None:
+    """Nothing is asked of any host."""
+    fe = remote(fe)
+    refused(fe, url)
+    assert not (fe.root / "first/ssh.words").exists()
+
+
 def test_archives_become_directories(fe: FrontEnd) -> None:
     """Into a file, a tar (packed or not) and a zip are unpacked to a directory of that name; to standard output, or with -n, they come as they are."""
     tar, zipped = io.BytesIO(), io.BytesIO()

@@ -127,7 +127,7 @@ CASES: list[tuple[str, str, Callable[[], Case], Callable[[], Case]]] = [
     ("places", "tm/restore", lambda: case(call("restore", facts={"own_images": f"{DS}/1/a"}, tree=(made(f"{DS}/1/b"),))), lambda: case(call("restore", facts={"own_images": f"{DS}/1/a {DS}/1/b"}, tree=(made(f"{DS}/1/b"),)))),
     ("image_taken_away", "ds/rm", lambda: case(call("backup", family="ds", tree=(made(f"{DS}/101/7/a1"), made(f"{DS}/101/7/b2"))), call("rm", 1, family="ds", facts={"backups": "a1 b2", "backup_path": f"{DS}/101"}, tree=(removed(f"{DS}/101/7/b2"),))), lambda: case(call("backup", family="ds", tree=(made(f"{DS}/101/config"), made(f"{DS}/101/7/a1"))), call("rm", 1, family="ds", facts={"backups": "a1", "backup_path": f"{DS}/101"}, tree=(removed(f"{DS}/101/7/a1"),)))),
     ("backup_document", "tm/prebackup", lambda: case(call("prebackup", stdin=Blob(300), tree=(removed(f"{BACKUP}/vm.xml"),))), lambda: case(call("prebackup", stdin=Blob(300), tree=(TreeChange("host01", f"{BACKUP}/vm.xml", "changed", "f", ("size",), 407),)))),
-    ("guest_resumed", "tm/cpds", lambda: case(call("cpds", commands=(Command("virsh", ("virsh", "suspend", "one-7"), "host01"),))), lambda: case(call("cpds", commands=(Command("virsh", ("virsh", "suspend", "one-7"), "host01"), Command("virsh", ("virsh", "resume", "one-7"), "host01"))))),
+    ("guest_resumed", "tm/cpds", lambda: case(call("cpds", commands=(Command("virsh", ("suspend", "one-7"), "host01"),))), lambda: case(call("cpds", commands=(Command("virsh", ("suspend", "one-7"), "host01"), Command("virsh", ("resume", "one-7"), "host01"))))),
     ("monitor_mark", "tm/clone", lambda: case(CLONED), lambda: case(call("clone", tree=(marked("ssh\n"),)))),
     ("monitor_mark", "tm/clone", lambda: case(call("clone", tree=(marked("another\nssh\n"),))), lambda: case(call("clone", tree=(marked("ssh"),)))),
     ("monitor_mark", "tm/clone", lambda: case(call("clone", tree=(marked("ssh\n", host="host02"),))), lambda: case(call("clone", tree=(marked("ssh\n"),)))),
@@ -222,6 +222,37 @@ def test_a_saved_image_is_no_left_over_of_the_image_that_the_disk_came_from() ->
     for image, verdict in ((3, "pass"), (9, "fail")):
         removing = call("rm", 1, family="ds", image=image, facts={"base_path": f"{DS}/1"})
         assert verdicts("image_taken_away", "ds/rm", case(saving, removing)) == {verdict}
+
+
+@pytest.mark.parametrize(
+    ("said", "answers", "verdict"),
+    [
+        ("domfsfreeze", (1,), "pass"),
+        ("domfsfreeze", (0,), "fail"),
+        ("domfsfreeze domfsthaw", (0, 0), "pass"),
+        ("domfsfreeze domfsthaw", (0, 1), "fail"),
+        # asked twice: the second has done it
+        ("domfsfreeze domfsfreeze", (1, 0), "fail"),
+        ("domfsfreeze domfsfreeze domfsthaw", (1, 0, 0), "pass"),
+        # a real libvirt leaves no answer in the history
+        ("domfsfreeze", (), "fail"),
+        ("domfsfreeze domfsthaw", (), "pass"),
+    ],
+)
+def test_a_freeze_that_libvirt_refuses_needs_no_thaw(said: str, answers: tuple[int, ...], verdict: str) -> None:
+    """What is due goes by the answers of the libvirt of that host; another call's and another host's say nothing."""
+    spoken = [(word, "one-7") for word in said.split()]
+    freezing = call("snap_create_live", 1, commands=tuple(Command("virsh", argv, "host01") for argv in spoken))
+    questions = [Question("c", n, "virsh", ("virsh", "domfsfreeze", "one-7"), 1, host=host) for n, host in ((0, "host01"), (1, "host02"))]
+    questions += [Question("c", 1, "virsh", ("virsh", *argv), status, host="host01") for argv, status in zip(spoken, answers, strict=False)]
+    assert verdicts("guest_resumed", "tm/snap_create_live", case(freezing, questions=questions)) == {verdict}
+
+
+@pytest.mark.parametrize(("said", "fault", "verdict"), [("suspend", "fail", "pass"), ("suspend", "slow", "fail"), ("suspend resume", "", "pass")])
+def test_a_freeze_that_its_gate_lets_fail_needs_no_thaw(said: str, fault: str, verdict: str) -> None:
+    """It was never run; one that is only slow was."""
+    spoken = tuple(Command("virsh", (word, "one-7"), "host01", 0, fault) for word in said.split())
+    assert verdicts("guest_resumed", "tm/snap_create_live", case(call("snap_create_live", 1, commands=spoken))) == {verdict}
 
 
 def test_a_disk_has_grown_only_once_it_has() -> None:

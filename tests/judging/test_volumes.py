@@ -35,6 +35,7 @@ def verdicts(check: str, action: str, *calls: Call, **when: tuple[str, ...]) -> 
 
 
 CLONED = call(0, "tm/clone", "+p/i@snap", "+p/i-3-0")
+SAVED = call(1, "tm/cpds", "+p/new", saved_image="9")
 #: check, action, the calls of a case, its verdict
 CASES: list[tuple[str, str, tuple[Call, ...], str]] = [
     ("taken_away", "tm/delete", (CLONED, call(1, "tm/delete", "-p/i-3-0", "-p/i@snap")), "pass"),
@@ -53,6 +54,14 @@ CASES: list[tuple[str, str, tuple[Call, ...], str]] = [
     ("changes_nothing", "ds/export", (call(0, "ds/export"),), "pass"),
     ("image_taken_away", "ds/rm", (CLONED, call(1, "ds/rm", vm=-1, disk=-1, base_path="/d")), "fail"),
     ("image_taken_away", "ds/rm", (CLONED, call(1, "ds/rm", "-p/i-3-0", "-p/i@snap", vm=-1, disk=-1, base_path="/d")), "pass"),
+    # what a disk was saved as belongs to the new image 9 from then on: the delete of the disk lets it be, the removal of that image takes it
+    ("taken_away", "tm/delete", (CLONED, SAVED, call(2, "tm/delete", "-p/i-3-0", "-p/i@snap")), "pass"),
+    ("taken_away", "tm/delete", (CLONED, SAVED, call(2, "tm/delete", "-p/i-3-0")), "fail"),
+    ("places", "tm/delete", (CLONED, SAVED, call(2, "tm/delete", "-p/i-3-0", "-p/i@snap", "-p/new")), "fail"),
+    ("places", "ds/rm", (SAVED, call(2, "ds/rm", "-p/new", vm=-1, disk=-1, image=9)), "pass"),
+    ("places", "ds/rm", (SAVED, call(2, "ds/rm", "-p/new", vm=-1, disk=-1)), "fail"),
+    ("image_taken_away", "ds/rm", (SAVED, call(2, "ds/rm", vm=-1, disk=-1, image=9, base_path="/d")), "fail"),
+    ("image_taken_away", "ds/rm", (SAVED, call(2, "ds/rm", "-p/new", vm=-1, disk=-1, image=9, base_path="/d")), "pass"),
     # another image's
     ("places", "ds/rm", (CLONED, call(1, "ds/rm", "-p/i-3-0", vm=-1, disk=-1, image=6)), "fail"),
     ("places", "ds/rm", (CLONED, call(1, "ds/rm", "-p/i-3-0", vm=-1, disk=-1)), "pass"),

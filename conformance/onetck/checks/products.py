@@ -14,7 +14,7 @@ from onesim.grammar_values import BackupUrl
 from onesim.records import STORED, Call, Imported
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
-from onetck.checks.remains import below, lying, makers
+from onetck.checks.remains import below, lying, made_for, makers
 
 _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
@@ -64,7 +64,7 @@ def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
         made = {
             (one.host, one.path)
             for other in case.calls
-            if int(other.facts.get("saved_image", other.image)) == call.image
+            if made_for(other)[0] == call.image
             for one in other.tree
             if one.change == "created" and one.kind != "d"
         }

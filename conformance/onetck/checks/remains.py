@@ -54,6 +54,13 @@ def makers(case: Case, last: int) -> dict[tuple[str, str], Call]:
     }
 
 
+def made_for(maker: Call) -> tuple[int, int, int]:
+    """Return for which image, VM and disk a call makes what it makes in the vendor's store; a saved image is no disk's any more (-1)."""
+    if "saved_image" in maker.facts:
+        return int(maker.facts["saved_image"]), -1, -1
+    return maker.image, maker.vm, maker.disk
+
+
 def _left_in_store(case: Case, call: Call) -> list[tuple[str, str]]:
     """Return what lies in the vendor's store after the delete of a disk that is the VM's own, and was made for it.
 
@@ -62,8 +69,9 @@ def _left_in_store(case: Case, call: Call) -> list[tuple[str, str]]:
     if call.disk < 0 or call.facts.get("kind") not in ("nonpersistent", "volatile", "swap"):
         return []
     made, there = makers(case, call.n), lying(case, call.n)
-    own = [place for place, maker in made.items() if place in there and (maker.vm, maker.disk) == (call.vm, call.disk)]
-    others = any(place in there and maker.vm >= 0 and maker.image == call.image and place not in own for place, maker in made.items())
+    disks = {place: made_for(maker) for place, maker in made.items() if place in there}
+    own = [place for place, of in disks.items() if of[1:] == (call.vm, call.disk)]
+    others = any(image == call.image and vm >= 0 and place not in own for place, (image, vm, _) in disks.items())
     return sorted(own) if not others or call.image < 0 else []
 
 

@@ -12,7 +12,7 @@ from string import Formatter
 from onesim.records import STORED, Call, TreeChange
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
-from onetck.checks.remains import makers
+from onetck.checks.remains import made_for, makers
 
 _DATASTORES = "/var/lib/one/datastores"
 _TEMPORARY = ("/tmp", "/var/tmp")
@@ -99,7 +99,10 @@ def _strange(case: Case, call: Call, change: TreeChange) -> bool:
     if change.kind != STORED:
         return _below(change.path, _DATASTORES) and not _allowed(case, call, change)
     maker = makers(case, call.n).get((change.host, change.path)) if change.change == "removed" else None
-    return maker is not None and maker.image != call.image and (maker.vm < 0 or maker.vm != call.vm)
+    if maker is None:
+        return False
+    image, vm, _ = made_for(maker)
+    return image != call.image and (vm < 0 or vm != call.vm)
 
 
 def places(case: Case, requirement: Requirement) -> Iterator[Finding]:
