@@ -107,12 +107,16 @@ def _reaches(setting: Setting, case: PlannedCase, requirements: Collection[str])
     return False
 
 
+def prepare(wish: Wish) -> None:
+    """See that there is room for the results, and that this machine can make a world. Raises ConfigError or HarnessError with the remedy."""
+    execution.prepare_out(wish.out)
+    execution.require_world()
+
+
 def certify(
     setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], progress: Callable[[], AbstractContextManager[Progress]]
 ) -> Judgement:
     """Run the cases as often as wished, judge, and write the reports. `progress` is entered once for each time."""
-    execution.prepare_out(wish.out)
-    execution.require_world()
     repeat = conclude.repeat_command((*setting.words, *wish.words))
     if wish.times == 1:
         with progress() as told:

@@ -157,6 +157,7 @@ def _run_one(setting: Setting, wish: Wish, *, quiet: bool) -> Judgement:
     cases = certify.plan(setting, wish, profile)
     if not cases:
         stop("no case holds for what was asked; nothing ran", EXIT_NOTHING)
+    certify.prepare(wish)
     if not quiet:
         _introduce(setting, profile.name, len(cases))
     judgement = certify.certify(setting, wish, profile, cases, lambda: terminal_progress(err_console, len(cases), quiet=quiet))

@@ -45,6 +45,11 @@ def roles() -> list[str]:
     return ["shared", *sorted(path.stem for path in data_dir("reference_driver").glob("*.toml") if path.name != NAME)]
 
 
+def alone(reference: Setting) -> bool:
+    """Tell whether a role is one pair of drivers: not those of a mixed mode, and none that keeps backups of another's disks."""
+    return reference.driver.system_tm_mad == reference.driver.tm_mad and not reference.driver.backup_mad
+
+
 def begin(start: Start) -> Setting:
     """Make the directory. Returns the setting of the driver in it. Raises ConfigError for a name that cannot be, or a directory that holds something."""
     if not _NAME.fullmatch(start.name):
@@ -56,8 +61,8 @@ def begin(start: Start) -> Setting:
     source = data_dir("reference_driver")
     reference = settle(Given(config=source / (NAME if start.like == "shared" else f"{start.like}.toml")))
     wanted = _wanted(reference, start.profiles)
-    if reference.driver.system_tm_mad != reference.driver.tm_mad:
-        raise ConfigError(f"--like {start.like}: is two drivers together; start from each of them")
+    if not alone(reference):
+        raise ConfigError(f"--like {start.like}: is several drivers together; start from one of {', '.join(roles())} that is not")
     _copy(source / "remotes", start, reference, wanted)
     _describe(start, reference, source)
     made = settle(Given([start.directory]))
