@@ -45,7 +45,7 @@ def one_line(run: subprocess.CompletedProcess[str]) -> str:
 
 def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path) -> None:
     """Exit 0, the verdict sentence, the counts and the path of the report on stdout, progress on stderr; all files are there."""
-    run = onetck("run", str(REFERENCE), "--out", str(tmp_path / "out"))
+    run = onetck("run", str(REFERENCE), "--profile", "core", "--out", str(tmp_path / "out"))
     assert run.returncode == 0, run.stdout + run.stderr
     assert "CONFORMANT: The driver keeps all" in run.stdout
     for word in ("required executed", "passed", "failed", "not applicable", "blocked", "report.html"):
@@ -54,12 +54,14 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"history.jsonl", "results.jsonl", "report.html", "junit.xml", "blobs", "spec"}
     links = re.findall(r'href="(spec/[^"#]+)#([^"]+)"', (tmp_path / "out" / "report.html").read_text())
     assert links and all(f'id="{anchor}"' in (tmp_path / "out" / page).read_text() for page, anchor in set(links))
-    assert onetck("run", str(REFERENCE), "--out", str(tmp_path / "out"), "--case", "image-raw").returncode == 3  # over the files of the run before
+    assert (
+        onetck("run", str(REFERENCE), "--out", str(tmp_path / "out"), "--profile", "core", "--case", "image-raw").returncode == 3
+    )  # over the files of the run before
 
 
 def test_the_reference_driver_is_conformant_under_the_older_contract(tmp_path: Path) -> None:
     """The dump as an argument, SOURCE alone, errors between separators."""
-    run = onetck("run", str(REFERENCE), "--contract", "5.12", "--out", str(tmp_path / "out"), "--json")
+    run = onetck("run", str(REFERENCE), "--contract", "5.12", "--profile", "core", "--out", str(tmp_path / "out"), "--json")
     assert run.stdout, run.stderr
     outcome = json.loads(run.stdout)
     assert (run.returncode, outcome["verdict"], outcome["version"]) == (0, "CONFORMANT", "5.12.13")
@@ -87,7 +89,7 @@ def test_a_driver_that_does_nothing_is_not_conformant_and_the_bytes_are_named(tm
             script = remotes / folder / action
             script.write_text(f"#!/bin/bash\ncat >/dev/null\necho {text}\n")
             script.chmod(0o755)
-    run = onetck("run", str(remotes), "--out", str(tmp_path / "out"))
+    run = onetck("run", str(remotes), "--profile", "core", "--out", str(tmp_path / "out"))
     assert run.returncode == 1
     assert "NOT CONFORMANT" in run.stdout
     report = (tmp_path / "out" / "report.html").read_text()
@@ -169,7 +171,7 @@ def test_a_missing_tool_gives_no_verdict(tmp_path: Path) -> None:
     """Without qemu-img: exit 3, and the package to install."""
     for name in ("bash", "setpriv"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
-    run = onetck("run", str(REFERENCE), "--out", str(tmp_path / "out"), PATH=str(tmp_path))
+    run = onetck("run", str(REFERENCE), "--profile", "core", "--out", str(tmp_path / "out"), PATH=str(tmp_path))
     assert run.returncode == 3
     assert "qemu-img" in one_line(run) and "apt-get install qemu-utils" in run.stderr
 

@@ -122,3 +122,10 @@ def fe(tmp_path: Path) -> FrontEnd:
         (tmp_path / "bin" / name).chmod(0o755)
     environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path / "home"), "ONE_LOCATION": str(tmp_path / "one")}
     return FrontEnd(tmp_path, environment | {"SCRATCH": str(tmp_path)})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What scripts do is the same whatever Python plays them: they are tried once, with the real parts."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker(pytest.mark.components)
