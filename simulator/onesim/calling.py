@@ -231,6 +231,12 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
     document = documents.action_data([_CHILDREN[name](content) for name in children])
     names = spec.argv(action)
     given = {"dump": document, "dash": "-", "id": str(_number(cloud, action, image, datastore))}
+    restored = {}
+    if image is not None and action.key == "ds/restore":
+        one, increment = (int(job.prepared.parameters.get(name) or -1) for name in ("DISK_ID", "INCREMENT_ID"))
+        disks = tuple(image.backup_disks) if one < 0 else (one,)
+        cloud.restores[job.operation] = (image.id, increment, disks)
+        restored = {"backup_disks": ":".join(map(str, disks))}
     arguments = {name: given[name] for name in names}
     return CallAsked(
         call,
@@ -244,6 +250,7 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
         spec.stdin(action),
         {
             **_facts(spec, cloud, image, datastore, content.sizes),
+            **restored,
             **({"keep_last": keep} if (keep := job.prepared.parameters.get("keep_last")) else {}),
         },
         image=image.id if image else -1,

@@ -53,6 +53,8 @@ class Cloud:
     hosts: dict[int, Host] = field(default_factory=dict)
     datastores: dict[int, Datastore] = field(default_factory=dict)
     images: dict[int, Image] = field(default_factory=dict)
+    #: by operation: the backup image that new images are made of, the increment (-1: the last), and the disks
+    restores: dict[int, tuple[int, int, tuple[int, ...]]] = field(default_factory=dict)
     vms: dict[int, Vm] = field(default_factory=dict)
     tm_conf: dict[str, MadConf] = field(default_factory=dict)
     ds_required: dict[str, tuple[str, ...]] = field(default_factory=dict)

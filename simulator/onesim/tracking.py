@@ -98,9 +98,19 @@ class Tracking:
         image = self.cloud.images.get(asked.image)
         if image is None or "FROM_BACKUP_DS" not in image.template:
             return None
-        held = [self.model.registers[key].versions for key in self.model.registers if key[0] == "backup" and self._lies_in(key, image)]
+        if asked.operation in self.cloud.restores:
+            held = [self.model.admits(key) for key in self._restored(asked.operation)]
+        else:
+            held = [self.model.registers[key].versions for key in self.model.registers if key[0] == "backup" and self._lies_in(key, image)]
         known = [one for one in held if one is not None]
         return frozenset().union(*known) if known and len(known) == len(held) else None
+
+    def _restored(self, operation: int) -> list[Key]:
+        """Return the registers of the disks that an operation makes images of: those of the increment that it asks for."""
+        id, increment, disks = self.cloud.restores[operation]
+        kept = self.cloud.images.get(id)
+        last = kept.increments[-1].id if kept is not None and kept.increments else 0
+        return [backup_key(id, last if increment < 0 else increment, disk) for disk in disks]
 
     def _lies_in(self, backup: Key, image: Image) -> bool:
         kept = self.cloud.images.get(int(backup[1]))

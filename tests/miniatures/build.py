@@ -49,6 +49,7 @@ class Miniature(msgspec.Struct, forbid_unknown_fields=True):
     profile: str = "core"
     time_s: float = 20.0
     memory_mb: int = 1024
+    wait_scale: float = 1.0
     and_: Patch | None = msgspec.field(name="and", default=None)
 
 
@@ -84,7 +85,8 @@ def play(miniature: Miniature, out: Path) -> Judgement:
     setting = settle(Given(contract=miniature.contract, config=description, timeout_s=miniature.time_s))
     spec, driver = setting.spec, setting.driver
     profile = find_profile(spec, miniature.profile)
-    subject = replace(setting.subject, limits=replace(setting.subject.limits, memory_mb=miniature.memory_mb))
+    limits = replace(setting.subject.limits, memory_mb=miniature.memory_mb)
+    subject = replace(setting.subject, limits=limits, wait_scale=miniature.wait_scale)
     plan = choose(spec, subject, [], miniature.cases, profile.name.split(", "))
     execute(spec, driver, subject, plan, out, jobs=1, progress=Progress(), command=["test"])
     history = out / "history.jsonl"

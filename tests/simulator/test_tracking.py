@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from onesim.cloud import MadConf
 from onesim.content import Version, Versions, Write, disk_key, image_key
 from onesim.events import CallAsked, CallFinished, Changed, OperationAsked, Output, Refused
 from onesim.layout import Subjected, make_cloud
-from onesim.model import Datastore
+from onesim.model import Datastore, Image
 from onesim.oned import Oned
 from onesim.spec import for_contract
 from onesim.tracking import Tracking
@@ -167,6 +168,28 @@ def test_increments_are_told_apart() -> None:
     assert it.disk == written(1, 2)
     it.play("vm.restore", vm="v", image="chain")
     assert it.disk == written(1, 2, 3)
+
+
+@pytest.mark.parametrize(("increment", "held"), [(0, (1,)), (1, (1, 2)), (None, (1, 2, 3))])
+def test_an_image_out_of_a_backup_holds_the_increment_that_was_asked_for(increment: int | None, held: tuple[int, ...]) -> None:
+    """While oned has a backup restored, its images hold the state of that increment, not just of any backup in the store."""
+    it = Tracked()
+    it.oned.cloud.vms[0].backup.mode = "INCREMENT"
+    it.play("vm.poweroff", vm="v")
+    for byte, label in ((1, "chain"), (2, ""), (3, "")):
+        it.play("vm.resume", vm="v")
+        it.write(byte)
+        it.play("vm.poweroff", vm="v")
+        it.play("vm.backup", vm="v", datastore="backups", **({"image": label} if label else {}))
+    (asked,) = (
+        one
+        for one in it.oned.feed(OperationAsked(0, "image.restore", {"image": "chain", **({} if increment is None else {"increment_id": increment})}))
+        if isinstance(one, CallAsked)
+    )
+    assert asked.facts["backup_disks"] == "0"
+    new = Image(9, "new", "OS", 1, template={"FROM_BACKUP_DS": "101"})
+    it.oned.cloud.images[9] = new
+    assert it.tracking._brought(replace(asked, image=9)) == written(*held)
 
 
 def test_a_snapshot_is_saved_at_its_own_size() -> None:

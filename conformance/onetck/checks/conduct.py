@@ -21,11 +21,53 @@ def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
         if call.status != 0:
             yield Finding("pass", f"{words(call)} failed after {fault.command} was made to {fault.act}", call.n)
             continue
-        wrong = [seen for seen in case.observations if seen.operation == call.operation and seen.problem and seen.vm == call.vm]
+        wrong = _wrong(case, call)
         if wrong:
-            yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong[0].label} is wrong", call.n)
-        else:
+            yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong}", call.n)
+        elif wrong is not None:
             yield Finding("pass", f"{words(call)} made good what {fault.command} could not do", call.n)
+
+
+def _wrong(case: Case, call: Call) -> str | None:
+    """Return what is wrong after a call; empty if nothing is, None if nothing shows it: a backup has first to be restored."""
+    found = [seen for seen in case.observations if seen.operation == call.operation and seen.problem and seen.vm == call.vm]
+    if found:
+        return f"{found[0].label} is wrong"
+    match f"{call.family}/{call.action}":
+        case "ds/restore":
+            return _lacking(call)
+        case "ds/backup":
+            names = {call.parsed.get("backup_id", "")}
+        case "ds/increment_flatten":
+            names = {pair.partition(":")[2] for pair in call.parsed.get("chain", "").split(",")}
+        case _:
+            return ""
+    later = [one for one in case.scripts if one.n > call.n and one.family == "ds" and one.action == "restore"]
+    tried = [one for one in later if names & set(one.facts.get("backups", "").split()) and not _spoiled(case, one)]
+    if not tried:
+        return None
+    return next((text for one in tried if (text := _not_restored(case, one))), "")
+
+
+def _spoiled(case: Case, call: Call) -> bool:
+    return any(row.hit and row.call == call.n for row in case.faults)
+
+
+def _not_restored(case: Case, call: Call) -> str:
+    """Return why the images that a restore has made are not those of the backup; empty if they are."""
+    if call.status:
+        return f"{words(call)} fails"
+    bad = [seen.label for seen in case.observations if seen.operation == call.operation and seen.subject == "image" and seen.problem]
+    return _lacking(call) or (f"{bad[0]}, made of it, is wrong" if bad else "")
+
+
+def _lacking(call: Call) -> str:
+    """Return what the answer of a restore lacks: it names one image for each disk, each once."""
+    disks = [disk for disk in call.facts.get("backup_disks", "").split(":") if disk]
+    images = call.parsed.get("text", "").split()[1:]
+    if len(set(images)) >= len(disks):
+        return ""
+    return f"{words(call)} names {len(set(images))} images for {len(disks)} disks"
 
 
 def refuses(case: Case, requirement: Requirement) -> Iterator[Finding]:
