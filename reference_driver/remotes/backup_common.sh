@@ -31,7 +31,10 @@ work_on_host() {
     local status=0 out
     coproc work { to_host "$1"; }
     exec {out}<&"${work[0]}"
-    host_script host_watched "${@:2}" >&"${work[1]}"
+    # where the far end is gone before it has read all this, its status tells, and not SIGPIPE
+    trap '' PIPE
+    { host_script host_watched "${@:2}" >&"${work[1]}"; } 2>/dev/null || :
+    trap - PIPE
     wait "$work_PID" || status=$?
     said=$(cat <&"$out")
     exec {out}<&-

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from onesim.records import Call, Command
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, about, quoted, words
+from onetck.checks.remains import copies
 
 
 def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
@@ -21,10 +22,23 @@ def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
         if call.status != 0:
             yield Finding("pass", f"{words(call)} failed after {fault.command} was made to {fault.act}", call.n)
             continue
+<<<<<<< HEAD
         wrong = _wrong(case, call)
         if wrong:
             yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong}", call.n)
         elif wrong is not None:
+=======
+        wrong = [seen for seen in case.observations if seen.operation == call.operation and seen.problem and seen.vm == call.vm]
+        listed, made = copies(case, call) if call.action.startswith("prebackup") and call.observed else (set(), set())
+        if wrong:
+            yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong[0].label} is wrong", call.n)
+        elif listed - made:
+            lost = ", ".join(sorted(listed - made))
+            yield Finding(
+                "fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, without a file for disk {lost}", call.n
+            )
+        else:
+>>>>>>> 0d540996d5e6eaea8bb9ceec6fa5570596c4d1e1
             yield Finding("pass", f"{words(call)} made good what {fault.command} could not do", call.n)
 
 

@@ -166,14 +166,20 @@ def _makes_space(change: TreeChange) -> bool:
     return change.change == "created" and change.kind == "f" and change.size > 1024 * 1024
 
 
+def copies(case: Case, call: Call) -> tuple[set[str], set[str]]:
+    """Return the disks that a backup is to copy, and those that have a file in its folder when the call has ended."""
+    pattern = re.compile(re.escape(f"{_fact(call, 'vm_directory')}/backup") + r"/disk\.(\d+)\.\w+")
+    listed = {number for number in call.arguments.get("disks", "").split(":") if number}
+    return listed, {found.group(1) for _, path in lying(case, call.n) if (found := pattern.fullmatch(path))}
+
+
 def backup_folder(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The backup folder holds one file for each disk of the list, and for no other."""
     for call in case.watched(requirement):
         if not call.success:
             continue
         folder = f"{_fact(call, 'vm_directory')}/backup"
-        listed = {number for number in call.arguments.get("disks", "").split(":") if number}
-        made = {found.group(1) for _, path in lying(case, call.n) if (found := re.fullmatch(re.escape(folder) + r"/disk\.(\d+)\.\w+", path))}
+        listed, made = copies(case, call)
         if listed - made:
             yield Finding("fail", f"{words(call)} made no file for disk {', '.join(sorted(listed - made))} in {folder}", call.n)
         elif made - listed:
