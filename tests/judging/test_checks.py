@@ -120,15 +120,12 @@ CASES: list[tuple[str, str, Callable[[], Case], Callable[[], Case]]] = [
     ("backup_folder", "tm/prebackup", lambda: case(call("prebackup", arguments={"disks": "0:"}, tree=(made(f"{BACKUP}/disk.0.0"), made(f"{BACKUP}/disk.1.0")))), lambda: case(call("prebackup", arguments={"disks": "0:"}, tree=(made(f"{BACKUP}/disk.0.0"),)))),
     ("backup_document", "tm/prebackup", lambda: case(call("prebackup", stdin=Blob(300), tree=(made(f"{BACKUP}/vm.xml", size=300),))), lambda: case(call("prebackup", stdin=Blob(300), tree=(made(f"{BACKUP}/vm.xml", size=407),)))),
     ("tells_truth", "tm/clone", lambda: case(CLONED, faults=[FaultInjected("c", 0, "cp", 1, "cut", True)], observations=[Observation("c", 0, "disk", "vm/disk.0", "host01", DISK, "raw", (), problem="bytes", vm=7)]), lambda: case(call("clone", status=1), faults=[FaultInjected("c", 0, "cp", 1, "cut", True)])),
-<<<<<<< HEAD
     # a backup shows what it holds when it is restored: the restore fails, or makes fewer images than there were disks
     ("tells_truth", "ds/backup", lambda: case(STORED_BACKUP, call("restore", 1, family="ds", status=1, facts={"backups": "b1"}), faults=[CUT_BACKUP]), lambda: case(STORED_BACKUP, call("restore", 1, family="ds", facts={"backups": "b1", "backup_disks": "0"}, parsed={"text": "3 4"}), faults=[CUT_BACKUP])),
     ("tells_truth", "ds/increment_flatten", lambda: case(call("increment_flatten", family="ds", parsed={"chain": "1:b1,2:b2"}), call("restore", 1, family="ds", facts={"backups": "b1 b2", "backup_disks": "0:1"}, parsed={"text": "3 4"}), faults=[CUT_BACKUP]), lambda: case(call("increment_flatten", family="ds", status=1), faults=[CUT_BACKUP])),
     ("tells_truth", "ds/restore", lambda: case(call("restore", family="ds", facts={"backup_disks": "0:1"}, parsed={"text": "3 4 4"}), faults=[CUT_BACKUP]), lambda: case(call("restore", family="ds", facts={"backup_disks": "0:1"}, parsed={"text": "3 4 5"}), faults=[CUT_BACKUP])),
-=======
     # the copy of a disk is in no register: that it is not there must tell
     ("tells_truth", "tm/prebackup", lambda: case(call("prebackup", arguments={"disks": "0:2"}, tree=(made(f"{BACKUP}/disk.0.0"),)), faults=[FaultInjected("c", 0, "qemu-img", 2, "fail", True)]), lambda: case(call("prebackup", arguments={"disks": "0:2"}, tree=(made(f"{BACKUP}/disk.0.0"), made(f"{BACKUP}/disk.2.0"))), faults=[FaultInjected("c", 0, "qemu-img", 2, "fail", True)])),
->>>>>>> 0d540996d5e6eaea8bb9ceec6fa5570596c4d1e1
     ("refuses", "tm/mkimage", lambda: case(call("mkimage"), operations=[Operation("c", 0, "vm.deploy", {"expect": "failure"})]), lambda: case(call("mkimage", status=1), operations=[Operation("c", 0, "vm.deploy", {"expect": "failure"})])),
     ("named_hosts", "tm/clone", lambda: case(call("clone", commands=(Command("cp", ("cp",), "host02"),))), lambda: case(call("clone", commands=(Command("cp", ("cp",), "host01"),)))),
     # a backup datastore names its host in its template; a secret may hold blanks; the places of a backup are its store and the VM's own images

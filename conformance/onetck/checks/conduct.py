@@ -22,23 +22,10 @@ def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
         if call.status != 0:
             yield Finding("pass", f"{words(call)} failed after {fault.command} was made to {fault.act}", call.n)
             continue
-<<<<<<< HEAD
         wrong = _wrong(case, call)
         if wrong:
             yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong}", call.n)
         elif wrong is not None:
-=======
-        wrong = [seen for seen in case.observations if seen.operation == call.operation and seen.problem and seen.vm == call.vm]
-        listed, made = copies(case, call) if call.action.startswith("prebackup") and call.observed else (set(), set())
-        if wrong:
-            yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong[0].label} is wrong", call.n)
-        elif listed - made:
-            lost = ", ".join(sorted(listed - made))
-            yield Finding(
-                "fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, without a file for disk {lost}", call.n
-            )
-        else:
->>>>>>> 0d540996d5e6eaea8bb9ceec6fa5570596c4d1e1
             yield Finding("pass", f"{words(call)} made good what {fault.command} could not do", call.n)
 
 
@@ -52,6 +39,9 @@ def _wrong(case: Case, call: Call) -> str | None:
             return _lacking(call)
         case "ds/backup":
             names = {call.parsed.get("backup_id", "")}
+        case "tm/prebackup" | "tm/prebackup_live":
+            listed, made = copies(case, call) if call.observed else (set(), set())
+            return f"there is no file for disk {', '.join(sorted(listed - made))}" if listed - made else ""
         case "ds/increment_flatten":
             names = {pair.partition(":")[2] for pair in call.parsed.get("chain", "").split(",")}
         case _:
