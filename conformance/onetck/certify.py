@@ -108,7 +108,14 @@ def _reaches(setting: Setting, case: PlannedCase, requirements: Collection[str])
 
 
 def prepare(wish: Wish) -> None:
-    """See that there is room for the results, and that this machine can make a world. Raises ConfigError or HarnessError with the remedy."""
+    """See that there is room for the results, a schedule if one is named, and that this machine can make a world.
+
+    Raises ConfigError or HarnessError with the remedy.
+    """
+    if wish.schedule is not None:
+        recorded(wish.schedule)
+        if wish.schedule.resolve().parent == wish.out.resolve():
+            raise ConfigError(f"{wish.schedule}: this run would write over it; choose another --out")
     execution.prepare_out(wish.out)
     execution.require_world()
 
@@ -135,9 +142,6 @@ def certify(
 
 
 def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress) -> None:
-    if wish.schedule is not None and wish.schedule.resolve().parent == out.resolve():
-        raise ConfigError(f"{wish.schedule}: this run would write over it; choose another --out")
-
     def failed(summary: CaseSummary) -> bool:
         """Whether a case that has ended found the driver wanting in what is certified."""
         ended = (record for record in read(out / "history.jsonl", Record) if getattr(record, "case", "") == summary.case)

@@ -219,7 +219,7 @@ def test_an_unreadable_driver_directory_is_the_users_error(tmp_path: Path) -> No
     remotes = tmp_path / "remotes"
     shutil.copytree(REFERENCE, remotes)
     (remotes / "tm" / "shared" / "clone").chmod(0)
-    run = onetck("run", str(remotes), "--case", "datastore-monitor", "--out", str(tmp_path / "out"))
+    run = onetck("run", str(remotes), "--datastore", "fs", "--tm", "shared", "--case", "datastore-monitor", "--out", str(tmp_path / "out"))
     if os.geteuid() == 0:
         assert run.returncode in (0, 1, 3)
     else:
@@ -338,7 +338,8 @@ def test_the_configuration_reaches_the_world(tmp_path: Path) -> None:
     monitor.chmod(0o755)
     (tmp_path / "vendor.conf").write_text("file-arrived")
     (tmp_path / "onetck.toml").write_text(
-        "[driver]\npaths = ['remotes']\n[image_datastore]\nPOOL_NAME = 'pool-arrived'\n[environment]\nMODE = 'mode-arrived'\n[secret.TOKEN]\nenv = 'MY_TOKEN'\n"
+        "[driver]\npaths = ['remotes']\ndatastore = 'fs'\ntm = 'shared'\n"
+        "[image_datastore]\nPOOL_NAME = 'pool-arrived'\n[environment]\nMODE = 'mode-arrived'\n[secret.TOKEN]\nenv = 'MY_TOKEN'\n"
         "[[file]]\nsource = 'vendor.conf'\nto = '/opt/vendor.conf'\n[hooks]\nsetup = ['echo hook-arrived >/tmp/hooked']\n[etc]\n'vendor.conf' = 'etc-arrived'\n"
     )
     run = onetck("run", "--case", "datastore-monitor", cwd=tmp_path, MY_TOKEN="token-arrived")

@@ -44,7 +44,7 @@ def with_clone(remotes: Path, text: str) -> Path:
 def run(remotes: Path, out: Path, *words: str) -> list[Record]:
     """Run the case and return the records of its history."""
     with pytest.raises(SystemExit):
-        main(["run", str(remotes), "--case", "vms-together", "--out", str(out), "--json", *words])
+        main(["run", str(remotes), "--datastore", "fs", "--tm", "shared", "--case", "vms-together", "--out", str(out), "--json", *words])
     return list(read(out / "history.jsonl", Record))
 
 

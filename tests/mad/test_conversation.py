@@ -71,6 +71,9 @@ def test_the_usual_arguments_are_those_of_oned_conf() -> None:
     config = Config(mad={"tm": MadTable("own", ("-t", "3")), "datastore": MadTable("own")})
     tm, datastore = mads_of([], config, Path(), for_contract("6.4-stdin"), driver)
     assert tm.command == ("/usr/lib/one/mads/one_tm", "-t 3")
-    assert datastore.command == ("/usr/lib/one/mads/one_datastore", "-t 15 -d fs -s shared -i")
+    assert datastore.command == (
+        "/usr/lib/one/mads/one_datastore",
+        "-t 15 -d backup,ceph,fs,libvirt_pool,restic,rsync -s ceph,libvirt_pool,shared,ssh -i",
+    )
     (only,) = mads_of(["tm=/usr/bin/true 'a b'"], Config(), Path(), for_contract("7.4"), driver)
     assert (only.path, only.arguments, only.data) == ("/usr/bin/true", ("a b",), None)

@@ -16,6 +16,8 @@ from onetck.lint.shell import Command, read_shell
 from onetck.lint.sources import Script, Sources
 
 _NAME = re.compile(r"[A-Za-z_][\w.+-]*")
+#: The commands that every front-end has for asking oned.
+_ONED = re.compile(r"one[a-z]+")
 _BEFORE = frozenset(("sudo", "exec", "nohup", "time", "command", "builtin", "nice", "env"))
 _ASKS = frozenset(("type", "which", "hash", "command", "alias", "unset", "declare", "typeset"))
 _ADMIN = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin")
@@ -37,7 +39,7 @@ def check_commands(sources: Sources, rules: Rules) -> Iterator[Finding]:
         unknown: dict[str, int] = {}
         for command in script.shell.commands:
             name = _called(command)
-            if name and name not in known and not _on_path(name):
+            if name and name not in known and not _ONED.fullmatch(name) and not _on_path(name):
                 unknown.setdefault(name, command.line)
         absent = _absent(script, held)
         if unknown and absent:

@@ -78,6 +78,8 @@ def check_missing(sources: Sources, rules: Rules, profiles: str) -> Iterator[Fin
         if action.shared and (action.shared == "YES") != sources.shared:
             continue
         for folder in _homes(action, sources):
+            if action.family == "ds" and _done_elsewhere(action, folder, sources):
+                continue
             if sources.holds(folder) and not os.path.lexists(sources.place(folder, action.name)):
                 sentence = f"there is no {action.key}; oned calls it for {', '.join(action.triggers) or action.by[0]}"
                 rule = "missing" if action.key in demanded else "left_out"
@@ -88,6 +90,12 @@ def check_missing(sources: Sources, rules: Rules, profiles: str) -> Iterator[Fin
         if name not in roles and lacking and set(covered) - set(lacking) - elsewhere:
             sentence = f"is not taken for {name[1]}: it has not {', '.join(lacking)}"
             yield rules.found("role", next(iter(sources.folders[next(iter(covered)).partition("/")[0]])), 0, sentence)
+
+
+def _done_elsewhere(action: Action, folder: str, sources: Sources) -> bool:
+    """Whether the other datastore driver does an action: images and backups share the tree, and each has actions that the other has not."""
+    others = (sources.place(one, action.name) for one in sources.folders["ds"] if one != folder)
+    return any(path.is_file() and not refuses(path) for path in others)
 
 
 def _homes(action: Action, sources: Sources) -> tuple[str, ...]:
