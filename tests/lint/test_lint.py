@@ -238,7 +238,7 @@ def test_commands_that_are_not_there_are_said_with_their_line(tree: Path) -> Non
         assert [one.sentence for one in found(tree, "command")] == []
     put(tree, CLONE, '#!/bin/bash\nLIB=$ONE/lib/other.sh\n. "$LIB"\nmkdirr x\n')
     assert found(tree, "command") == []
-    assert "mkdirr" in found(tree, "library")[0].sentence
+    assert any("mkdirr" in one.sentence for one in found(tree, "library"))
 
 
 def test_fixed_paths_break_where_one_location_is_set(tree: Path) -> None:
@@ -333,7 +333,7 @@ def test_the_command_ends_as_documented(tree: Path, tmp_path: Path) -> None:
     """0 without errors, 1 with, 4 for words that are wrong; the text is by file with counts at the end, the JSON has all of it."""
     good = onetck("lint", str(tree), "--datastore", "fs", "--tm", "shared", cwd=tmp_path)
     assert good.returncode == 0, good.stderr
-    assert good.stdout.splitlines()[-1].endswith("notes")
+    assert good.stdout.splitlines()[-1].endswith(("note", "notes"))
     put(tree, CP, "#!/bin/bash\nif\n")
     bad = onetck("lint", str(tree), "--datastore", "fs", "--tm", "shared", "--json", cwd=tmp_path)
     report = json.loads(bad.stdout)

@@ -118,7 +118,8 @@ class Sources:
     def folders(self) -> dict[str, tuple[str, ...]]:
         """The driver's own directories by family."""
         own = self.driver
-        return {"ds": (f"datastore/{own.datastore_mad}",), "tm": tuple(dict.fromkeys((f"tm/{own.tm_mad}", f"tm/{own.system_tm_mad}")))}
+        stores = (f"datastore/{name}" for name in (own.datastore_mad, own.backup_mad) if name)
+        return {"ds": tuple(dict.fromkeys(stores)), "tm": tuple(dict.fromkeys((f"tm/{own.tm_mad}", f"tm/{own.system_tm_mad}")))}
 
     @property
     def entries(self) -> Iterator[Script]:
