@@ -55,7 +55,7 @@ def test_the_program_is_to_answer_it(tmp_path: Path, contract: str, data: bytes 
     """Our own program does, and starts nothing; one that takes it for an error is named."""
     spec = for_contract(contract)
     program = MadProgram("tm", "/usr/lib/one/mads/one_tm", ("-t", "15", "-d", "shared"), data or packed(spec, "tm"))
-    driver = find_driver([data_dir("reference_driver") / "remotes"], datastore="fs")
+    driver = find_driver([data_dir("reference_driver") / "remotes"], "fs", "shared")
     writer = Writer(tmp_path / "history.jsonl")
     trace = parse_trace(TRACE, Path("empty.jsonl"), spec.spec)
     subject = Subjected(driver.archive(spec.version), "fs", "shared", "shared", mads=(program,))

@@ -46,7 +46,7 @@ def test_what_a_driver_sends_is_known_while_it_still_runs(tmp_path: Path, encryp
     spec = for_contract("7.4")
     writer = Writer(tmp_path / "history.jsonl")
     trace = parse_trace(TRACE % ('{"op": "monitor.encrypt"}' if encrypted else ""), Path("t.jsonl"), spec.spec)
-    subject = Subjected(find_driver([remotes], datastore="fs").archive(spec.version), "fs", "shared", "shared")
+    subject = Subjected(find_driver([remotes], "fs", "shared").archive(spec.version), "fs", "shared", "shared")
     blobs = BlobStore(tmp_path / "blobs")
     holder: list[CaseRun] = []
     with NamespaceWorld.start(gates=trace.header.gates, on_question=lambda asked: holder[0].question(asked)) as world:

@@ -35,7 +35,7 @@ def played(folder: Path, scale: float) -> tuple[str, bool]:
     writer = Writer(folder / "history.jsonl")
     writer.write(Header(1, "test", "7.4", spec.version, "", "fs", "shared", "shared", 0, 0.0, "", ""))
     trace = parse_trace(TRACE, Path("slow.jsonl"), spec.spec)
-    subject = Subjected(find_driver([remotes], datastore="fs").archive(spec.version), "fs", "shared", "shared", wait_scale=scale)
+    subject = Subjected(find_driver([remotes], "fs", "shared").archive(spec.version), "fs", "shared", "shared", wait_scale=scale)
     holder: list[CaseRun] = []
     with NamespaceWorld.start(gates=trace.header.gates, on_question=lambda asked: holder[0].question(asked)) as world:
         holder.append(CaseRun(spec, subject, trace, world, writer, BlobStore(folder / "blobs")))

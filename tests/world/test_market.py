@@ -51,7 +51,7 @@ def played(tmp_path: Path, how: str, *, contract: str = "7.4", downloader: bool 
     writer = Writer(history)
     writer.write(Header(1, "test", contract, spec.version, "", "fs", "shared", "shared", 0, 0.0, "", ""))
     trace = parse_trace(TRACE, Path("market.jsonl"), spec.spec)
-    subject = Subjected(find_driver([remotes], datastore="fs").archive(spec.version), "fs", "shared", "shared")
+    subject = Subjected(find_driver([remotes], "fs", "shared").archive(spec.version), "fs", "shared", "shared")
     holder: list[CaseRun] = []
     with NamespaceWorld.start(gates=trace.header.gates, on_question=lambda asked: holder[0].question(asked)) as world:
         holder.append(CaseRun(spec, subject, trace, world, writer, BlobStore(tmp_path / "blobs")))
