@@ -6,8 +6,8 @@ import signal
 import sys
 from pathlib import Path
 
-# the builders of miniatures and of messages and the player of operations are plain modules beside the tests that use them
-sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("miniatures", "simulator", "monitoring")]
+# the builders of miniatures and of messages and the player of operations, and what certifies a role, are plain modules beside the tests that use them
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("miniatures", "simulator", "monitoring", "driver")]
 
 
 def pytest_configure() -> None:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from certified import bad, certified
 
-from onereport.results import RequirementVerdict, ResultRecord, ResultsFooter
 from onesim.data import data_dir
-from onesim.journal import read
 
 REFERENCE = data_dir("reference_driver")
 PROGRAMS = ("ceph-mon", "ceph-mgr", "ceph-osd", "rbd", "ceph")
@@ -24,28 +21,11 @@ pytestmark = [
 ]
 
 
-def certified(out: Path, *words: str, description: Path = REFERENCE / "ceph.toml") -> tuple[ResultsFooter, dict[str, RequirementVerdict]]:
-    """Run cases against the Ceph driver; return how the run was judged, and the verdict on each requirement."""
-    command = [sys.executable, "-m", "onetck.cli", "run", "--config", str(description), "--profile", "core", "--out", str(out), "--jobs", "2", *words]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert (out / "results.jsonl").exists(), ended.stdout + ended.stderr
-    records = list(read(out / "results.jsonl", ResultRecord))
-    footer = next(one for one in records if isinstance(one, ResultsFooter))
-    return footer, {one.requirement: one for one in records if isinstance(one, RequirementVerdict)}
-
-
-def bad(verdicts: dict[str, RequirementVerdict]) -> dict[str, str]:
-    """Return what went wrong, with the reason."""
-    return {
-        one.requirement: f"{one.verdict}: {one.reason}" for one in verdicts.values() if one.verdict not in ("pass", "not_tested", "not_applicable")
-    }
-
-
 @pytest.mark.parametrize("contract", ["7.4", "6.10", "6.4", "5.12"])
 def test_the_driver_passes_what_the_cases_reach(tmp_path: Path, contract: str) -> None:
     """Images of all kinds, clones, persistent and volatile disks live through a VM's life under each generation, and nothing is broken."""
     words = [word for case in ("image-clone", "image-qcow2", "vm-example", "vm-volatile") for word in ("--case", case)]
-    footer, verdicts = certified(tmp_path / "out", "--contract", contract, *words)
+    footer, verdicts = certified(REFERENCE / "ceph.toml", tmp_path / "out", "--profile", "core", "--contract", contract, *words)
     assert bad(verdicts) == {}
     assert footer.calls > 80
     reached = (
@@ -65,14 +45,14 @@ def test_the_driver_passes_what_the_cases_reach(tmp_path: Path, contract: str) -
 def test_overlapping_and_interrupted_calls_leave_the_pool_in_order(tmp_path: Path) -> None:
     """VMs of one image that start and end at once, a prolog that is run again, a VM that is deleted while its clone still runs."""
     words = [word for case in ("vms-together", "vm-retry", "vm-given-up") for word in ("--case", case)]
-    _, verdicts = certified(tmp_path / "out", *words)
+    _, verdicts = certified(REFERENCE / "ceph.toml", tmp_path / "out", "--profile", "core", *words)
     assert bad(verdicts) == {}
 
 
 def test_exports_and_running_guests_reach_the_pool(tmp_path: Path) -> None:
     """What an export names is fetched from the pool and is the image; disks of a running guest grow, are snapshot and saved, also when that is cut off."""
     words = [word for case in ("export", "resize-running", "live-cut") for word in ("--case", case)]
-    _, verdicts = certified(tmp_path / "out", "--profile", "core,ds-export,tm-live", *words)
+    _, verdicts = certified(REFERENCE / "ceph.toml", tmp_path / "out", "--profile", "core,ds-export,tm-live", *words)
     assert bad(verdicts) == {}
     reached = ("DS-EXPORT-010", "TM-RESIZE-002", "TM-SNAPLIVE-003", "TM-DELETE-008", "DS-TREE-001")
     assert {id: verdicts[id].verdict for id in reached} == dict.fromkeys(reached, "pass")
@@ -101,6 +81,8 @@ def test_what_is_no_file_is_judged_all_the_same(tmp_path: Path, script: str) -> 
     text = path.read_text()
     assert right in text
     path.write_text(text.replace(right, wrong))
-    footer, verdicts = certified(tmp_path / "out", "--case", "vm-larger", "--case", "vm-siblings", description=tmp_path / "driver" / "ceph.toml")
+    footer, verdicts = certified(
+        tmp_path / "driver" / "ceph.toml", tmp_path / "out", "--profile", "core", "--case", "vm-larger", "--case", "vm-siblings"
+    )
     assert footer.exit_code == 1
     assert expected <= {id for id, one in verdicts.items() if one.verdict == "fail"}, bad(verdicts)

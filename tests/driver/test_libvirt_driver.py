@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from certified import bad, certified
 
-from onereport.results import RequirementVerdict, ResultRecord, ResultsFooter
 from onesim.data import data_dir
-from onesim.journal import read
 from onesim.world.namespaces import wide
 
 REFERENCE = data_dir("reference_driver")
@@ -27,42 +24,11 @@ pytestmark = [
 ]
 
 
-def certified(
-    out: Path, *words: str, description: Path = REFERENCE / "libvirt_pool_real.toml"
-) -> tuple[ResultsFooter, dict[str, RequirementVerdict]]:
-    """Run cases against the driver; return how the run was judged, and the verdict on each requirement."""
-    command = [
-        sys.executable,
-        "-c",
-        "from onetck.cli import main; main()",
-        "run",
-        "--config",
-        str(description),
-        "--out",
-        str(out),
-        "--jobs",
-        "2",
-        *words,
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
-    assert (out / "results.jsonl").exists(), ended.stdout + ended.stderr
-    records = list(read(out / "results.jsonl", ResultRecord))
-    footer = next(one for one in records if isinstance(one, ResultsFooter))
-    return footer, {one.requirement: one for one in records if isinstance(one, RequirementVerdict)}
-
-
-def bad(verdicts: dict[str, RequirementVerdict]) -> dict[str, str]:
-    """Return what went wrong, with the reason."""
-    return {
-        one.requirement: f"{one.verdict}: {one.reason}" for one in verdicts.values() if one.verdict not in ("pass", "not_tested", "not_applicable")
-    }
-
-
 @pytest.mark.parametrize("contract", ["7.4", "6.10", "6.4", "5.12"])
 def test_the_driver_passes_what_the_cases_reach(tmp_path: Path, contract: str) -> None:
     """Images raw and qcow2, clones, persistent and volatile disks live through a VM's life under each generation, and nothing is broken."""
     words = [word for case in ("image-clone", "image-qcow2", "vm-example", "vm-volatile") for word in ("--case", case)]
-    footer, verdicts = certified(tmp_path / "out", "--profile", "core", "--contract", contract, *words)
+    footer, verdicts = certified(REFERENCE / "libvirt_pool_real.toml", tmp_path / "out", "--profile", "core", "--contract", contract, *words)
     assert bad(verdicts) == {}
     assert footer.calls > 80
     reached = ("DS-CP-004", "DS-CLONE-003", "DS-RM-002", "TM-CLONE-002", "TM-CLONE-003", "TM-MVDS-002", "TM-MKSWAP-002", "TM-DELETE-002")
@@ -71,7 +37,7 @@ def test_the_driver_passes_what_the_cases_reach(tmp_path: Path, contract: str) -
 
 def test_the_driver_keeps_the_profile_of_pools(tmp_path: Path) -> None:
     """Every requirement on pools and volumes is put to the test, and kept: a fresh pool, volumes that come and go, others that stay."""
-    footer, verdicts = certified(tmp_path / "out", "--profile", "libvirt-pool")
+    footer, verdicts = certified(REFERENCE / "libvirt_pool_real.toml", tmp_path / "out", "--profile", "libvirt-pool")
     assert bad(verdicts) == {}
     assert footer.exit_code == 0
 
@@ -79,7 +45,7 @@ def test_the_driver_keeps_the_profile_of_pools(tmp_path: Path) -> None:
 def test_overlapping_and_interrupted_calls_leave_the_pool_in_order(tmp_path: Path) -> None:
     """VMs of one image that start and end at once, a prolog that is run again, a VM that is deleted while its clone still runs."""
     words = [word for case in ("vms-together", "vm-retry", "vm-given-up") for word in ("--case", case)]
-    _, verdicts = certified(tmp_path / "out", "--profile", "core", *words)
+    _, verdicts = certified(REFERENCE / "libvirt_pool_real.toml", tmp_path / "out", "--profile", "core", *words)
     assert bad(verdicts) == {}
 
 
@@ -90,5 +56,17 @@ def test_a_bridge_does_what_the_front_end_does_else(tmp_path: Path) -> None:
     text = description.read_text().replace('POOL_TYPE = "dir"\n', 'POOL_TYPE = "dir"\nBRIDGE_LIST = "host01"\n')
     text = text.replace('name = "libvirtd"\n', 'name = "libvirtd"\nhost = "host01"\n').replace('where = "frontend"', 'where = "host01"')
     description.write_text(text)
-    _, verdicts = certified(tmp_path / "out", "--profile", "core", "--case", "image-clone", "--case", "vm-volatile", description=description)
+    _, verdicts = certified(description, tmp_path / "out", "--profile", "core", "--case", "image-clone", "--case", "vm-volatile")
     assert bad(verdicts) == {}
+
+
+def test_the_simulated_libvirt_gives_the_verdicts_of_the_real_one(tmp_path: Path) -> None:
+    """The same cases on both: every requirement has the same verdict."""
+    cases = ("image-clone", "image-qcow2", "vm-example", "vm-volatile", "pool-before", "pool-fresh", "pool-work")
+    words = [word for case in cases for word in ("--case", case)]
+    (_, simulated), (_, real) = (
+        certified(REFERENCE / name, tmp_path / name, "--profile", "core,libvirt-pool", *words)
+        for name in ("libvirt_pool.toml", "libvirt_pool_real.toml")
+    )
+    assert {id: row.verdict for id, row in simulated.items()} == {id: row.verdict for id, row in real.items()}
+    assert bad(real) == {}
