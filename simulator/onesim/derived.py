@@ -157,6 +157,7 @@ def vm_facts(subject: Subject) -> dict[str, str]:
     vm, cloud = subject.vm, subject.cloud
     place = subject.there or subject.here
     host, record = subject.at(place)
+    state = subject.spec.spec.number("vm", vm.state)
     facts = {
         "host": host,
         "vm_directory": cloud.directory(record, vm),
@@ -165,7 +166,8 @@ def vm_facts(subject: Subject) -> dict[str, str]:
         "location": cloud.location,
         "vm": cloud.label("vm", vm.id),
         "system_tm": record.tm_mad,
-        "lcm_state": str(subject.spec.spec.number("vm", vm.state).lcm),
+        "lcm_state": str(state.lcm),
+        "host_lost": "yes" if state.lost else "",
         "shared": "YES" if cloud.conf(record.tm_mad).shared else "NO",
     }
     if subject.here and subject.there:

@@ -130,7 +130,7 @@ class ParserRow(Row, frozen=True):
 class State(Row, frozen=True):
     """A state by name and number; `rest` = it waits for an operation, `away` = the disks of the VM wait at the front-end.
 
-    `idle` = quotas for running VMs do not count it.
+    `idle` = quotas for running VMs do not count it, `lost` = the host that the VM comes from counts as lost.
     """
 
     name: str
@@ -139,6 +139,7 @@ class State(Row, frozen=True):
     rest: bool = False
     away: bool = False
     idle: bool = False
+    lost: bool = False
 
 
 class Kind(Row, frozen=True):

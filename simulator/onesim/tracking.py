@@ -13,8 +13,6 @@ from onesim.rows import Effect
 from onesim.spec import Spec
 
 MIB = 1024 * 1024
-#: LCM states of a VM that leaves a host which is lost, and what lay on that host alone with it
-_HOST_LOST = ("60", "61")
 
 
 @dataclass
@@ -36,7 +34,8 @@ class Tracking:
         effect = self.spec.effects[asked.action.effect]
         named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
         how = effect.success if success and not named else effect.failure
-        if effect.name == "move" and asked.facts.get("lcm_state") in _HOST_LOST and asked.facts.get("shared") == "NO":
+        # what lay on a lost host alone is lost with it
+        if effect.name == "move" and "host_lost" in asked.facts and asked.facts.get("shared") == "NO":
             how = "any"
         if effect.target == "backup":
             if success:

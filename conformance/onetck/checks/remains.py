@@ -11,8 +11,6 @@ from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
 
 _DATASTORES = "/var/lib/one/datastores"
-#: LCM states of a VM that leaves a host which is lost
-_HOST_LOST = ("60", "61")
 
 
 def below(path: str, directory: str) -> bool:
@@ -82,7 +80,7 @@ def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
     if action.startswith("postbackup"):
         return [("", re.compile(re.escape(directory) + r"/backup(/.*)?$"))]
     if action in ("mv", "postmigrate"):
-        if call.facts.get("lcm_state") in _HOST_LOST:
+        if "host_lost" in call.facts:
             return []  # nobody can take anything away there
         same = directory == other and (call.facts.get("shared") == "YES" or call.facts.get("host") == call.facts.get("other_host"))
         return [] if same or not other else [(call.facts.get("other_host", ""), re.compile(re.escape(other) + r"(/.*)?$"))]
