@@ -171,6 +171,8 @@ class CaseRun:
         refused = next((one.reason for one in outputs if isinstance(one, Refused)), "")
         self.writer.write(Operation(self.case, n, step.op, arguments, refused, self.scripts.at()))
         if refused and step.expect != "success":
+            if step.expect == "any":
+                self.lost = self.lost or f"{step.op} was refused ({refused})"
             return []  # a refusal is a failure that no driver is asked for
         if refused.startswith((monitoring.FULL, monitoring.NO_HOST)):
             self.lost = self.lost or _CLOSED
@@ -302,6 +304,8 @@ class CaseRun:
             self.lost = f"world lost in call {begun.n} ({asked.action.key})"
         elif not outcome.success:
             self.lost = f"call {begun.n} ({asked.action.key}) failed"
+        elif self.trace.steps[asked.operation].expect == "failure":
+            self.lost = f"call {begun.n} ({asked.action.key}) succeeded"
 
     def _hypervisor_failed(self, error: str) -> None:
         self.lost = f"the hypervisor found that {error}"

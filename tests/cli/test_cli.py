@@ -368,8 +368,8 @@ def test_an_ordinary_user_gets_the_same_verdict(open_path: Path) -> None:
     if same != str(sys.version_info[:2]):
         pytest.skip("the system's Python is another version than this one, whose compiled packages it cannot load")
     libraries = os.pathsep.join(path for path in sys.path if path)
-    copied = open_path / "remotes"
-    shutil.copytree(REFERENCE, copied)
+    copied = open_path / "reference_driver"
+    shutil.copytree(REFERENCE.parent, copied)
     packages = open_path / "packages"
     for path in libraries.split(os.pathsep):
         if "site-packages" in path:
@@ -389,7 +389,7 @@ def test_an_ordinary_user_gets_the_same_verdict(open_path: Path) -> None:
             text=True,
             env=environment,
             cwd="/",
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert run.returncode == 0, run.stderr + run.stdout

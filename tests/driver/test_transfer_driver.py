@@ -227,7 +227,7 @@ def test_monitor(fe: FrontEnd) -> None:
 def test_refusals_and_no_operations_read_their_input(fe: FrontEnd) -> None:
     """What is not supported says so in one line; the migration scripts do nothing; both read all of a large standard input."""
     large = b"x" * (1 << 20)
-    for script in ("tm/shared/prebackup", "tm/shared/restore"):
+    for script in ("tm/ceph/prebackup", "tm/libvirt_pool/restore"):
         fe.run(script, "a", "b", "7", "0", stdin=large).refused("does not support", script.rsplit("/", 1)[1])
     for script in ("tm/shared/premigrate", "tm/shared/postmigrate", "tm/shared/failmigrate"):
         assert fe.run(script, "h1", "h2", "/0/7", "7", "0", stdin=large).quiet

@@ -276,12 +276,12 @@ def command_line(process: Path) -> bytes:
 def test_the_command_line_and_the_file_name_programs(tmp_path: Path) -> None:
     """`--mad` and `[mad]` of onetck.toml: both programs start the scripts, and the history says which they were."""
     (tmp_path / "onetck.toml").write_text(
-        f"[driver]\npaths = ['{REMOTES}']\n[mad.datastore]\nprogram = 'own'\narguments = ['-t', '2', '-d', 'fs', '-s', 'shared']\n"
+        f"[driver]\npaths = ['{REMOTES}']\ndatastore = 'fs'\ntm = 'shared'\n[mad.datastore]\nprogram = 'own'\narguments = ['-t', '2', '-d', 'fs', '-s', 'shared']\n"
     )
     command = [sys.executable, "-m", "onetck.cli", "run", "--case", "vm-volatile", "--mad", "tm=own", "--out", "out"]
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
     records = list(read(tmp_path / "out" / "history.jsonl", Record))
     assert isinstance(records[0], Header)
-    assert records[0].mads == ("tm: /usr/lib/one/mads/one_tm -t 15 -d shared", "datastore: /usr/lib/one/mads/one_datastore -t 2 -d fs -s shared")
+    assert records[0].mads == ("tm: /usr/lib/one/mads/one_tm -t 15 -d ceph,libvirt_pool,shared,ssh", "datastore: /usr/lib/one/mads/one_datastore -t 2 -d fs -s shared")
     assert {row.mad: row.scripts > 3 for row in records if isinstance(row, MadEnd)} == {"tm": True, "datastore": True}
     assert "MAD-" not in run.stdout and "tm through /usr/lib/one/mads/one_tm" in run.stderr

@@ -148,7 +148,7 @@ class Programs:
         return {}
 
     def do_dismiss(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Kill what is left of a program."""
+        """Kill what is left of a program. Nothing is heard of it any more."""
         program = self.programs.pop(message["name"], None)
         if program is None:
             return {}
@@ -236,6 +236,8 @@ class Programs:
         return data
 
     def _ended(self, program: _Program, status: int) -> None:
+        if self.programs.get(program.name) is not program:
+            return  # it was dismissed
         while self._stdout(program):
             pass
         while self._stderr(program):
