@@ -282,6 +282,9 @@ def test_the_command_line_and_the_file_name_programs(tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120)
     records = list(read(tmp_path / "out" / "history.jsonl", Record))
     assert isinstance(records[0], Header)
-    assert records[0].mads == ("tm: /usr/lib/one/mads/one_tm -t 15 -d ceph,libvirt_pool,shared,ssh", "datastore: /usr/lib/one/mads/one_datastore -t 2 -d fs -s shared")
+    assert records[0].mads == (
+        "tm: /usr/lib/one/mads/one_tm -t 15 -d ceph,libvirt_pool,shared,ssh",
+        "datastore: /usr/lib/one/mads/one_datastore -t 2 -d fs -s shared",
+    )
     assert {row.mad: row.scripts > 3 for row in records if isinstance(row, MadEnd)} == {"tm": True, "datastore": True}
     assert "MAD-" not in run.stdout and "tm through /usr/lib/one/mads/one_tm" in run.stderr
