@@ -6,8 +6,10 @@ import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from onereport.badge import render_badge
 from onereport.html import render_html
 from onereport.junit import write_junit
+from onereport.markdown import render_markdown
 from onereport.results import ResultRecord, ResultsHeader
 from onereport.specsite import requirement_urls, write_site
 from onesim.errors import ConfigError
@@ -29,7 +31,7 @@ def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waive
 
 
 def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) -> None:
-    """Write results, report, JUnit and the specification that the report leads into; `history` is what the report shows."""
+    """Write results, report, JUnit, summary, badge and the specification that the report leads into; `history` is what the report shows."""
     writer = Writer(out / "results.jsonl")
     for record in judgement.records():
         writer.write(record)
@@ -39,6 +41,8 @@ def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) ->
     page = render_html(judgement.records(), read(history, Record), history.parent / "blobs", links)
     (out / "report.html").write_text(page, encoding="utf-8")
     write_junit(judgement.records(), out / "junit.xml")
+    (out / "summary.md").write_text(render_markdown(judgement.records()), encoding="utf-8")
+    (out / "badge.svg").write_text(render_badge(judgement.records()), encoding="utf-8")
 
 
 def find_profile(spec: ContractSpec, names: str) -> Profile:

@@ -38,7 +38,7 @@ class Progress:
 
 
 #: What a run leaves in its directory.
-_FILES = ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "blobs", "spec")
+_FILES = ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "summary.md", "badge.svg", "blobs", "spec")
 
 
 _REPEATED = re.compile(r"run-\d+")

@@ -51,7 +51,8 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
     for word in ("required executed", "passed", "failed", "not applicable", "blocked", "report.html"):
         assert word in run.stdout
     assert "vm-example" in run.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"history.jsonl", "results.jsonl", "report.html", "junit.xml", "blobs", "spec"}
+    files = {"history.jsonl", "results.jsonl", "report.html", "junit.xml", "summary.md", "badge.svg", "blobs", "spec"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
     links = re.findall(r'href="(spec/[^"#]+)#([^"]+)"', (tmp_path / "out" / "report.html").read_text())
     assert links and all(f'id="{anchor}"' in (tmp_path / "out" / page).read_text() for page, anchor in set(links))
     assert (

@@ -14,11 +14,14 @@ import msgspec
 import pytest
 from build import all_miniatures, play
 from lxml import html as lxml_html
+from markdown_it import MarkdownIt
 
+from onereport.badge import render_badge
 from onereport.html import render_html
 from onereport.jsonout import summary
 from onereport.junit import write_junit
-from onereport.results import FAILURES, RequirementVerdict, decide, worst
+from onereport.markdown import render_markdown
+from onereport.results import FAILURES, Evidence, RequirementVerdict, Result, ResultsHeader, decide, worst
 from onesim.journal import read
 from onesim.records import Blob, Call, Record
 from onetck.judge import Judgement
@@ -112,6 +115,40 @@ def test_junit_read_by_another_parser_has_the_same_counts(run: tuple[Judgement, 
     assert judgement.footer is not None
     outcome = summary(judgement.records())
     assert outcome["counts"] == judgement.footer.counts == json.loads(msgspec.json.encode(outcome))["counts"]
+
+
+def test_summary_and_badge_read_by_others_have_the_same_counts(run: tuple[Judgement, Path]) -> None:
+    """The tables of the page are tables to a Markdown parser, with the counts of the footer; the picture is XML that says the verdict."""
+    judgement, _ = run
+    assert judgement.footer is not None
+    tree = lxml_html.fromstring(MarkdownIt("commonmark").enable("table").render(render_markdown(judgement.records())))
+    assert tree.findtext(".//h2") == judgement.footer.verdict == "NOT CONFORMANT"
+    counts, wrong = tree.findall(".//table")
+    names = [cell.text_content() for cell in counts.findall("thead//th")]
+    numbers = [int(cell.text_content()) for cell in counts.findall("tbody//td")]
+    assert dict(zip(names, numbers, strict=True)) == {name.replace("_", " "): count for name, count in judgement.footer.counts.items() if count}
+    rows = {row.findtext("td"): [cell.text_content() for cell in row.findall("td")] for row in wrong.findall("tbody/tr")}
+    assert rows["TM-CLONE-002"][1] == "fail" and "vm-siblings" in rows["TM-CLONE-002"][3]
+    assert rows["TM-CLONE-002"][4].startswith("onetck run --case")
+    picture = ElementTree.fromstring(render_badge(judgement.records()))
+    said = f"not conformant {judgement.footer.executed}/{judgement.footer.required}"
+    assert [one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")] == ["OpenNebula 7.4 core", said]
+
+
+def test_what_a_driver_prints_stays_inert_in_the_summary(run: tuple[Judgement, Path]) -> None:
+    """Markup, links, HTML and control characters in evidence and names end up as text of one cell."""
+    judgement, _ = run
+    hostile = HOSTILE + " | [click](http://example.com) `x` *y*\n# z ![i](http://example.com/i.png) https://example.com @user"
+    records = [
+        msgspec.structs.replace(one, evidence=(Evidence(hostile),), repeat=hostile) if isinstance(one, Result) else one for one in judgement.records()
+    ]
+    records = [msgspec.structs.replace(one, driver=hostile, profile=hostile) if isinstance(one, ResultsHeader) else one for one in records]
+    text = render_markdown(records)
+    tree = lxml_html.fromstring(MarkdownIt("commonmark").enable("table").render(text))
+    assert not tree.xpath("//script | //img | //a | //details | //em")
+    assert {len(row.findall("td")) for row in tree.findall(".//table")[1].findall("tbody/tr")} == {5}
+    assert "\x1b" not in text and "\u202e" not in text and len(text) < 200_000
+    assert ElementTree.fromstring(render_badge(records)) is not None
 
 
 def verdict(name: str, value: str, *, required: bool = True) -> RequirementVerdict:

@@ -1,0 +1,131 @@
+"""The reference driver keeps what it claims in every role and under every contract.
+
+A role plays each case that calls other scripts than it does in the roles before. The cases are dealt out over the contracts, so that every role meets every
+contract, and one case meets other contracts in other roles. `tox run -e exhaustive` plays every case of every role under every contract, which takes hours.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from certified import certified
+
+from onesim.data import data_dir
+from onesim.journal import head, read
+from onesim.records import Record
+from onesim.spec import load
+from onetck.conclude import find_profile
+from onetck.execution import Progress, execute
+from onetck.judge import judge
+from onetck.plan import PlannedCase, choose
+from onetck.setting import Given, Setting, settle
+
+REFERENCE = data_dir("reference_driver")
+CONTRACTS = [row.name for row in load().contracts]
+
+
+@dataclass(frozen=True)
+class Role:
+    """A role by the name of its description: the profiles that no other role reaches (empty: all that it claims), and the programs that it needs."""
+
+    name: str
+    own: str = ""
+    programs: tuple[str, ...] = ()
+
+    @cache  # noqa: B019 -- the roles live as long as the tests
+    def under(self, contract: str) -> Setting:
+        """Return the role under a contract."""
+        return settle(Given(contract=contract, config=REFERENCE / f"{self.name}.toml"))
+
+
+ROLES = [
+    Role("onetck"),
+    Role("ssh", "tm-ssh"),
+    Role("mixed", "tm-mixed"),
+    Role("backup", "ds-backup,tm-backup"),
+    Role("rsync", "ds-backup,tm-backup", ("rsync",)),
+    Role("restic", "ds-backup,tm-backup", ("restic",)),
+    Role("libvirt_pool"),
+    Role("ceph", "", ("ceph-mon", "ceph-mgr", "ceph-osd", "rbd")),
+]
+
+
+def _marked(role: Role) -> object:
+    absent = [name for name in role.programs if shutil.which(name) is None]
+    mark = pytest.mark.skipif(bool(absent) and "CI" not in os.environ, reason=f"no {', '.join(absent)} here")
+    return pytest.param(role, id=role.name, marks=mark)
+
+
+@cache
+def _cases(role: Role, contract: str) -> list[PlannedCase]:
+    setting = role.under(contract)
+    return choose(setting.spec, setting.subject, [], [], setting.claimed.split(","))
+
+
+def _served(role: Role, case: PlannedCase) -> tuple[str, ...]:
+    """A case, and the drivers whose scripts it calls in a role."""
+    driver = role.under("7.4").driver
+    backs_up = any(
+        one in ("ds/backup", "ds/restore", "ds/increment_flatten") or one.startswith(("tm/prebackup", "tm/postbackup")) for one in case.expects
+    )
+    tm = (driver.tm_mad, driver.system_tm_mad) if any(one.startswith("tm/") for one in case.expects) else ()
+    return (case.trace.name, driver.datastore_mad, *tm, driver.backup_mad if backs_up else "")
+
+
+def _dealt(role: Role) -> dict[str, list[PlannedCase]]:
+    """The cases that a role plays under each contract."""
+    before = {_served(one, case) for one in ROLES[: ROLES.index(role)] for case in _cases(one, "7.4")}
+    planned = {contract: {case.trace.name: case for case in _cases(role, contract)} for contract in CONTRACTS}
+    mine = [case.trace.name for case in planned["7.4"].values() if _served(role, case) not in before]
+    dealt: dict[str, list[PlannedCase]] = {contract: [] for contract in CONTRACTS}
+    for n, name in enumerate(mine):
+        under = [contract for contract in CONTRACTS if name in planned[contract]]
+        contract = under[(n + ROLES.index(role)) % len(under)]
+        dealt[contract].append(planned[contract][name])
+    return dealt
+
+
+def test_every_case_is_dealt_and_every_role_meets_every_contract() -> None:
+    """No case and no contract is left out; backups are there from 6.6."""
+    dealt = {role.name: _dealt(role) for role in ROLES}
+    played = {case.trace.name for cases in dealt.values() for some in cases.values() for case in some}
+    assert played == {case.trace.name for role in ROLES for case in _cases(role, "7.4")}
+    for name, cases in dealt.items():
+        since = "6.6" if name in ("backup", "rsync", "restic") else "5.12"
+        assert all(cases[contract] for contract in CONTRACTS[CONTRACTS.index(since) :]), name
+
+
+@pytest.mark.parametrize("role", [_marked(role) for role in ROLES])
+def test_a_role_is_kept_under_every_contract(role: Role, tmp_path: Path) -> None:
+    """Every case passes under the contract that it is dealt to, and every requirement that is the role's own is reached."""
+    wrong, passed = {}, set()
+    for contract, cases in _dealt(role).items():
+        setting, out = role.under(contract), tmp_path / contract
+        out.mkdir()
+        execute(setting.spec, setting.driver, setting.subject, cases, out, jobs=1, progress=Progress(), command=["test"])
+        history, profile = out / "history.jsonl", find_profile(setting.spec, setting.claimed)
+        judgement = judge(read(history, Record), setting.spec, profile, history.name, head(history), "onetck run --case {case}")
+        passed |= {row.requirement for row in judgement.results if row.verdict == "pass"}
+        wrong |= {
+            f"{contract} {row.case} {row.requirement}": f"{row.verdict}: {row.evidence[0].sentence if row.evidence else ''}"
+            for row in judgement.results
+            if row.case and row.verdict not in ("pass", "not_applicable")
+        }
+    assert wrong == {}
+    newest = role.under("7.4")
+    required = {id for id in find_profile(newest.spec, role.own or newest.claimed).requirements if id in newest.spec.requirements}
+    assert required - passed == set()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("contract", CONTRACTS)
+@pytest.mark.parametrize("role", [_marked(role) for role in ROLES])
+def test_a_role_is_conformant(role: Role, contract: str, tmp_path: Path) -> None:
+    """The whole role under one contract: CONFORMANT."""
+    footer, _ = certified(REFERENCE / f"{role.name}.toml", tmp_path / "out", "--contract", contract)
+    assert (footer.exit_code, footer.verdict) == (0, "CONFORMANT")
