@@ -131,7 +131,7 @@ def execute(
         except BaseException:
             stop.set()
             raise
-    _finish(writer, out, summaries, interrupted, time.time() - began)
+    finish(writer, len(summaries), sum(one.calls for one in summaries), interrupted, time.time() - began)
     return summaries
 
 
@@ -141,14 +141,15 @@ def _chooser(case: str, seed: int, schedules: Recorded, operation: int) -> Choos
     return Seeded(f"{seed}:{case}:{operation}") if turns is None else Replayed(turns)
 
 
-def _finish(writer: Writer, out: Path, summaries: Sequence[CaseSummary], interrupted: bool, wall_s: float) -> None:
+def finish(writer: Writer, cases: int, calls: int, interrupted: bool, wall_s: float) -> None:
+    """Write the footer of a history, and close it."""
     per_case: dict[str, list[bytes]] = {}
-    for record in read(out / "history.jsonl", Record):
+    for record in read(writer.path, Record):
         case = getattr(record, "case", None)
         if case is not None and not isinstance(record, CaseEnd):
             per_case.setdefault(case, []).append(normalised(record))
     digest = hashlib.sha256(b"".join(b"\n".join(rows) for _, rows in sorted(per_case.items()))).hexdigest()
-    writer.write(Footer(len(summaries), sum(one.calls for one in summaries), writer.records + 1, digest, interrupted, round(wall_s, 3)))
+    writer.write(Footer(cases, calls, writer.records + 1, digest, interrupted, round(wall_s, 3)))
     writer.close()
 
 

@@ -1,0 +1,175 @@
+"""The tests of the pytest front end: one for each requirement of a profile in each case that is to reach it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from onereport.results import EXIT_INTERRUPTED, FAILURES, Result
+from onesim.errors import ConfigError, HarnessError, SpecError, TraceError
+from onesim.journal import read
+from onesim.records import Record
+from onesim.rows import Profile, Requirement
+from onetck import conclude, execution
+from onetck.certify import Wish, certified, plan
+from onetck.execution import Progress
+from onetck.gathering import gather
+from onetck.judge import History, cases_of, expected, judge_case
+from onetck.plan import PlannedCase
+from onetck.setting import Given, Setting, settle
+
+
+class DriverFault(Exception):
+    """The driver breaks a requirement; the text says how, where and what repeats it."""
+
+
+class HarnessFault(Exception):
+    """The harness or the machine failed; nothing is said about the driver."""
+
+
+@dataclass
+class Run:
+    """One session: the driver, the cases, and the results of those that this process has run."""
+
+    setting: Setting
+    profile: Profile
+    cases: list[PlannedCase]
+    out: Path
+    results: dict[str, dict[str, Result]] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+    began: float = field(default_factory=time.time)
+
+    def items(self, session: pytest.Session) -> Iterator[pytest.Item]:
+        """Yield the tests, case by case."""
+        rows = [self.setting.spec.requirements[id] for id in self.profile.requirements if id in self.setting.spec.requirements]
+        for case in self.cases:
+            collector = CaseTests.from_parent(session, name=case.trace.name, nodeid=case.trace.name)
+            for row in rows:
+                if row.check and (row.action == "*" or expected(row, case.expects)):
+                    yield RequirementTest.from_parent(collector, name=row.id, run=self, case=case, row=row)
+
+    def result(self, case: PlannedCase, row: Requirement) -> Result | None:
+        """Return the result of a requirement in a case, which is run now if this process has not run it yet."""
+        name = case.trace.name
+        if name not in self.results:
+            self.results[name] = {one.requirement: one for one in self._play(case)}
+        return self.results[name].get(row.id)
+
+    def _play(self, case: PlannedCase) -> list[Result]:
+        setting, part = self.setting, self.out / "cases" / case.trace.name
+        part.mkdir(parents=True)
+        execution.execute(
+            setting.spec, setting.driver, setting.subject, [case], part, jobs=1, progress=Progress(), command=["pytest", *setting.words]
+        )
+        (played,) = cases_of(read(part / "history.jsonl", Record), setting.spec, History())
+        repeat = self.repeat.format(case=case.trace.name)
+        return judge_case(played, list(setting.spec.requirements.values()), frozenset(self.profile.requirements), repeat)
+
+    @property
+    def repeat(self) -> str:
+        """The command that repeats a case, with `{case}` for its name."""
+        return conclude.repeat_command(self.setting.words)
+
+    def finish(self, status: int) -> int:
+        """Write the reports over all that was run, and return the exit status: of the verdict, unless pytest itself did not get to its end."""
+        parts = [self.out / "cases" / case.trace.name for case in self.cases if (self.out / "cases" / case.trace.name / "history.jsonl").exists()]
+        if not parts:
+            return status or int(pytest.ExitCode.NO_TESTS_COLLECTED)
+        interrupted = status == pytest.ExitCode.INTERRUPTED
+        gather(parts, self.out, interrupted=interrupted, wall_s=time.time() - self.began)
+        shutil.rmtree(self.out / "cases")
+        judgement = conclude.conclude(self.setting.spec, self.out, self.profile, self.repeat, self.setting.waivers)
+        footer = judgement.footer
+        self.said = [
+            f"{footer.verdict}: {footer.sentence}" if footer else "PARTIAL: the run was interrupted; no verdict follows.",
+            f"Report: {(self.out / 'report.html').resolve()}",
+        ]
+        if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return status
+        return footer.exit_code if footer else EXIT_INTERRUPTED
+
+
+def begin(config: pytest.Config) -> Run:
+    """Return the session's run. Raises pytest.UsageError, of one line, for what is wrong with the driver, its description or this machine."""
+    option = config.option
+    given = Given(
+        tuple(Path(path) for path in option.onetck_driver),
+        option.onetck_datastore,
+        option.onetck_tm,
+        option.onetck_system_tm,
+        option.onetck_contract,
+        Path(option.onetck_config) if option.onetck_config else None,
+        backup=option.onetck_backup,
+    )
+    wish = Wish(Path(option.onetck_out).absolute(), option.onetck_profile)
+    try:
+        setting = settle(given)
+        profile = certified(setting, wish)
+        cases = plan(setting, wish, profile)
+        if not hasattr(config, "workerinput"):
+            execution.prepare_out(wish.out)
+            execution.require_world()
+            shutil.rmtree(wish.out / "cases", ignore_errors=True)
+    except (ConfigError, TraceError, SpecError, HarnessError) as error:
+        raise pytest.UsageError(f"onetck: {error}") from None
+    return Run(setting, profile, cases, wish.out)
+
+
+class CaseTests(pytest.Collector):
+    """A case; its tests are made by the run."""
+
+    def collect(self) -> list[pytest.Item]:
+        """Nothing is left to collect."""
+        return []
+
+
+class RequirementTest(pytest.Item):
+    """A requirement in a case."""
+
+    def __init__(self, *, run: Run, case: PlannedCase, row: Requirement, **given: object) -> None:
+        super().__init__(**given)  # type: ignore[arg-type]
+        self.run, self.case, self.row = run, case, row
+        self.add_marker(pytest.mark.xdist_group(case.trace.name))
+        self.add_marker(row.level.lower())
+        family = row.action.partition("/")[0]
+        self.add_marker(family if family in ("ds", "tm") else "general")
+
+    def runtest(self) -> None:
+        """Ask for the result. What was not tested is skipped; a broken SHOULD is a warning."""
+        try:
+            result = self.run.result(self.case, self.row)
+        except (HarnessError, ConfigError) as error:
+            raise HarnessFault(str(error)) from None
+        if result is None:
+            pytest.skip("not tested: the case does not reach it")
+        said = result.evidence[0].sentence if result.evidence else ""
+        if result.verdict == "error":
+            raise HarnessFault(said)
+        if result.verdict in FAILURES:
+            raise DriverFault(_told(self.row, result))
+        if result.verdict == "warn":
+            self.warn(pytest.PytestWarning(_told(self.row, result)))
+        elif result.verdict != "pass":
+            pytest.skip(f"{result.verdict}: {said}")
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
+        """Return what is wrong in words; the stack of the harness helps nobody."""
+        if isinstance(excinfo.value, DriverFault):
+            return str(excinfo.value)
+        if isinstance(excinfo.value, HarnessFault):
+            return f"no verdict, the harness or the machine failed: {excinfo.value}"
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        """Return where the case is written, and the name of the test."""
+        return Path(self.case.trace.path), None, f"{self.case.trace.name} {self.row.id}"
+
+
+def _told(row: Requirement, result: Result) -> str:
+    lines = [f"{row.id} {row.sentence}", f"  {row.source}", *(f"  {result.verdict}: {one.sentence}" for one in result.evidence)]
+    return "\n".join([*lines, f"  repeat: {result.repeat}"])
