@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     run = config.stash.get(_RUN, None)
     if run is not None:
         added = list(run.items(session))
-        session.ihook.pytest_collectreport(report=pytest.CollectReport("onetck", "passed", None, added))
+        session.ihook.pytest_collectreport(report=pytest.CollectReport("onetck", "passed", None, [*added]))
         items.extend(added)
 
 
