@@ -13,6 +13,7 @@ from onereport.results import EXIT_NOT
 from onesim import schemas
 from onesim.errors import ConfigError
 from onesim.spec import for_contract, load
+from onetck import exporting
 from onetck.explain import explain
 from onetck.terminal import ContractOption, err_console, one_line, out_console
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command(name="spec")(show_spec)
     app.command(name="explain")(show_meaning)
     app.command()(validate)
+    app.command(name="script")(export_script)
 
 
 def show_spec(
@@ -73,6 +75,17 @@ def show_meaning(
         else:
             for line in lines:
                 out_console.print(line, markup=False)
+
+
+def export_script(
+    out: Annotated[Path, typer.Argument(metavar="[DIR]", help="The directory of a run.")] = Path("onetck-results"),
+    case: Annotated[str, typer.Option("--case", metavar="NAME", help="This case; without it one that failed.")] = "",
+    requirement: Annotated[str, typer.Option("--requirement", metavar="ID", help="A case that broke this requirement.")] = "",
+) -> None:
+    """Print a failed case as a plain shell script that needs no onetck: for somebody with a real front-end. Nothing is executed."""
+    with one_line():
+        chosen = exporting.choose(out, case, requirement)
+        sys.stdout.write(exporting.render(out, chosen))
 
 
 def validate(

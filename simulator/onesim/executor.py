@@ -333,7 +333,7 @@ class CaseRun:
 
     def _note_question(self, asked: WorldQuestion, answer: Answer) -> None:
         asking = self.outstanding.running.get(asked.call)
-        digest = self.blobs.put(answer.stdout).sha256
+        digest = self.blobs.put(answer.stdout, inline=0).sha256
         n = asking.n if asking else -1
         words = questions.spoken(asked.body) if asked.kind == "xmlrpc" else asked.argv
         self.writer.write(Question(self.case, n, asked.kind, words, answer.status, digest, self.scripts.at(), asked.host))

@@ -116,12 +116,12 @@ class BlobStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def put(self, data: bytes, seen: int | None = None) -> Blob:
-        """Store bytes and return the record that stands for them; `seen` counts what was produced if the limit cut it."""
+    def put(self, data: bytes, seen: int | None = None, *, inline: int = INLINE_LIMIT) -> Blob:
+        """Store bytes and return the record that stands for them; `seen` counts what was produced if the limit cut it. No more than `inline` bytes need no file."""
         if not data:
             return Blob(bytes_seen=seen or 0)
         digest = hashlib.sha256(data).hexdigest()
-        if len(data) > INLINE_LIMIT:
+        if len(data) > inline:
             path = self.directory / digest
             if not path.exists():
                 self.directory.mkdir(parents=True, exist_ok=True)

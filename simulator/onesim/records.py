@@ -174,7 +174,9 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
 
 
 class Question(msgspec.Struct, frozen=True, tag="question", tag_field="record", omit_defaults=True):
-    """What a driver asked oned while it ran, and the answer's status (1 for an error of the API) and digest. Or what it asked libvirt (kind virsh).
+    """What a driver asked oned while it ran, and the answer's status (1 for an error of the API) and digest, by which it is kept.
+
+    Or what it asked libvirt (kind virsh).
 
     `argv` is a command line (`onevm show -x 3`), or an XML-RPC method with its parameters but the session. `call` is -1 if nobody knows who asked. `host` is
     where a virsh ran.
