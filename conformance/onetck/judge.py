@@ -6,6 +6,8 @@ import datetime
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from onereport.results import SCHEMA, Evidence, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, decide, worst
 from onesim import __version__
 from onesim.records import (
@@ -96,6 +98,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
 
     Only what is `required` can be blocked: of the others nobody knows whether the case would have reached their special condition.
     """
+    requirements = [row for row in requirements if row.id not in case.spec.spec.quarantine]
     results: list[Result] = []
     found: dict[str, list[Finding]] = {}
     for requirement in requirements:
@@ -176,6 +179,7 @@ def judge(
     header = history.header
     assert header is not None, "a history begins with its header"
     verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history)) for row in requirements]
+    verdicts = [_quarantined(row, spec) for row in verdicts]
     partial = history.footer is None or history.footer.interrupted
     verdicts, uses = waiving.apply(verdicts, waivers, datetime.datetime.fromtimestamp(header.started_s, datetime.UTC).date())
     decision = decide(verdicts, uses, partial=partial)
@@ -195,6 +199,7 @@ def judge(
             header.driver_sha256,
             header.spec_sha256,
             uses,
+            tuple(f"{row.requirement} since {row.since}: {row.reason} ({row.issue})" for row in spec.spec.quarantine.values()),
         ),
         results,
         verdicts,
@@ -212,6 +217,16 @@ def judge(
             history.footer.wall_s,
         )
     return judgement
+
+
+def _quarantined(verdict: RequirementVerdict, spec: ContractSpec) -> RequirementVerdict:
+    """Let no verdict rest on a requirement whose check is known to be wrong."""
+    held = spec.spec.quarantine.get(verdict.requirement)
+    if held is None:
+        return verdict
+    return msgspec.structs.replace(
+        verdict, verdict="not_tested", required=False, reason=f"its check is in quarantine since {held.since}: {held.reason}"
+    )
 
 
 def _elsewhere(row: Requirement, spec: ContractSpec, history: History) -> str:

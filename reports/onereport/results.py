@@ -42,7 +42,10 @@ class WaiverUse(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
-    """First record of the results; `history` is the file judged and `history_sha256` the head of its chain."""
+    """First record of the results; `history` is the file judged and `history_sha256` the head of its chain.
+
+    `quarantine` are requirements that are not judged because their check is known to be wrong, each with since when and why.
+    """
 
     schema: int
     tool: str
@@ -58,6 +61,7 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
     driver_sha256: str = ""
     spec_sha256: str = ""
     waivers: tuple[WaiverUse, ...] = ()
+    quarantine: tuple[str, ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit_defaults=True):

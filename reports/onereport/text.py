@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter
+from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader
 
 _STYLES = {"CONFORMANT": "bold green", "CONFORMANT WITH WAIVERS": "bold green", "NOT CONFORMANT": "bold red"}
 _SHOWN_MAX = 20
@@ -20,6 +20,9 @@ def render_text(records: Iterable[ResultRecord], console: Console) -> None:
     footer: ResultsFooter | None = None
     for record in records:
         match record:
+            case ResultsHeader():
+                for one in record.quarantine:
+                    console.print(f"not judged, its check is known to be wrong: {one}", markup=False)
             case Result():
                 results.append(record)
             case RequirementVerdict():

@@ -320,6 +320,15 @@ class Requirement(Row, frozen=True):
     until: Range = ()
 
 
+class Quarantined(Row, frozen=True):
+    """A requirement whose check is wrong, since a day, and why; `issue` is where that is discussed."""
+
+    requirement: str
+    since: str
+    reason: str
+    issue: str
+
+
 class Chapter(Row, frozen=True):
     """A file of requirements: one action or topic. `retired` are ids that are never used again."""
 

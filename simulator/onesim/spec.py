@@ -43,6 +43,7 @@ from onesim.rows import (
     Phase,
     PlaceRow,
     Profile,
+    Quarantined,
     Range,
     RequestLine,
     Requirement,
@@ -121,6 +122,10 @@ class _Static(Row, frozen=True):
     rule: tuple[StaticRule, ...]
 
 
+class _Quarantine(Row, frozen=True):
+    quarantine: tuple[Quarantined, ...]
+
+
 class _Profiles(Row, frozen=True):
     profile: tuple[Profile, ...]
 
@@ -175,6 +180,7 @@ class Spec:
         self.verdicts = {row.name: row for row in verdicts.verdict}
         self.exits = {row.code: row for row in verdicts.exit}
         self.static_rules = {row.name: row for row in _read(root / "static.toml", _Static).rule}
+        self.quarantine = {row.requirement: row for row in _read(root / "quarantine.toml", _Quarantine).quarantine}
         self.profiles = {row.name: row for path in self._files("profiles") for row in _read(path, _Profiles).profile}
 
     def _files(self, folder: str) -> list[Path]:

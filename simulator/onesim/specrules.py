@@ -232,6 +232,9 @@ def _requirements(spec: Spec) -> None:
             if name not in ids:
                 raise _refuse(spec, "static.toml", f"rule {rule.name}", f"unknown requirement {name!r}")
     _discrepancies(spec, set(ids), actions)
+    for name in spec.quarantine:
+        if name not in ids:
+            raise _refuse(spec, "quarantine.toml", f"quarantine {name}", f"unknown requirement {name!r}")
     for profile in spec.profiles.values():
         for name in profile.requirements:
             if name not in ids:

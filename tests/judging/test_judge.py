@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
+from rich.console import Console
 
+from onereport.html import render_html
+from onereport.markdown import render_markdown
+from onereport.text import render_text
 from onesim.records import Call, CaseBegin, CaseEnd, Footer, Header, Record
-from onesim.rows import Requirement
+from onesim.rows import Quarantined, Requirement
 from onesim.spec import for_contract
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
@@ -60,6 +65,23 @@ def test_a_fault_of_the_harness_accuses_nobody() -> None:
     assert verdicts(judgement)["TM-MV-001"] == "error"
     assert "fail" not in verdicts(judgement).values()
     assert judgement.footer is not None and judgement.footer.exit_code == 3
+
+
+def test_a_check_in_quarantine_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it would have failed is not judged and not required; every report says so."""
+    row = Quarantined("TM-CLONE-001", "2027-01-01", "It is wrong about links.", "https://example.org/1")
+    monkeypatch.setitem(SPEC.spec.quarantine, row.requirement, row)
+    judgement = judged(history("stopped", status=1))
+    found = next(one for one in judgement.requirements if one.requirement == "TM-CLONE-001")
+    assert (found.verdict, found.required) == ("not_tested", False)
+    assert "in quarantine since 2027-01-01: It is wrong about links." in found.reason
+    assert judgement.footer is not None and "TM-CLONE-001" not in judgement.footer.sentence
+    console = Console(file=io.StringIO(), width=300)
+    render_text(judgement.records(), console)
+    assert isinstance(console.file, io.StringIO)
+    for text in (render_html(judgement.records(), history("stopped", status=1), None), console.file.getvalue()):
+        assert "TM-CLONE-001 since 2027-01-01: It is wrong about links. (https://example.org/1)" in text
+    assert "TM\\-CLONE\\-001 since 2027" in render_markdown(judgement.records())
 
 
 @pytest.mark.parametrize("outcome", ["completed", ""])

@@ -34,6 +34,7 @@ CONTRADICTIONS = [
     ("actions/datastore.toml", '{ until = "5.13.80", parser = "source" },\n  { since = "5.13.80", parser = "source_format" },', '{ since = "5.13.80", parser = "source_format" },', ("ds/cp", "0 outputs", "5.12")),
     ("actions/datastore.toml", 'passing = true\nid = "request"', 'form = [{ argv = ["disk"] }]\nid = "request"', ("scripts.toml", "image_stat", "binds other arguments", "disk")),
     ("actions/hypervisor.toml", 'name = "deploy"', 'nam = "deploy"', ("hypervisor.toml", "nam")),
+    ("quarantine.toml", "quarantine = []", 'quarantine = [{ requirement = "TM-NO-1", since = "2027-01-01", reason = "r", issue = "i" }]', ("TM-NO-1", "unknown requirement")),
     ("scripts.toml", 'action = "tm/mkswap"', 'action = "tm/mkswamp"', ("prolog/disk/swap", "tm/mkswamp")),
     ("scripts.toml", 'destination = "disk_there", ds_id = "disk_datastore" }', 'destination = "disk_there" }', ("prolog/disk/nonpersistent", "ds_id")),
     ("scripts.toml", 'target = "disk_here"', 'target = "disk_anywhere"', ("disk_anywhere",)),
