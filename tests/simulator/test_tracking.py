@@ -113,7 +113,7 @@ def test_a_backup_that_failed_is_forgotten_with_its_moments(fails: str) -> None:
     assert it.tracking.model.admits(backup_key(1, 0, 0)) == written(1, 2)
 
 
-@pytest.mark.parametrize(("template", "held"), [((20, 21), (1, 2)), ((0, 21, 20), (2, 1)), ((20,), (0, 0)), (None, (0, 0))])
+@pytest.mark.parametrize(("template", "held"), [((20, 21), (1, 2)), ((0, 21, 20), (2, 1)), ((20,), (0, 0)), ((20, 20, 21), (0, 0)), (None, (0, 0))])
 def test_the_template_tells_which_restored_image_is_which_disk(template: tuple[int, ...] | None, held: tuple[int, int]) -> None:
     """Its disks are in the order of the backup's; without it an image may be any of them (0)."""
     it = Tracked()
