@@ -135,8 +135,9 @@ class Tracking:
         for operation, images in self._restoring.items():
             keys = self._restored(operation)
             ordered = next((named for one in self.cloud.templates if set(named := [id for id in one if id in images]) == set(images)), [])
-            for image, key in zip(ordered, keys, strict=False) if len(set(ordered)) == len(ordered) == len(keys) else ():
-                self.model.put(image_key(image), self.model.admits(key))
+            if len(set(ordered)) == len(ordered) == len(keys):
+                for image, key in zip(ordered, keys, strict=True):
+                    self.model.put(image_key(image), self.model.admits(key))
         self._restoring.clear()
 
     def _restored(self, operation: int) -> list[Key]:
