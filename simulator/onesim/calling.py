@@ -142,6 +142,8 @@ def _backup_facts(spec: ContractSpec, cloud: Cloud, vm: Vm, job: Job, action: Ac
     images = " ".join(disk.source for disk in vm.disks if disk.kind == "persistent")
     store = cloud.datastores.get(job.prepared.backup)
     told = {**_named(spec, store), "backup_path": store.base_path} if store is not None and action.mad == "backup" else {}
+    if cloud.backup_base and "backup" in action.name:
+        told["backup_folder"] = f"{cloud.backup_base}/{vm.id}/backup"
     return told | ({"own_images": images} if images else {})
 
 
@@ -249,7 +251,7 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
         document,
         spec.stdin(action),
         {
-            **_facts(spec, cloud, image, datastore, content.sizes),
+            **image_facts(spec, cloud, image, datastore, content.sizes),
             **restored,
             **({"keep_last": keep} if (keep := job.prepared.parameters.get("keep_last")) else {}),
         },
@@ -276,7 +278,8 @@ def _number(cloud: Cloud, action: Action, image: Image | None, datastore: Datast
     return image.id if image is not None and action.id in ("image", "new_image") else datastore.id
 
 
-def _facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Datastore, sizes: str) -> dict[str, str]:
+def image_facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore: Datastore, sizes: str = "") -> dict[str, str]:
+    """Return what is to be known of a call about an image of a datastore, or about the datastore alone."""
     facts = {"base_path": datastore.base_path, "host": cloud.frontend, "datastore": datastore.name}
     if image is not None:
         facts |= {

@@ -43,7 +43,8 @@ class Cloud:
     """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch.
 
     `ds_required` are the REQUIRED_ATTRS of DS_MAD_CONF by driver; `vm_mad` is the hypervisor driver of all hosts; `monitor_key` is the monitor daemon's
-    own, if messages to it are encrypted. `quota` limits the VMs of the user whom all objects belong to, by oned's names of metrics.
+    own, if messages to it are encrypted; `backup_base` is BACKUP_BASE_PATH of datastore.conf, empty if that is not set. `quota` limits the VMs of the user
+    whom all objects belong to, by oned's names of metrics.
     """
 
     frontend: str
@@ -65,8 +66,11 @@ class Cloud:
     next_request: int = 0
     next_app: int = 0
     next_template: int = 0
+    #: of each template that drivers have made: the images of its disks, in its order
+    templates: list[tuple[int, ...]] = field(default_factory=list)
     now_s: int = 1_700_000_000
     monitor_key: PrivateKey | None = None
+    backup_base: str = ""
     quota: dict[str, float] = field(default_factory=dict)
 
     def label(self, kind: str, id: int) -> str:

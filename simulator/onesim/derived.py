@@ -143,7 +143,18 @@ IMAGE_FACTS: dict[str, Callable[[Image | Datastore], str]] = {"source_known": la
 
 #: Facts that patterns of places may use; the record of every call carries those that apply to it.
 PLACE_FACTS = frozenset(
-    {"backup_path", "base_path", "source", "vm_directory", "other_vm_directory", "system_base_path", "location", "pool_target", "volume"}
+    {
+        "backup_path",
+        "backup_folder",
+        "base_path",
+        "source",
+        "vm_directory",
+        "other_vm_directory",
+        "system_base_path",
+        "location",
+        "pool_target",
+        "volume",
+    }
 )
 
 

@@ -306,6 +306,7 @@ def _backup_config(vm: Vm, version: str) -> str:
         return ""
     values = {
         "BACKUP_VOLATILE": "YES" if backup.volatile else "NO",
+        "FS_FREEZE": backup.freeze,
         "INCREMENTAL_BACKUP_ID": str(backup.chain),
         "KEEP_LAST": str(backup.keep_last),
         "LAST_INCREMENT_ID": str(backup.last_increment),

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import msgspec
 
 from onesim import monitord, monitoring, operations, questions, quotas
-from onesim.content import disk_key, pattern
+from onesim.backup_listing import BackupListing
 from onesim.derived import pool_target
 from onesim.errors import HarnessError, TraceError
-from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
+from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
+from onesim.guests import Guests
 from onesim.journal import BlobStore, Writer
-from onesim.layout import HOSTS, Subjected, furnish, make_cloud, shared_of
+from onesim.layout import HOSTS, REMOTES, Subjected, furnish, make_cloud, shared_of
 from onesim.mad.runner import MadRunner, ProgramWorld
 from onesim.market import Export, Market
 from onesim.model import FRONTEND
@@ -26,7 +27,7 @@ from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.outstanding import Outstanding, Told
 from onesim.probing import Probing
-from onesim.records import Call, CaseBegin, CaseEnd, GuestWrite, MadEnd, MadFault, MadLine, Operation, Question, StateChange
+from onesim.records import Call, CaseBegin, CaseEnd, MadEnd, MadFault, MadLine, Operation, Question, StateChange
 from onesim.running import DirectRunner, Runner
 from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
@@ -40,7 +41,7 @@ from onesim.world.interface import Datagram as WorldDatagram
 from onesim.world.interface import Question as WorldQuestion
 from onesim.world.interface import Run, World
 
-MIB = 1024 * 1024
+_DATASTORE_CONF = f"{REMOTES}/etc/datastore/datastore.conf"
 _CLOSED = "monitoring told of no room"
 
 
@@ -85,8 +86,11 @@ class CaseRun:
         self.market = Market(spec, subject, world, self.observer, self.tracking, writer, self.case)
         self.runner = self._make_runner()
         self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen, self.virsh.acted)
-        told = Told(self._state, self._ended, self._hypervisor_failed, self._answered)
+        told = Told(self._begins, self._state, self._ended, self._hypervisor_failed, self._answered)
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
+        number, at = self.outstanding.number, self.scripts.at
+        self.listing = BackupListing(self.oned, subject, trace, world, self.observer, writer, blobs, number, at, call_seen)
+        self.guests = Guests(trace, world, self.observer, self.tracking, self.virsh, writer, at)
         self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
         self.lost = ""
         self.sources: dict[int, Seat] = {}
@@ -138,13 +142,16 @@ class CaseRun:
     def _play(self, group: tuple[tuple[int, Step], ...]) -> str:
         """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
         self.stopped, self._acted, self._gone, self._of, self._given_up, self._exports = "", False, [], {}, set(), []
+        busy = self.guests.busy
         self.outstanding.play(group, self._ask)
+        self.guests.rest(busy)
         if self.outstanding.lost_world or self.runner.broken:
             return self.runner.broken or self.lost
         if self.stopped or not self._acted:
             return self.stopped
         for export in self._exports:
             self.market.take(export, self.scripts.at())
+        self.tracking.settle()
         self.observer.observe(group[-1][0], self.outstanding.calls - 1, self._of)
         for n, changed in self._gone:
             if changed.kind == "vm" and changed.id in self._given_up:
@@ -210,8 +217,8 @@ class CaseRun:
             case "file.put":
                 self.world.put(arguments["host"], arguments["path"], arguments["text"].encode())
                 self.observer.refresh()
-            case "guest.write":
-                return self._guest_write(n, step)
+            case "guest.write" | "guest.busy":
+                return self.guests.play(n, step, self.lost)
             case "fault.next":
                 self.scripts.faults.append(step)
             case "host.down":
@@ -222,11 +229,22 @@ class CaseRun:
                 self._known_down(arguments["host"], "")
             case "host.probe":
                 self._probe(n, step)
+            case "backup.base":
+                self._backup_base(arguments["path"])
             case "monitor.encrypt":
                 failed = monitord.encrypt(self.world, self.oned)
                 self.observer.refresh()
                 return failed
         return ""
+
+    def _backup_base(self, path: str) -> None:
+        """Set BACKUP_BASE_PATH to a directory of the hosts, as an administrator does."""
+        for host in HOSTS:
+            self.world.must_run(host, ["/bin/mkdir", "-p", "--", path])
+        conf = self.world.read(FRONTEND, _DATASTORE_CONF)
+        self.world.put(FRONTEND, _DATASTORE_CONF, conf + f'BACKUP_BASE_PATH="{path}"\n'.encode())
+        self.cloud.backup_base = path
+        self.observer.refresh()
 
     def _known_down(self, name: str, error: str) -> None:
         host = self.cloud.host_named(name)
@@ -250,25 +268,11 @@ class CaseRun:
         if self.scripts.seen is not None:
             self.scripts.seen(call)
 
-    def _guest_write(self, n: int, step: Step) -> str:
-        id = self.cloud.find("vm", step.arguments["vm"])
-        vm = self.cloud.vms.get(-1 if id is None else id)
-        disk = next((one for one in vm.disks if one.id == step.arguments["disk"]), None) if vm is not None else None
-        if vm is None or disk is None:
-            raise TraceError(f"{self.trace.path}:{step.line}: guest.write names no disk of a VM that exists")
-        if vm.state != "RUNNING":
-            if self.lost:
-                return f"guest.write became impossible (the VM is {vm.state}) after {self.lost}"
-            raise TraceError(f"{self.trace.path}:{step.line}: guest.write needs a RUNNING VM; {vm.name} is {vm.state}")
-        seat = self.observer.active(vm, disk)
-        writes = pattern(f"{self.case}:{step.line}", disk.size_mb * MIB, 3)
-        failed = self.world.write_disk(seat.host, seat.path, seat.format, writes, seat.means)
-        version = "" if failed else self.tracking.model.write(disk_key(vm.id, disk.id), writes)
-        self.writer.write(GuestWrite(self.case, n, vm.id, disk.id, seat.host, seat.path, version, failed, self.scripts.at()))
-        self.observer.refresh()
-        return ""
-
     # what oned and the calls tell
+
+    def _begins(self, asked: CallAsked) -> None:
+        self.listing.ask(asked)
+        self.tracking.began(asked)
 
     def _state(self, operation: int, changed: Changed) -> None:
         if changed.error == monitoring.FULL:
@@ -306,17 +310,20 @@ class CaseRun:
             self.lost = f"call {begun.n} ({asked.action.key}) failed"
         elif self.trace.steps[asked.operation].expect == "failure":
             self.lost = f"call {begun.n} ({asked.action.key}) succeeded"
+        self.guests.between(asked.vm, asked.operation)
 
     def _hypervisor_failed(self, error: str) -> None:
         self.lost = f"the hypervisor found that {error}"
 
     def question(self, asked: WorldQuestion) -> Answer | None:
         """Answer a question that a driver asks oned or libvirt while it runs; called by the world. None if the answer needs calls of its own."""
+        asking = self.outstanding.running.get(asked.call)
         if asked.kind == "virsh":
             answer = self.virsh.answer(asked)
             self._note_question(asked, answer)
+            if asking is not None:
+                self.guests.served(asking.asked.vm, asking.asked.operation, asked)
             return answer
-        asking = self.outstanding.running.get(asked.call)
         outputs = self.oned.feed(QuestionAsked(asked.kind, asked.argv, asked.body, asking.asked.call if asking else -1, asked.number))
         match outputs:
             case [Answer() as answer]:

@@ -73,7 +73,7 @@ class BackupConfig:
     """BACKUP_CONFIG of a VM. `chain` is the image of the increments, -1 if the next backup starts one; `last_increment` its newest.
 
     `mode` is FULL or INCREMENT, empty if nobody has configured backups yet. While one is made `datastore` is where, `job` the backup job that asked first;
-    `flatten` is YES while increments are merged, NO afterwards.
+    `flatten` is YES while increments are merged, NO afterwards. `freeze` is NONE, AGENT or SUSPEND: how the guest stands still when a live backup begins.
     """
 
     keep_last: int = 0
@@ -84,6 +84,7 @@ class BackupConfig:
     job: int = -1
     datastore: int = -1
     flatten: str = ""
+    freeze: str = "NONE"
 
 
 @dataclass

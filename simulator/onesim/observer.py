@@ -84,7 +84,7 @@ class Observer:
     def active(self, vm: Vm, disk: Disk) -> Seat:
         """Return what the guest sees of a disk now: where the disk lies, but of a file the active layer while the guest runs."""
         seat = self.seat(vm, disk)
-        layer = self.layer(vm, disk) if vm.state == "RUNNING" and seat.means is None and seat.path.startswith("/") else None
+        layer = self.layer(vm, disk) if vm.state in ("RUNNING", "BACKUP") and seat.means is None and seat.path.startswith("/") else None
         return Seat(*layer) if layer else seat
 
     def observe(self, last: int, call: int, of: Mapping[tuple[str, int], int] | None = None) -> None:

@@ -256,16 +256,24 @@ def free_target(vm: Vm, target: str) -> str:
 
 
 BACKUP_MODES = ("FULL", "INCREMENT")
+BACKUP_FREEZES = ("NONE", "AGENT", "SUSPEND")
 
 
 def configure_backups(vm: Vm, wanted: object) -> None:
-    """Set the VM's BACKUP_CONFIG from an object such as {"keep_last": 2, "mode": "INCREMENT", "volatile": true}. Raises Refusal for another."""
-    if not isinstance(wanted, dict) or not set(wanted) <= {"keep_last", "mode", "volatile"}:
-        raise Refusal("argument 'backup' is an object with keep_last, mode and volatile")
+    """Set the VM's BACKUP_CONFIG from an object such as {"keep_last": 2, "mode": "INCREMENT", "volatile": true, "freeze": "SUSPEND"}.
+
+    Raises Refusal for another.
+    """
+    if not isinstance(wanted, dict) or not set(wanted) <= {"keep_last", "mode", "volatile", "freeze"}:
+        raise Refusal("argument 'backup' is an object with keep_last, mode, volatile and freeze")
     mode = text(wanted, "mode", vm.backup.mode)
     if mode not in BACKUP_MODES:
         raise Refusal(f"backup mode {mode!r} is not one of {', '.join(BACKUP_MODES)}")
-    vm.backup = BackupConfig(number(wanted, "keep_last", vm.backup.keep_last), mode, flag({"volatile": vm.backup.volatile, **wanted}, "volatile"))
+    freeze = text(wanted, "freeze", vm.backup.freeze)
+    if freeze not in BACKUP_FREEZES:
+        raise Refusal(f"backup freeze {freeze!r} is not one of {', '.join(BACKUP_FREEZES)}")
+    volatile = flag({"volatile": vm.backup.volatile, **wanted}, "volatile")
+    vm.backup = BackupConfig(number(wanted, "keep_last", vm.backup.keep_last), mode, volatile, freeze=freeze)
 
 
 def within(exceeded: str) -> None:

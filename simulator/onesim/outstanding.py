@@ -24,8 +24,9 @@ from onesim.world.interface import Ended, Held, Run
 
 @dataclass(frozen=True)
 class Told:
-    """Told as calls go on: an object changed in an operation, a script ended, the hypervisor failed, a question got its answer."""
+    """Told as calls go on: a script will begin, an object changed in an operation, a script ended, the hypervisor failed, a question got its answer."""
 
+    begins: Callable[[CallAsked], None]
     changed: Callable[[int, Changed], None]
     ended: Callable[[Begun, Run, Outcome], None]
     failed: Callable[[str], None]
@@ -132,6 +133,8 @@ class Outstanding:
         return self.calls - 1
 
     def _begin(self, asked: CallAsked) -> None:
+        if asked.action.family != "vmm" and not self.lost_world:
+            self.told.begins(asked)
         n = self.number()
         if asked.action.family == "vmm":
             error = self.scripts.hypervisor(n, asked)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from onesim import api, documents
+from onesim import api, documents, grammars
 from onesim.allocation import Wanted
 from onesim.cloud import Cloud
 from onesim.events import Answer, QuestionAsked
+from onesim.grammar_values import Template
 from onesim.spec import ContractSpec
 
 _LONG_OPTIONS_WITH_VALUE = frozenset({"-f", "--filter", "-l", "--list", "-d", "--delay", "--endpoint", "--user", "--password"})
@@ -160,12 +161,20 @@ def _method(cloud: Cloud, spec: ContractSpec, request: api.Request) -> Answer:
     elif request.method == "one.system.version":
         return api.success(spec.version)
     elif request.method == "one.template.allocate":
-        request.text(0)
+        cloud.templates.append(_images(request.text(0), spec.version))
         id, cloud.next_template = cloud.next_template, cloud.next_template + 1
         return api.success(id)
     elif kind not in spec.spec.api_families or not verb:
         return api.unknown(request.method)
     return api.failure(request.method, "The simulated oned does not carry this out for a driver.", api.ACTION)
+
+
+def _images(template: str, version: str) -> tuple[int, ...]:
+    """Return the images that a VM template names by their ids, in the order of its disks."""
+    parsed = grammars.parse("template", template, version)
+    disks = parsed.vectors("DISK") if isinstance(parsed, Template) else []
+    named = (one.values.get("IMAGE_ID", "") for one in disks)
+    return tuple(int(id) for id in named if id.isdigit())
 
 
 def _page(cloud: Cloud, spec: ContractSpec, kind: str, request: api.Request) -> list[str]:

@@ -243,7 +243,10 @@ class Datagram(msgspec.Struct, frozen=True, tag="datagram", tag_field="record", 
 
 
 class GuestWrite(msgspec.Struct, frozen=True, tag="guest_write", tag_field="record", omit_defaults=True):
-    """The guest wrote to its disk: `version` is the content that follows. `failed` tells why the write could not be made."""
+    """The guest wrote to its disk: `version` is the content that follows. `failed` tells why the write could not be made.
+
+    `moment` counts from 1 the times that a busy guest wrote to all its disks while the operation went on; -1 for a write that a trace has asked for.
+    """
 
     case: str
     operation: int
@@ -254,6 +257,7 @@ class GuestWrite(msgspec.Struct, frozen=True, tag="guest_write", tag_field="reco
     version: str
     failed: str = ""
     at_ns: int = 0
+    moment: int = -1
 
 
 class FaultInjected(msgspec.Struct, frozen=True, tag="fault", tag_field="record", omit_defaults=True):

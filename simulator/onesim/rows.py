@@ -283,8 +283,8 @@ class Effect(Row, frozen=True):
     """What an action does to content. Columns are explained at the top of `spec/content.toml`."""
 
     name: str
-    target: Literal["none", "image", "disk", "disk_snapshot", "image_snapshot", "disks", "backup"]
-    from_: Literal["none", "path", "original", "image", "disk", "disk_snapshot", "image_snapshot", "backup"] = msgspec.field(name="from")
+    target: Literal["none", "image", "disk", "disk_snapshot", "image_snapshot", "disks", "copies", "backup"]
+    from_: Literal["none", "path", "original", "image", "disk", "disk_snapshot", "image_snapshot", "copies", "backup"] = msgspec.field(name="from")
     success: Literal["same", "from", "zero", "any", "gone", "alias", "return", "back", "flat", "grown"] = "same"
     failure: Literal["same", "from", "any", "gone", "widen"] = "same"
     names_only: str = ""

@@ -34,11 +34,13 @@ WORLD_OPERATIONS = {
     "url.serve": ("url", "path"),
     "url.redirect": ("url", "to"),
     "guest.write": ("vm", "disk"),
+    "guest.busy": ("vm",),
     "fault.next": ("action", "act"),
     "host.down": ("host",),
     "host.up": ("host",),
     "host.probe": ("host",),
     "monitor.encrypt": (),
+    "backup.base": ("path",),
 }
 #: Those that nothing can be asked beside, as they run commands of their own.
 _ALONE = frozenset({"host.probe", "monitor.encrypt"})
@@ -138,6 +140,8 @@ def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
         alone = {above.op, step.op} & _ALONE
         if step.beside and alone:
             raise TraceError(f'{path}:{step.line}: nothing can be asked beside {alone.pop()}; leave "beside" out')
+        if above.op == "guest.busy" and step.op not in ("guest.busy", "vm.backup"):
+            raise TraceError(f"{path}:{step.line}: a guest is busy while its VM is backed up; put vm.backup after guest.busy, not {step.op}")
     return Trace(str(path), header, steps)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from onesim.cloud import Cloud
-from onesim.content import ContentModel, Key, Version, Versions, backup_key, disk_key, image_key
+from onesim.content import ContentModel, Key, Version, Versions, Write, backup_key, disk_key, image_key
 from onesim.events import CallAsked, Changed
 from onesim.model import Disk, Image, Vm
 from onesim.rows import Effect
@@ -27,7 +27,22 @@ class Tracking:
     model: ContentModel = field(default_factory=ContentModel)
     files: dict[str, Version] = field(default_factory=dict)
     packed: dict[str, Version] = field(default_factory=dict)
+    _copied: dict[int, dict[int, Versions]] = field(default_factory=dict)
     _backing_up: dict[int, dict[int, Versions]] = field(default_factory=dict)
+    _restoring: dict[int, list[int]] = field(default_factory=dict)
+    _meanwhile: dict[Key, frozenset[Version]] = field(default_factory=dict)
+
+    def written(self, key: Key, writes: tuple[Write, ...]) -> str:
+        """A guest writes to a disk. Returns the id of the new version, empty if the content was unknown."""
+        before = self.model.admits(key) or frozenset()
+        version = self.model.write(key, writes)
+        self._meanwhile[key] = self._meanwhile.get(key, before) | (self.model.admits(key) or frozenset())
+        return version
+
+    def began(self, asked: CallAsked) -> None:
+        """A call begins: from here on it matters what guests write."""
+        if self.spec.effects[asked.action.effect].target == "copies":
+            self._meanwhile.clear()
 
     def ended(self, asked: CallAsked, *, success: bool) -> None:
         """Apply the effect of a call that has ended."""
@@ -37,14 +52,22 @@ class Tracking:
         # what lay on a lost host alone is lost with it
         if effect.name == "move" and "host_lost" in asked.facts and asked.facts.get("shared") == "NO":
             how = "any"
+        if effect.target == "copies":
+            # the moment that a live copy shows is the driver's choice
+            keys = {disk.id: disk_key(asked.vm, disk.id) for disk in self._disks(asked)}
+            self._copied[asked.vm] = {id: self._meanwhile.get(key, self.model.admits(key)) for id, key in keys.items()}
+            return
         if effect.target == "backup":
-            if success:
-                self._backing_up[asked.vm] = {disk.id: self.model.admits(disk_key(asked.vm, disk.id)) for disk in self._disks(asked)}
+            copied = self._copied.pop(asked.vm, None)
+            if success and copied is not None:
+                self._backing_up[asked.vm] = copied
             return
         if effect.target == "disks":
             for disk in self._disks(asked):
                 self.model.apply(how, disk_key(asked.vm, disk.id), self._backed_up(asked, disk), 0)
             return
+        if success and effect.from_ == "path" and asked.operation in self.cloud.restores:
+            self._restoring.setdefault(asked.operation, []).append(asked.image)
         if effect.target == "none" or (effect.target.startswith("disk") and asked.disk < 0):
             return
         image = int(asked.facts.get("saved_image", asked.image))
@@ -88,7 +111,7 @@ class Tracking:
         return None, -1
 
     def _brought(self, asked: CallAsked) -> Versions:
-        """Return what the file holds that a new image is made from. One out of a backup is one of its disks; which, the driver's URL tells the driver alone."""
+        """Return what the file holds that a new image is made from. One out of a backup is one of its disks; which, the template of the VM tells later."""
         path = asked.facts.get("path", "")
         if path in self.packed and asked.facts.get("no_decompress", "").lower() == "yes":
             return frozenset({self.packed[path]})
@@ -103,6 +126,19 @@ class Tracking:
             held = [self.model.registers[key].versions for key in self.model.registers if key[0] == "backup" and self._lies_in(key, image)]
         known = [one for one in held if one is not None]
         return frozenset().union(*known) if known and len(known) == len(held) else None
+
+    def settle(self) -> None:
+        """Say of the images that have been made of a backup which disk each is, where the driver has made a template: that has the disks in their order.
+
+        Source: BackupRestore.vm_template in src/tm_mad/lib/backup.rb of OpenNebula 7.4.0.
+        """
+        for operation, images in self._restoring.items():
+            keys = self._restored(operation)
+            ordered = next((named for one in self.cloud.templates if set(named := [id for id in one if id in images]) == set(images)), [])
+            if len(set(ordered)) == len(ordered) == len(keys):
+                for image, key in zip(ordered, keys, strict=True):
+                    self.model.put(image_key(image), self.model.admits(key))
+        self._restoring.clear()
 
     def _restored(self, operation: int) -> list[Key]:
         """Return the registers of the disks that an operation makes images of: those of the increment that it asks for."""

@@ -141,6 +141,11 @@ class Virsh:
 
     # what the guest writes to
 
+    def runs(self, vm: Vm) -> bool:
+        """Whether the guest of a VM goes on: its domain is there, and nobody has halted it."""
+        found = (daemon.domains.get(f"one-{vm.id}") for daemon in self.daemons.values())
+        return any(domain is not None and domain.state == "running" for domain in found)
+
     def layer(self, vm: Vm, disk: Disk) -> tuple[str, str, str] | None:
         """Return host, path and format of the layer that a running guest writes to; None where no domain runs with that disk."""
         for host, daemon in self.daemons.items():

@@ -20,6 +20,7 @@ from onesim.records import (
     Command,
     Datagram,
     FaultInjected,
+    GuestWrite,
     Imported,
     Observation,
     Operation,
@@ -94,10 +95,23 @@ def exported(place: str, **told: str) -> Call:
     return call("export", family="ds", facts={"source": "/d/x", "size_mb": "10", "format": "raw"}, stdout=Blob(1, text))
 
 
-def listed(known: str, disk: str, chain: str = "0:a") -> Call:
-    """Return a call of ls that lists one disk."""
+def listed(known: str, disk: str, chain: str = "0:a", increments: str = "", asked: str = "-1") -> Call:
+    """Return a call of ls that lists one disk, of a backup with these increments (empty: a full one)."""
+    increments = increments or " ".join(pair.partition(":")[0] for pair in sorted(chain.split(",")))
     url = f"restic://100/12/{chain}/var/lib/one/datastores/0/7/backup/disk.0.0"
-    return call("ls", family="ds", facts={"backup_disks": known}, stdout=Blob(1, json.dumps({disk: url})))
+    facts = {"backup_disks": known, "increments": increments}
+    return call("ls", family="ds", facts=facts, arguments={"increment_id": asked}, stdout=Blob(1, json.dumps({disk: url})))
+
+
+def restored(*found: str) -> Case:
+    """Return a case in which the disks 0 and 1 of a busy guest, written to at the moments 1 and 2, are backed up, and images with these contents come of it."""
+    writes = [GuestWrite("c", 0, 7, disk, "host01", "/", f"{letter}{moment}", moment=moment) for moment in (1, 2) for disk, letter in enumerate("ab")]
+    copies = [call("cp", 1 + disk, family="ds", operation=1, image=disk) for disk in range(2)]
+    seen = [
+        Observation("c", 1, "image", f"image {n}", "frontend", "/", "raw", ("a",), found=one, image=n, after_call=2) for n, one in enumerate(found)
+    ]
+    operations = [Operation("c", 0, "vm.backup", {"image": "first"}), Operation("c", 1, "image.restore", {"image": "first"})]
+    return case(call("prebackup_live"), *copies, operations=operations, writes=writes, observations=seen)
 
 
 DISK, BACKUP = f"{VM}/disk.0", f"{VM}/backup"
@@ -187,6 +201,9 @@ CASES: list[tuple[str, str, Callable[[], Case], Callable[[], Case]]] = [
     ("export_true/command", "ds/export", lambda: case(exported("/d/x", DISPOSE="YES")), lambda: case(exported("/d/x"))),
     ("listing_true/disks", "ds/ls", lambda: case(listed("0:2", "0")), lambda: case(listed("0", "0"))),
     ("listing_true/chain", "ds/ls", lambda: case(listed("0", "0", "1:b,0:a")), lambda: case(listed("0", "0", "0:a,1:b"))),
+    ("listing_true/chain", "ds/ls", lambda: case(listed("0", "0", "2:c,3:d", increments="2 3", asked="2")), lambda: case(listed("0", "0", "2:c", increments="2 3", asked="2"))),
+    ("one_moment", "tm/prebackup_live", lambda: restored("a2", "b1"), lambda: restored("a2", "b2")),
+    ("one_moment", "tm/prebackup_live", lambda: restored("before", "b1"), lambda: restored("before", "before too")),
     ("chain_true", "ds/increment_flatten", lambda: case(call("increment_flatten", family="ds", facts={"increments": "0 1 2", "keep_last": "2"}, parsed={"chain": "0:a,2:c"})), lambda: case(call("increment_flatten", family="ds", facts={"increments": "0 1 2", "keep_last": "2"}, parsed={"chain": "1:b,2:c"}))),
 ]  # fmt: skip
 
@@ -214,6 +231,15 @@ def test_a_script_that_the_harness_kills_has_not_crashed() -> None:
     assert verdicts("no_signal", "tm/*", case(died)) == {"crash"}
     assert verdicts("no_signal", "tm/*", case(died, faults=[FaultInjected("c", 0, "rmdir", 1, "die", True)])) == set()
     assert verdicts("no_signal", "tm/*", case(died, faults=[FaultInjected("c", 0, "cp", 1, "slow", True)])) == {"crash"}
+
+
+def test_the_truth_of_a_call_is_told_where_the_requirement_asks() -> None:
+    """A requirement that is about one special situation is not broken by a call in another one."""
+    when = {"about": ("bridge",)}
+    for facts, verdict in (({"about": "bridge"}, {"fail"}), ({}, set())):
+        seen = case(call("cp", family="ds", facts=facts), faults=[FaultInjected("c", 0, "ssh", 1, "fail", True)])
+        seen.observations.append(Observation("c", 0, "image", "os", "frontend", "/", "raw", ("v1",), problem="bytes", vm=7))
+        assert verdicts("tells_truth", "ds/*", seen, when) == verdict
 
 
 def test_what_lies_on_a_lost_host_is_not_left_behind() -> None:

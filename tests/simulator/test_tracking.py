@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import xmlrpc.client
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from player import PRINTED
 
+from onesim import questions
 from onesim.cloud import MadConf
-from onesim.content import Version, Versions, Write, disk_key, image_key
-from onesim.events import CallAsked, CallFinished, Changed, OperationAsked, Output, Refused
+from onesim.content import Version, Versions, Write, backup_key, disk_key, image_key
+from onesim.errors import TraceError
+from onesim.events import CallAsked, CallFinished, Changed, OperationAsked, Output, QuestionAsked, Refused
 from onesim.layout import Subjected, make_cloud
 from onesim.model import Datastore, Image
 from onesim.oned import Oned
 from onesim.spec import for_contract
+from onesim.trace import parse_trace
 from onesim.tracking import Tracking
 
 BYTES = Version(10 << 20, (Write(0, 4096, 65),))
@@ -41,8 +46,8 @@ class Tracked:
         self.play("vm.create", vm="v", disks=[{"image": "x"}])
         self.play("vm.deploy", vm="v", host="host01")
 
-    def play(self, op: str, /, *, fails: str = "", **arguments: Any) -> None:
-        """Ask an operation and answer its calls; those of the action `fails` fail."""
+    def play(self, op: str, /, *, fails: str = "", writes: dict[str, int] | None = None, **arguments: Any) -> None:
+        """Ask an operation and answer its calls; those of the action `fails` fail. `writes` are what the guest writes while a call of an action runs."""
         waiting: deque[Output] = deque(self.oned.feed(OperationAsked(0, op, arguments)))
         while waiting:
             match waiting.popleft():
@@ -53,6 +58,9 @@ class Tracked:
                 case CallAsked() as asked:
                     printed = PRINTED.get(asked.action.key, "").format(image=asked.image, vm=asked.vm)
                     success = asked.action.key != fails
+                    self.tracking.began(asked)
+                    if asked.action.key in (writes or {}):
+                        self.tracking.written(disk_key(0, 0), (Write(8192, 4096, (writes or {})[asked.action.key]),))
                     outputs = self.oned.feed(CallFinished(asked.call, success, printed, "it failed"))
                     self.tracking.ended(asked, success=success)
                     waiting.extend(outputs)
@@ -85,6 +93,65 @@ def test_a_snapshot_comes_back(persistent: bool, ln_target: str) -> None:
     it.play("vm.snapshot_revert", vm="v", disk=0, snapshot=0)
     assert it.disk == written(1)
     assert it.image() == (written(1) if persistent and ln_target == "NONE" else written())
+
+
+def test_a_live_backup_holds_what_the_disk_held_at_a_moment_of_its_copying() -> None:
+    """What the guest writes while the disks are copied may be in the backup or not; what it writes afterwards is in the disk alone."""
+    it = Tracked()
+    it.write(1)
+    it.play("vm.backup", vm="v", datastore="backups", image="b", writes={"tm/prebackup_live": 2, "ds/backup": 3, "tm/postbackup_live": 4})
+    assert it.tracking.model.admits(backup_key(1, 0, 0)) == (written(1) or frozenset()) | (written(1, 2) or frozenset())
+    assert it.disk == written(1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("fails", ["tm/prebackup_live", "ds/backup"])
+def test_a_backup_that_failed_is_forgotten_with_its_moments(fails: str) -> None:
+    """The next one holds what the disk held while that was copied."""
+    it = Tracked()
+    it.play("vm.backup", vm="v", datastore="backups", image="lost", fails=fails, writes={"tm/prebackup_live": 1, "tm/postbackup_live": 2})
+    it.play("vm.backup", vm="v", datastore="backups", image="b")
+    assert it.tracking.model.admits(backup_key(1, 0, 0)) == written(1, 2)
+
+
+@pytest.mark.parametrize(("template", "held"), [((20, 21), (1, 2)), ((0, 21, 20), (2, 1)), ((20,), (0, 0)), ((20, 20, 21), (0, 0)), (None, (0, 0))])
+def test_the_template_tells_which_restored_image_is_which_disk(template: tuple[int, ...] | None, held: tuple[int, int]) -> None:
+    """Its disks are in the order of the backup's; without it an image may be any of them (0)."""
+    it = Tracked()
+    cloud, model = it.oned.cloud, it.tracking.model
+    cloud.images[9] = Image(9, "b", "BACKUP", 101, backup_disks=[0, 1])
+    cloud.restores[5] = (9, -1, (0, 1))
+    contents = {1: written(1) or frozenset(), 2: written(2) or frozenset()}
+    contents[0] = contents[1] | contents[2]
+    for disk in (0, 1):
+        model.put(backup_key(9, 0, disk), contents[disk + 1])
+    for id in (21, 20):
+        cloud.images[id] = Image(id, f"i{id}", "OS", 1, template={"FROM_BACKUP_DS": "101"})
+        cp = CallAsked(id, 5, it.oned.spec.actions["ds/cp"], "fs", "", (), {}, "", "base64", {"path": "rsync://101//0:x/disk"}, image=id)
+        it.tracking.ended(cp, success=True)
+    cloud.templates += [template] if template else []
+    it.tracking.settle()
+    assert (it.image(20), it.image(21)) == (contents[held[0]], contents[held[1]])
+
+
+def test_a_driver_that_makes_a_template_tells_its_images() -> None:
+    """In the order of the disks; those without an image of their own, as volatile ones, do not count."""
+    it = Tracked()
+    text = 'NAME="t" DISK=[IMAGE_ID="7"] DISK=[TYPE="fs",SIZE="1"] NIC=[NETWORK="n"] DISK=[DEV_PREFIX="vd",IMAGE_ID="5"]'
+    body = xmlrpc.client.dumps(("session", text), "one.template.allocate").encode()
+    questions.answer(it.oned.cloud, it.oned.spec, QuestionAsked("xmlrpc", (), body))
+    assert it.oned.cloud.templates == [(7, 5)]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [('{"op": "vm.poweroff", "vm": "v"}', "put vm.backup after guest.busy, not vm.poweroff"), ('{"op": "guest.busy"}', "guest.busy needs vm")],
+)
+def test_a_guest_is_busy_during_a_backup_alone(line: str, complaint: str) -> None:
+    """File, line and remedy."""
+    text = '{"trace": 1, "name": "t", "title": "t"}\n{"op": "guest.busy", "vm": "v"}\n' + line
+    with pytest.raises(TraceError, match=r"t\.jsonl:3: ") as error:
+        parse_trace(text, Path("t.jsonl"), for_contract("7.4").spec)
+    assert complaint in str(error.value)
 
 
 def test_a_revert_that_failed_may_have_done_its_work() -> None:

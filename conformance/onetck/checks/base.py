@@ -63,9 +63,11 @@ class Case:
         return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost", "mad")]
 
     def of(self, requirement: Requirement) -> Iterator[Call]:
-        """Yield the calls that a requirement is about, narrowed by its `when`; `part` of it chooses what a check looks at, not which calls."""
+        """Yield the calls that a requirement is about, narrowed by its `when`; `part` and `command` of it choose what a check looks at, not which calls."""
         for call in self.scripts:
-            if about(requirement.action, call) and all(_field(call, name) in values for name, values in requirement.when.items() if name != "part"):
+            if about(requirement.action, call) and all(
+                _field(call, name) in values for name, values in requirement.when.items() if name not in _LOOKED_AT
+            ):
                 yield call
 
     def watched(self, requirement: Requirement) -> Iterator[Call]:
@@ -81,6 +83,8 @@ class Case:
         """What the trace expects of an operation: success, failure or any."""
         return next((str(row.arguments.get("expect", "success")) for row in self.operations if row.n == operation), "success")
 
+
+_LOOKED_AT = ("part", "command")
 
 Check = Callable[[Case, Requirement], Iterable[Finding]]
 

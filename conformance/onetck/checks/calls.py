@@ -130,7 +130,7 @@ def _refuses(case: Case, requirement: Requirement, wanted: str) -> Iterator[Find
         if operation.arguments.get("expect") != "failure":
             continue
         path = str(operation.arguments.get("path", ""))
-        if path.startswith("/var/lib/one/") != (wanted == "restricted"):
+        if not path or path.startswith("/var/lib/one/") != (wanted == "restricted"):
             continue
         calls = [call for call in case.scripts if call.operation == operation.n and call.family == "ds" and call.action != "monitor"]
         if any(call.facts.get("about") for call in calls):

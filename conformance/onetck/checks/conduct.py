@@ -7,17 +7,17 @@ from collections.abc import Iterator
 
 from onesim.records import Call, Command
 from onesim.rows import Requirement
-from onetck.checks.base import Case, Check, Finding, about, quoted, words
+from onetck.checks.base import Case, Check, Finding, quoted, words
 from onetck.checks.remains import copies
 
 
 def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """A call whose work was cut or made impossible does not exit with 0, unless what it had to make is there."""
+    """A call whose work was cut or made impossible does not exit with 0, unless what it had to make is there. `command` of `when` narrows the faults."""
     commands = requirement.when.get("command", ())
     spoiled = {row.call: row for row in case.faults if row.hit and (not commands or row.command in commands)}
-    for call in case.scripts:
+    for call in case.of(requirement):
         fault = spoiled.get(call.n)
-        if fault is None or call.ended_by != "exit" or not about(requirement.action, call):
+        if fault is None or call.ended_by != "exit":
             continue
         if call.status != 0:
             yield Finding("pass", f"{words(call)} failed after {fault.command} was made to {fault.act}", call.n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from onesim.records import Call, Observation
+from onesim.records import Call, Observation, Operation
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, about, quoted
 
@@ -132,6 +132,31 @@ def checkpoint_arrives(case: Case, requirement: Requirement) -> Iterator[Finding
             yield Finding("fail", f"the hypervisor finds that {call.error}", moved[-1])
 
 
+def one_moment(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """Images made of a backup show their disks as they were at one and the same moment, while the guest wrote on."""
+    for restored in (one for one in case.operations if one.op == "image.restore"):
+        backup = _restored_backup(case, restored)
+        copied = next((call for call in case.of(requirement) if call.operation == backup), None)
+        moments = {version: one.moment for one in case.writes if one.operation == backup and one.moment > 0 for version in one.version.split(",")}
+        made = {call.image for call in case.scripts if call.operation == restored.n and (call.family, call.action) == ("ds", "cp")}
+        seen = [one for one in case.observations if one.operation == restored.n and one.subject == "image" and one.image in made and one.found]
+        if copied is None or not moments or len(seen) < 2:
+            continue
+        shown = {moments.get(one.found, 0): one.label for one in seen}
+        if len(shown) > 1:
+            first, last = min(shown), max(shown)
+            yield Finding("fail", f"{shown[first]} and {shown[last]} show their disks at different moments", copied.n)
+        else:
+            yield Finding("pass", f"the {len(seen)} images of the backup show their disks at one moment", copied.n)
+
+
+def _restored_backup(case: Case, restored: Operation) -> int:
+    """Return the operation that has made what is restored: of several increments the one asked for, else the last; -1 if there is none."""
+    image, increment = restored.arguments.get("image"), restored.arguments.get("increment_id", -1)
+    made = [one.n for one in case.operations if one.op == "vm.backup" and one.n < restored.n and one.arguments.get("image") == image]
+    return made[int(increment)] if made and int(increment) < len(made) else -1
+
+
 def _wanted_names(files: str) -> list[str]:
     """Return the names that the files of a context have in the ISO, from the words of the argument."""
     words = (word.rpartition(":'") if word.endswith("'") else ("", "", word) for word in files.split())
@@ -166,4 +191,10 @@ def _concerns(requirement: Requirement, name: str, call: Call) -> bool:
             return True
 
 
-CHECKS: dict[str, Check] = {"context_files": context_files, "content": content, "gone": gone, "checkpoint_arrives": checkpoint_arrives}
+CHECKS: dict[str, Check] = {
+    "context_files": context_files,
+    "content": content,
+    "gone": gone,
+    "checkpoint_arrives": checkpoint_arrives,
+    "one_moment": one_moment,
+}

@@ -205,12 +205,14 @@ def _wrong_listing(call: Call, listed: dict[str, object], version: str, part: st
         known = set(call.facts.get("backup_disks", "").split(":")) - {""}
         named = {disk for disk in listed if disk != "tpm"}
         return f"the disks {', '.join(sorted(named ^ known))} are listed or left out wrongly" if known and named != known else ""
+    asked, known_ids = int(call.arguments.get("increment_id", -1)), [int(id) for id in call.facts.get("increments", "0").split()]
+    due = [id for id in known_ids if asked < 0 or id <= asked]
     for disk, url in listed.items():
         parsed = grammars.parse("backup_url", str(url), version)
         if isinstance(parsed, BackupUrl):
             ids = [link.increment for link in parsed.chain]
-            if ids != sorted(ids) or ids[:1] != [0]:
-                return f"the chain of disk {disk} is {', '.join(map(str, ids))}"
+            if ids != due:
+                return f"the chain of disk {disk} is {', '.join(map(str, ids))}, not {', '.join(map(str, due))}"
     return ""
 
 

@@ -78,7 +78,7 @@ def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
     directory, other = _fact(call, "vm_directory"), _fact(call, "other_vm_directory")
     action = call.action.partition(".")[0]
     if action.startswith("postbackup"):
-        return [("", re.compile(re.escape(directory) + r"/backup(/.*)?$"))]
+        return [("", re.compile(re.escape(_backup_folder(call)) + r"(/.*)?$"))]
     if action in ("mv", "postmigrate"):
         if "host_lost" in call.facts:
             return []  # nobody can take anything away there
@@ -164,9 +164,14 @@ def _makes_space(change: TreeChange) -> bool:
     return change.change == "created" and change.kind == "f" and change.size > 1024 * 1024
 
 
+def _backup_folder(call: Call) -> str:
+    """Return where the files of a backup lie: in the VM directory, unless BACKUP_BASE_PATH says otherwise."""
+    return _fact(call, "backup_folder") or f"{_fact(call, 'vm_directory')}/backup"
+
+
 def copies(case: Case, call: Call) -> tuple[set[str], set[str]]:
     """Return the disks that a backup is to copy, and those that have a file in its folder when the call has ended."""
-    pattern = re.compile(re.escape(f"{_fact(call, 'vm_directory')}/backup") + r"/disk\.(\d+)\.\w+")
+    pattern = re.compile(re.escape(_backup_folder(call)) + r"/disk\.(\d+)\.\w+")
     listed = {number for number in call.arguments.get("disks", "").split(":") if number}
     return listed, {found.group(1) for _, path in lying(case, call.n) if (found := pattern.fullmatch(path))}
 
@@ -176,7 +181,7 @@ def backup_folder(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in case.watched(requirement):
         if not call.success:
             continue
-        folder = f"{_fact(call, 'vm_directory')}/backup"
+        folder = _backup_folder(call)
         listed, made = copies(case, call)
         if listed - made:
             yield Finding("fail", f"{words(call)} made no file for disk {', '.join(sorted(listed - made))} in {folder}", call.n)
@@ -191,7 +196,7 @@ def backup_document(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in case.watched(requirement):
         if not call.success or not call.stdin.size:
             continue
-        path = f"{_fact(call, 'vm_directory')}/backup/vm.xml"
+        path = f"{_backup_folder(call)}/vm.xml"
         made = [one for one in call.tree if one.path == path and one.change != "removed"]
         letters = 4 * -(-call.stdin.size // 3)
         if not made:
