@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from onesim import monitord, monitoring, operations, questions, quotas
-from onesim.content import disk_key, pattern
+from onesim.content import disk_key, image_key, pattern
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.journal import BlobStore, Writer
@@ -197,6 +197,9 @@ class CaseRun:
         id = self.cloud.find("image", step.arguments["image"]) if step.op == "image.adopt" else None
         if id is not None and pool_kind(self.cloud.datastores[self.cloud.images[id].datastore].template):
             self._lent.add(id)
+            held = self.tracking.files.get(str(step.arguments["source"]))
+            if held is not None:
+                self.tracking.model.put(image_key(id), frozenset({held}))
         # what a backup's SOURCE means, its driver alone knows
         lying = [image for image in self.cloud.images.values() if image.source and image.type != "BACKUP"]
         self.sources |= {image.id: image_seat(self.cloud, image, self.subject.probes) for image in lying}
