@@ -1,6 +1,6 @@
 """What the reference driver's scripts cost beside the bare commands that they wrap: the median times of both, and their ratio.
 
-    python benchmarks/drivers.py [fs|ceph] [RUNS]
+    python benchmarks/drivers.py [fs|ceph|libvirt] [RUNS]
 
 The scripts are called as oned calls them: traces of the library are played in worlds of hosts, RUNS times each. Then each bare command is run in such a
 world, with what it needs made before and removed after it, outside of the time. The ratio is the price of asking oned, reading documents, reaching the host,
@@ -45,6 +45,10 @@ FILE = "/var/tmp/bench.raw"
 STORE = "/var/lib/one/datastores/1"
 RBD = "rbd --id one --conf /etc/one/ceph.conf"
 MAKE = "--data-pool one-data --size 2M"
+VIRSH = "virsh -q -c qemu:///system"
+POOL = "/var/lib/one/datastores/pool"
+MAKE_VOLUME = f"{VIRSH} vol-create-as one b 2M --allocation 0"
+DROP_VOLUME = f"{VIRSH} vol-delete --pool one b"
 
 #: What is compared, by the description of the driver: what is made once, and the bare commands.
 TABLES: dict[str, tuple[str, str, tuple[Bare, ...]]] = {
@@ -84,6 +88,24 @@ TABLES: dict[str, tuple[str, str, tuple[Bare, ...]]] = {
             Bare("tm/monitor", "ceph --id one --conf /etc/one/ceph.conf df detail --format xml"),
         ),
     ),
+    "libvirt": (
+        "libvirt_pool_real.toml",
+        f"truncate -s 2M {FILE}; mkdir -p {POOL}; {VIRSH} pool-define-as one dir --target {POOL}; {VIRSH} pool-start one; {VIRSH} vol-create-as one a 2M",
+        (
+            Bare("ds/stat", f"qemu-img info {FILE}"),
+            Bare("ds/cp", f"{MAKE_VOLUME}; {VIRSH} vol-upload --pool one b {FILE} --sparse", after=DROP_VOLUME),
+            Bare("ds/mkfs", MAKE_VOLUME, after=DROP_VOLUME),
+            Bare("ds/clone", f"{VIRSH} vol-clone --pool one a b", after=DROP_VOLUME),
+            Bare("ds/rm", DROP_VOLUME, before=MAKE_VOLUME),
+            Bare("ds/monitor", f"{VIRSH} pool-refresh one; {VIRSH} pool-info --bytes one"),
+            Bare("tm/clone", f"{VIRSH} vol-clone --pool one a b", after=DROP_VOLUME),
+            Bare("tm/ln", f"{VIRSH} vol-dumpxml --pool one a"),
+            Bare("tm/mkimage", MAKE_VOLUME, after=DROP_VOLUME),
+            Bare("tm/mkswap", f"{MAKE_VOLUME}; {VIRSH} vol-upload --pool one b {FILE} --sparse", after=DROP_VOLUME),
+            Bare("tm/delete", DROP_VOLUME, before=MAKE_VOLUME),
+            Bare("tm/monitor", f"{VIRSH} pool-refresh one; {VIRSH} pool-info --bytes one"),
+        ),
+    ),
 }
 
 
@@ -98,7 +120,7 @@ def scripts(setting: Setting, runs: int) -> dict[str, list[float]]:
     traces = [one for one in library(setting.spec.spec, setting.spec.version) if one.name in TRACES]
     for trace in traces * runs:
         holder: list[CaseRun] = []
-        with tempfile.TemporaryDirectory() as scratch, start_world(True, (), holder) as world:
+        with tempfile.TemporaryDirectory() as scratch, start_world(setting.subject, True, (), holder) as world:
             writer = Writer(Path(scratch) / "history.jsonl")
             holder.append(CaseRun(setting.spec, setting.subject, trace, world, writer, BlobStore(Path(scratch) / "blobs"), (), seen))
             ended = holder[0].run()
@@ -119,7 +141,7 @@ def _done(world: NamespaceWorld, command: str) -> float:
 def bare(setting: Setting, once: str, table: tuple[Bare, ...]) -> dict[str, float]:
     """Return the median seconds of each bare command."""
     found = {}
-    with NamespaceWorld.start(on_question=lambda question: None) as world:
+    with NamespaceWorld.start(simulated=setting.subject.simulated, on_question=lambda question: None) as world:
         furnish(world, make_cloud(setting.subject, True), setting.subject)
         _done(world, once)
         for row in table:
@@ -137,8 +159,14 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
+def _short(row: Bare) -> str:
+    """Return what the bare command runs: each program with its verb, without options."""
+    commands = row.command.replace(RBD, "rbd").replace(VIRSH, "virsh").split("; ")
+    return ", ".join(" ".join(command.split()[: 2 if command.startswith(("rbd ", "virsh ", "qemu-img ")) else 1]) for command in commands)
+
+
 def main() -> None:
-    """Print a table for each driver that is asked for; both if none is."""
+    """Print a table for each driver that is asked for; all if none is."""
     names = [word for word in sys.argv[1:] if not word.isdigit()] or list(TABLES)
     runs = next((int(word) for word in sys.argv[1:] if word.isdigit()), 5)
     for name in names:
@@ -148,12 +176,14 @@ def main() -> None:
         setting = settle(Given(config=data_dir("reference_driver") / description))
         commands, calls = bare(setting, once, table), scripts(setting, runs)
         _say(f"{name}: Python {platform.python_version()}, {platform.machine()}; medians in ms over {runs} runs and {REPEATS} repeats")
-        _say(f"{'action':<12} {'calls':>5} {'script':>8} {'bare':>8} {'of bare':>8}")
+        _say(f"{'action':<12} {'calls':>5} {'script':>8} {'bare':>8} {'ratio':>7}  bare command")
         for row in table:
             if row.action in calls:
                 script = statistics.median(calls[row.action])
                 ratio = script / commands[row.action]
-                _say(f"{row.action:<12} {len(calls[row.action]):>5} {1e3 * script:>8.1f} {1e3 * commands[row.action]:>8.1f} {ratio:>8.1f}")
+                _say(
+                    f"{row.action:<12} {len(calls[row.action]):>5} {1e3 * script:>8.1f} {1e3 * commands[row.action]:>8.1f} {ratio:>6.1f}x  {_short(row)}"
+                )
 
 
 if __name__ == "__main__":

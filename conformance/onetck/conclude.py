@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onereport.badge import render_badge
@@ -14,6 +14,7 @@ from onereport.results import ResultRecord, ResultsHeader
 from onereport.specsite import requirement_urls, write_site
 from onesim.errors import ConfigError
 from onesim.journal import Writer, head, read
+from onesim.pool_datastores import pool_able
 from onesim.records import Header, Record
 from onesim.rows import Profile
 from onesim.spec import ContractSpec
@@ -58,8 +59,8 @@ def find_profile(spec: ContractSpec, names: str) -> Profile:
     return Profile(", ".join(profile.name for profile in chosen), "; ".join(profile.title for profile in chosen), requirements)
 
 
-def claimable(spec: ContractSpec, driver: Driver, template: Collection[str] = (), *, shared: bool) -> list[str]:
-    """Return the names of the profiles whose actions a driver has. `template` names the attributes of its image datastore, `shared` tells its layout."""
+def claimable(spec: ContractSpec, driver: Driver, template: Mapping[str, str] | None = None, *, shared: bool) -> list[str]:
+    """Return the names of the profiles whose actions a driver has. `template` is that of its image datastore, `shared` tells its layout."""
     layouts = {"", "shared" if shared else "not_shared", "mixed" if driver.tm_mad != driver.system_tm_mad else ""}
     known = {action.key for action in spec.spec.actions if action.key in spec.actions}
     return [
@@ -67,7 +68,8 @@ def claimable(spec: ContractSpec, driver: Driver, template: Collection[str] = ()
         for profile in spec.spec.profiles.values()
         if not profile.named
         and profile.layout in layouts
-        and all(name in template for name in profile.attributes)
+        and all(name in (template or {}) for name in profile.attributes)
+        and (not profile.pool or pool_able(template or {}, profile.pool))
         and all(name in known and driver.has(name) for name in profile.needs)
     ]
 

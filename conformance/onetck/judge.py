@@ -247,6 +247,13 @@ _ON_INVENTORY = frozenset({"image_taken_away", "changes_nothing"})
 
 def _unseen(row: Requirement, begin: CaseBegin) -> str:
     """Return why nobody sees in a case whether a driver keeps a requirement, if its disks are no files; empty if it is seen."""
+    if begin.pool == "lent" and "lent" not in row.when.get("pool", ("lent",)):
+        return "it is for storage pools of libvirt in which libvirt makes volumes; those of this type are made elsewhere"
+    if begin.pool in ("blocks", "lent") and row.check == "capacity_true" and "capacity" not in begin.probed:
+        return "the storage pool is no file system, and no [probe] capacity tells how full it is"
+    formats = row.when.get("format", ())
+    if begin.driver and formats and begin.driver not in formats:
+        return f"all disks of this driver are {begin.driver}, as DRIVER in TM_MAD_CONF says"
     if not begin.volumes:
         return ""
     if row.when.get("disks") == ("files",):

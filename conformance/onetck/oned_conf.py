@@ -12,11 +12,13 @@ def lines(config: Config, driver: Driver) -> Iterator[str]:
     """Yield the lines that an operator adds to oned.conf, comments among them."""
     transfer = list(dict.fromkeys([driver.tm_mad, driver.system_tm_mad]))
     yield f"# TM_MAD, arguments: add {', '.join(transfer)} to the list after -d"
-    yield f"# DATASTORE_MAD, arguments: add {driver.datastore_mad} to the list after -d, and {driver.system_tm_mad} to that after -s"
+    stores = [name for name in (driver.datastore_mad, driver.backup_mad) if name]
+    yield f"# DATASTORE_MAD, arguments: add {', '.join(stores)} to the list after -d, and {driver.system_tm_mad} to that after -s"
     for name in transfer:
         yield _transfer(name, config.tm_mad_conf.get(name, TmConfTable()))
-    row = config.ds_mad_conf.get(driver.datastore_mad, DsConfTable())
-    yield _line("DS_MAD_CONF", {"NAME": driver.datastore_mad, "REQUIRED_ATTRS": ",".join(row.REQUIRED_ATTRS), "PERSISTENT_ONLY": row.PERSISTENT_ONLY})
+    for name in stores:
+        row = config.ds_mad_conf.get(name, DsConfTable())
+        yield _line("DS_MAD_CONF", {"NAME": name, "REQUIRED_ATTRS": ",".join(row.REQUIRED_ATTRS), "PERSISTENT_ONLY": row.PERSISTENT_ONLY})
 
 
 def _transfer(name: str, row: TmConfTable) -> str:

@@ -11,6 +11,7 @@ from onesim.errors import ConfigError, TraceError
 from onesim.events import CallAsked, CallFinished, Refused
 from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
+from onesim.pool_datastores import pool_kind
 from onesim.rehearsal import rehearse
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, library, read_trace
@@ -55,7 +56,10 @@ def choose(
     traces = [read_trace(path, spec.spec) for path in paths] or [
         one
         for one in library(spec.spec, spec.version)
-        if one.header.profile in profiles and one.header.shared in (None, layout) and one.header.ds_migrate in (None, moves)
+        if one.header.profile in profiles
+        and one.header.shared in (None, layout)
+        and one.header.ds_migrate in (None, moves)
+        and (not one.header.pool or pool_kind(subject.image_template) in one.header.pool)
     ]
     unknown = sorted(set(names) - {one.name for one in traces})
     if unknown:

@@ -1,15 +1,18 @@
-"""A vendor's starting point: the reference driver under the vendor's name, with what is still to be written refused properly."""
+"""A vendor's starting point: the reference driver under the vendor's name, with what is still to be written refused properly.
+
+A role may be several drivers together: those of a mixed mode, or one that keeps backups beside the pair whose disks it keeps.
+"""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import tomli_w
+from msgspec.structs import replace as replaced
 
 from onesim.data import data_dir
 from onesim.errors import ConfigError
@@ -17,27 +20,25 @@ from onetck import oned_conf, statement
 from onetck.conclude import find_profile
 from onetck.config import NAME
 from onetck.setting import Given, Setting, settle
+from onetck.transplanting import FOLDERS, Graft, driver, helpers, lay
 
 #: What the directories of a driver may be called: oned.conf lists them, and a mode's suffix stands behind a dot.
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_FOLDERS = {"ds": "datastore", "tm": "tm"}
-_REFUSAL = """\
-#!/bin/bash
-set -euo pipefail
-exec "${0%/*}/../../not_supported" WHAT "${0##*/}"
-"""
-_OTHER = re.compile(r"/\.\./([a-z0-9_]+)/([a-z0-9_.]+)")
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a vendor asks for: the directory to make, the driver's name, the role of the reference driver to start from, the profiles to keep."""
+    """What a vendor asks for: the directory to make, the driver's name, the role of the reference driver to start from, the profiles to keep.
+
+    `backup` is a role whose backup driver comes along, under the driver's name with `_backup` behind it.
+    """
 
     directory: Path
     name: str
     like: str = "shared"
     profiles: str = "core"
     vendor: str = ""
+    backup: str = ""
 
 
 def roles() -> list[str]:
@@ -45,9 +46,13 @@ def roles() -> list[str]:
     return ["shared", *sorted(path.stem for path in data_dir("reference_driver").glob("*.toml") if path.name != NAME)]
 
 
-def alone(reference: Setting) -> bool:
-    """Tell whether a role is one pair of drivers: not those of a mixed mode, and none that keeps backups of another's disks."""
-    return reference.driver.system_tm_mad == reference.driver.tm_mad and not reference.driver.backup_mad
+def backups() -> list[str]:
+    """Return the roles with a backup driver."""
+    return [role for role in roles() if _role(role).driver.backup_mad]
+
+
+def _role(name: str) -> Setting:
+    return settle(Given(config=data_dir("reference_driver") / (NAME if name == "shared" else f"{name}.toml")))
 
 
 def begin(start: Start) -> Setting:
@@ -58,44 +63,52 @@ def begin(start: Start) -> Setting:
         raise ConfigError(f"--like {start.like!r} is unknown; choose one of {', '.join(roles())}")
     if start.directory.exists() and (not start.directory.is_dir() or any(start.directory.iterdir())):
         raise ConfigError(f"{start.directory}: holds something; give a directory that is empty or not there")
-    source = data_dir("reference_driver")
-    reference = settle(Given(config=source / (NAME if start.like == "shared" else f"{start.like}.toml")))
+    reference, keeper = _role(start.like), _keeper(start)
+    start = replace(start, profiles=_profiles(start, reference, keeper))
+    names = _names(start, reference, keeper)
     wanted = _wanted(reference, start.profiles)
-    if not alone(reference):
-        raise ConfigError(f"--like {start.like}: is several drivers together; start from one of {', '.join(roles())} that is not")
-    _copy(source / "remotes", start, reference, wanted)
-    _describe(start, reference, source)
+    graft = Graft(data_dir("reference_driver") / "remotes", start.directory / "remotes", names, wanted, set(reference.spec.actions))
+    helpers(graft, {f"{family}/{name}" for family, names in _families(reference).items() for name in names})
+    for family, old in names:
+        driver(graft, family, old, whole=keeper is not None and old == keeper.driver.backup_mad)
+    _describe(start, reference, keeper, names)
     made = settle(Given([start.directory]))
     stated = statement.draft(made.spec, made.driver, made.subject.image_template, shared=made.shared, vendor=start.vendor, version="0.1")
     # those that no action shows are claimed where they were asked for
     by_name = [name.strip() for name in start.profiles.split(",") if made.spec.spec.profiles[name.strip()].named]
-    stated = msgspec.structs.replace(stated, profiles=(*stated.profiles, *by_name))
+    stated = replaced(stated, profiles=(*stated.profiles, *by_name))
     (start.directory / statement.NAME).write_text(statement.render(stated))
     (start.directory / "README.md").write_text("\n".join(_guide(start, made, stated.refuses)) + "\n")
     return settle(Given([start.directory]))
 
 
-def _copy(tree: Path, start: Start, reference: Setting, wanted: set[str]) -> None:
-    """Copy the helpers, and of the drivers the one of the role under its new name."""
-    target = start.directory / "remotes"
-    drivers = {f"{family}/{name}" for family, names in reference.driver.mads().items() for name in names}
-    for path in sorted(tree.rglob("*")):
-        relative = path.relative_to(tree).as_posix()
-        if path.is_file() and not any(relative.startswith(f"{driver}/") for driver in drivers):
-            _lay(path, target / relative)
-    for family, name in (("ds", reference.driver.datastore_mad), ("tm", reference.driver.tm_mad)):
-        folder = tree / _FOLDERS[family] / name
-        for script in sorted(folder.iterdir()):
-            made = target / _FOLDERS[family] / start.name / script.name
-            key = f"{family}/{script.name}"
-            if "." in script.name:
-                continue  # for a mode with another driver
-            if key in wanted or key not in reference.spec.actions:
-                _lay(_followed(script), made)
-            else:
-                made.parent.mkdir(parents=True, exist_ok=True)
-                made.write_text(_REFUSAL.replace("WHAT", "datastore" if family == "ds" else "transfer"))
-                made.chmod(0o755)
+def _keeper(start: Start) -> Setting | None:
+    """Return the role whose backup driver comes along. Raises ConfigError for one that has none."""
+    role = start.backup or (start.like if start.like in backups() else "")
+    if role and role not in backups():
+        raise ConfigError(f"--backup {role!r} keeps no backups; choose one of {', '.join(backups())}")
+    return _role(role) if role else None
+
+
+def _profiles(start: Start, reference: Setting, keeper: Setting | None) -> str:
+    """Return the profiles to keep; with a backup driver those of its own too, and of making backups where the pair can."""
+    more = [name for name in ("ds-backup", "tm-backup") if keeper is not None and (name == "ds-backup" or reference.driver.has("tm/prebackup"))]
+    return ",".join(dict.fromkeys([*(name.strip() for name in start.profiles.split(",")), *more]))
+
+
+def _names(start: Start, reference: Setting, keeper: Setting | None) -> dict[tuple[str, str], str]:
+    """Return the new names of the drivers, by family and old name."""
+    old = reference.driver
+    found = {("ds", old.datastore_mad): start.name, ("tm", old.tm_mad): start.name}
+    if old.system_tm_mad != old.tm_mad:
+        found["tm", old.system_tm_mad] = f"{start.name}_{old.system_tm_mad}"
+    if keeper is not None:
+        found["ds", keeper.driver.backup_mad] = f"{start.name}_backup"
+    return found
+
+
+def _families(reference: Setting) -> dict[str, list[str]]:
+    return {family: reference.driver.mads()[folder] for family, folder in FOLDERS.items()}
 
 
 def _wanted(reference: Setting, profiles: str) -> set[str]:
@@ -105,30 +118,29 @@ def _wanted(reference: Setting, profiles: str) -> set[str]:
     return named | {row.action for row in reference.spec.spec.requirements if row.id in kept} | {"tm/monitor_ds"}
 
 
-def _followed(script: Path) -> Path:
-    """Return the script that does the work: where one of a driver goes on in that of another driver, the latter."""
-    found = _OTHER.search(script.read_text())
-    other = script.parent.parent / found[1] / found[2] if found else script
-    return other if other.name == script.name and other.is_file() else script
-
-
-def _lay(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, target)
-
-
-def _describe(start: Start, reference: Setting, source: Path) -> None:
-    """Write onetck.toml: that of the role, under the vendor's name, with the files that it brings."""
-    old, config = reference.driver, reference.config
-    of_images, of_disks = config.ds_mad_conf.get(old.datastore_mad), config.tm_mad_conf.get(old.tm_mad)
-    described = msgspec.structs.replace(
+def _describe(start: Start, reference: Setting, keeper: Setting | None, names: dict[tuple[str, str], str]) -> None:
+    """Write onetck.toml: that of the role, under the vendor's names, with the files that it brings."""
+    old, config, source = reference.driver, reference.config, data_dir("reference_driver")
+    kept = config if keeper is None else keeper.config
+    transfer = {names["tm", mad]: row for mad, row in config.tm_mad_conf.items() if ("tm", mad) in names}
+    modes = {name: replaced(row, modes={names["tm", mode]: targets for mode, targets in row.modes.items()}) for name, row in transfer.items()}
+    described = replaced(
         config,
-        driver=msgspec.structs.replace(config.driver, paths=("remotes",), datastore=start.name, tm=start.name, system_tm="", profiles=()),
-        tm_mad_conf={start.name: of_disks} if of_disks else {},
-        ds_mad_conf={start.name: of_images} if of_images else {},
+        driver=replaced(
+            config.driver,
+            paths=("remotes",),
+            datastore=start.name,
+            tm=start.name,
+            system_tm=names["tm", old.system_tm_mad] if old.system_tm_mad != old.tm_mad else "",
+            backup=f"{start.name}_backup" if keeper is not None else "",
+            profiles=(),
+        ),
+        backup_datastore=kept.backup_datastore,
+        tm_mad_conf=modes,
+        ds_mad_conf={names["ds", mad]: row for mad, row in {**config.ds_mad_conf, **kept.ds_mad_conf}.items() if ("ds", mad) in names},
     )
     for row in config.file:
-        _lay(source / row.source, start.directory / row.source)
+        lay(source / row.source, start.directory / row.source)
     text = f"# The driver {start.name} and its world. `onetck config --schema` tells all keys.\n{tomli_w.dumps(msgspec.to_builtins(described))}"
     (start.directory / NAME).write_text(text)
 

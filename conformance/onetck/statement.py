@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -50,7 +50,9 @@ def read_statement(path: Path, spec: Spec) -> Statement:
     return found
 
 
-def draft(spec: ContractSpec, driver: Driver, template: Collection[str] = (), *, shared: bool, vendor: str = "", version: str = "") -> Statement:
+def draft(
+    spec: ContractSpec, driver: Driver, template: Mapping[str, str] | None = None, *, shared: bool, vendor: str = "", version: str = ""
+) -> Statement:
     """Return what can be stated of a driver as it is found: nothing that it has no action for."""
     profiles = claimable(spec, driver, template, shared=shared)
     return Statement(
@@ -69,7 +71,9 @@ def render(statement: Statement) -> str:
     return head + tomli_w.dumps(msgspec.to_builtins(statement))
 
 
-def disagreements(statement: Statement, spec: ContractSpec, driver: Driver, template: Collection[str] = (), *, shared: bool) -> Iterator[str]:
+def disagreements(
+    statement: Statement, spec: ContractSpec, driver: Driver, template: Mapping[str, str] | None = None, *, shared: bool
+) -> Iterator[str]:
     """Yield a sentence for everything that a statement and the driver say otherwise."""
     able = claimable(spec, driver, template, shared=shared)
     for name in statement.profiles:

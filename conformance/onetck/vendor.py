@@ -23,17 +23,21 @@ def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to make.")],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="The driver's name: that of its directories, and of DS_MAD and TM_MAD.")],
     like: Annotated[
-        str, typer.Option("--like", metavar="ROLE", help="The role of the reference driver to start from: shared, ssh, ceph, libvirt_pool, ...")
+        str,
+        typer.Option("--like", metavar="ROLE", help="The role of the reference driver to start from: shared, ssh, mixed, ceph, libvirt_pool, ..."),
     ] = "shared",
     profile: Annotated[
         str,
         typer.Option("--profile", metavar="P[,P]", help="What the driver can do from the beginning; everything else is refused until you write it."),
     ] = "core",
+    backup: Annotated[
+        str, typer.Option("--backup", metavar="ROLE", help="Begin a backup driver too, NAME_backup, from this role: backup, rsync or restic.")
+    ] = "",
     vendor: Annotated[str, typer.Option("--vendor", metavar="TEXT", help="Your name, for the statement.")] = "",
 ) -> None:
     """Make a driver of your own from the reference driver: it passes at once, and refuses properly what you have not written yet."""
     with one_line():
-        made = starting.begin(starting.Start(directory, name, like, profile, vendor))
+        made = starting.begin(starting.Start(directory, name, like, profile, vendor, backup))
         refused = made.statement.refuses if made.statement else ()
         out_console.print(f"{directory}: the driver {name}, with a description (onetck.toml), a statement and a README", markup=False)
         out_console.print(f"claims {made.claimed}; refuses {', '.join(refused) or 'nothing'}", markup=False)

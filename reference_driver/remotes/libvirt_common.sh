@@ -7,6 +7,8 @@
 remotes=${BASH_SOURCE[0]%/*}
 # shellcheck source=tm/disk_common.sh
 source "$remotes/tm/disk_common.sh"
+# shellcheck source=libvirt_partitions.sh
+source "$remotes/libvirt_partitions.sh"
 
 # read_pool PLACE PATH...: takes texts out of a document as read_texts does, and the pool of the datastore at PLACE (DATASTORE/, or empty where it is the
 # root). Sets `pool`, `pool_type`, `target` (where its volumes appear, empty if nowhere), `keeps` (files or blocks, empty where libvirt makes no
@@ -32,13 +34,15 @@ read_pool() {
         dir | fs | netfs) target=${target:-${texts[0]}} keeps=files ;;
         logical) target=${target:-/dev/${pool_source:-$pool}} keeps=blocks ;;
         rbd) target="" keeps=blocks ;;
-        disk) target=${target:-/dev} ;;
+        disk) target=${target:-/dev} keeps=blocks ;;
         iscsi | mpath | scsi) target=${target:-/dev/disk/by-path} ;;
         iscsi-direct | gluster) target="" ;;
         *) fail "A pool of type '$pool_type' is not known here; correct POOL_TYPE of the datastore" ;;
     esac
     target=$(fix_dir_slashes "$target")
     target=${target%/}
+    links=$(fix_dir_slashes "${texts[0]}")
+    links=${links%/}
     texts=("${texts[@]:12}")
     [[ -n $pool && $pool != */* ]] || fail "The datastore needs POOL_NAME, the name of a storage pool of libvirt"
 }
@@ -157,24 +161,36 @@ read_again() {
     return 1
 }
 
-# volume_of SOURCE: sets `volume`, the name of the volume that a SOURCE means: its path, for rbd its Ceph pool and name, or the name alone.
+# volume_of SOURCE: sets `volume`, the name of the volume that a SOURCE means: its path, for rbd its Ceph pool and name, for iscsi-direct the target and the
+# number of its unit (so the hypervisor wants it), for a partition that a driver has made the path of its link; or the name alone. oned writes `frontend:`
+# before a SOURCE without a colon.
 volume_of() {
-    local source
+    local source place=${target:-${pool_source:-$pool}}
     source=$(fix_dir_slashes "$1")
+    [[ ${source%/*} == "$place" || $source == unit:* ]] || source=${source#*:}
     volume=${source##*/}
-    [[ -n $volume && ($source == "$volume" || ${source%/*} == "${target:-${pool_source:-$pool}}") ]] || fail "$1 is no volume of the pool $pool"
+    [[ -n $volume && ($source == "$volume" || ${source%/*} == "$place" || ($pool_type == disk && ${source%/*} == "$links")) ]] ||
+        fail "$1 is no volume of the pool $pool"
+    [[ $pool_type != iscsi-direct || $volume != +([0-9]) ]] || volume=unit:0:0:$volume
 }
 
 # source_of VOLUME: prints what oned keeps as the SOURCE of an image.
-source_of() { printf '%s/%s\n' "${target:-${pool_source:-$pool}}" "$1"; }
+source_of() {
+    if [[ $pool_type == disk ]]; then
+        linked "$1"
+    else
+        printf '%s/%s\n' "${target:-${pool_source:-$pool}}" "$1"
+    fi
+}
 
 # look_at VOLUME: sets `path`, `capacity` (bytes that the guest sees, if libvirt is right about the format), `physical` (bytes that there are) and `seen`, the
 # format that libvirt takes the volume for. Fails if there is none.
 # shellcheck disable=SC2034 # set for the scripts
 look_at() {
-    local xml
-    xml=$(libvirt vol-dumpxml --pool "$pool" --vol "$1" 2>/dev/null) ||
-        { read_again && xml=$(libvirt vol-dumpxml --pool "$pool" --vol "$1" 2>&1); } ||
+    local xml name
+    name=$(known_as "$1")
+    xml=$(libvirt vol-dumpxml --pool "$pool" --vol "$name" 2>/dev/null) ||
+        { read_again && xml=$(libvirt vol-dumpxml --pool "$pool" --vol "$name" 2>&1); } ||
         fail "The pool $pool has no volume $1"
     local -a kept=("${texts[@]}")
     read_texts target/path capacity physical <<<"$xml"
@@ -209,6 +225,11 @@ make_volume() {
     local problem=$1 name=$2 xml=$3
     shift 3
     begun=$name
+    if [[ $pool_type == disk ]]; then
+        drop_volume "$name"
+        attempt "$problem" alone make_partition "$name" "$xml"
+        return
+    fi
     libvirt "$@" --pool "$pool" --file /dev/stdin <<<"$xml" >/dev/null 2>&1 || {
         drop_volume "$name"
         attempt "$problem" libvirt "$@" --pool "$pool" --file /dev/stdin <<<"$xml"
@@ -217,6 +238,10 @@ make_volume() {
 
 # drop_volume NAME: deletes a volume; one that is already gone is success.
 drop_volume() {
+    if [[ $pool_type == disk ]]; then
+        attempt "Cannot delete the volume $1 of the pool $pool" alone drop_partition "$1"
+        return
+    fi
     libvirt vol-delete --pool "$pool" --vol "$1" >/dev/null 2>&1 || {
         read_again || :
         ! libvirt vol-info --pool "$pool" --vol "$1" >/dev/null 2>&1 ||
@@ -224,11 +249,20 @@ drop_volume() {
     }
 }
 
+# list_volumes: prints the names of the volumes, each at the beginning of a line.
+list_volumes() {
+    if [[ $pool_type == disk ]]; then
+        on_bridge find "$links" -type l -printf '%f\n' 2>/dev/null || :
+    else
+        read_again || :
+        libvirt vol-list --pool "$pool"
+    fi
+}
+
 # drop_volumes PREFIX: deletes all volumes whose names begin so.
 drop_volumes() {
     local names name
-    read_again || :
-    names=$(libvirt vol-list --pool "$pool") || fail "Cannot list the volumes of the pool $pool"
+    names=$(list_volumes) || fail "Cannot list the volumes of the pool $pool"
     while read -r name _; do
         [[ $name != "$1"* ]] || drop_volume "$name"
     done <<<"$names"
@@ -242,7 +276,7 @@ fill_volume() {
         return
     fi
     [[ -n $bridge_host || $keeps != files ]] || sparse=(--sparse)
-    attempt "Cannot write the volume $1" libvirt vol-upload --pool "$pool" --vol "$1" --file /dev/stdin "${sparse[@]}" <"$2"
+    attempt "Cannot write the volume $1" libvirt vol-upload --pool "$pool" --vol "$(known_as "$1")" --file /dev/stdin "${sparse[@]}" <"$2"
 }
 
 # rbd_address VOLUME: prints how QEMU finds a Ceph image; servers and key are those of the configuration of Ceph on the host.
@@ -267,6 +301,11 @@ copy_volume() {
         # libvirt would make a clone that needs its original for ever
         make_volume "$problem" "$name" "$(volume_xml "$name" "$size" raw)" vol-create
         attempt "$problem" on_bridge qemu-img convert -n -f raw -O raw "$(rbd_address "$original")" "$(rbd_address "$name")"
+    elif [[ $keeps == blocks && ($pool_type == disk || $size -gt $original_bytes) ]]; then
+        # what lies behind the copy is what was there before; and nobody waits for a partition to be copied
+        make_volume "$problem" "$name" "$(volume_xml "$name" "$size" raw)" vol-create
+        ((size == original_bytes)) || wipe_volume "$name"
+        attempt "$problem" pass_bytes "$original" "$name"
     elif [[ $keeps == blocks || $seen == "$format" ]]; then
         make_volume "$problem" "$name" "$(volume_xml "$name" "$size" "$format")" vol-create-from --vol "$original" --inputpool "$pool"
     else
@@ -277,11 +316,15 @@ copy_volume() {
 }
 
 pass_bytes() {
-    libvirt vol-download --pool "$pool" --vol "$1" --file /dev/stdout | libvirt vol-upload --pool "$pool" --vol "$2" --file /dev/stdin
+    libvirt vol-download --pool "$pool" --vol "$(known_as "$1")" --file /dev/stdout |
+        libvirt vol-upload --pool "$pool" --vol "$(known_as "$2")" --file /dev/stdin
 }
 
-# grow_volume NAME BYTES: makes a volume larger.
-grow_volume() { attempt "Cannot resize the volume $1" libvirt vol-resize --pool "$pool" --vol "$1" --capacity "$2"; }
+# grow_volume NAME BYTES: makes a volume larger. libvirt does that with files and Ceph images alone.
+grow_volume() { attempt "Cannot resize the volume $1" libvirt vol-resize --pool "$pool" --vol "$(known_as "$1")" --capacity "$2"; }
+
+# wipe_volume NAME: fills a volume with zeros.
+wipe_volume() { attempt "Cannot wipe the volume $1" libvirt vol-wipe --pool "$pool" --vol "$(known_as "$1")"; }
 
 # snapshot_of VOLUME ID: prints the name of the volume that is a snapshot of another.
 snapshot_of() {
@@ -307,7 +350,7 @@ keep_volume() { begun=""; }
 scratch() { work=$(mktemp -d); }
 
 clean_up() {
-    [[ -z $begun ]] || libvirt vol-delete --pool "$pool" --vol "$begun" >/dev/null 2>&1 || :
+    [[ -z $begun ]] || (drop_volume "$begun") >/dev/null 2>&1 || :
     [[ -z $work ]] || rm -rf -- "$work"
 }
 
@@ -335,8 +378,8 @@ put_blank() {
         put_file "$1" "$work/blank" "$3"
     else
         make_volume "Cannot make the volume $1" "$1" "$(volume_xml "$1" $(($2 << 20)) "$3")" vol-create
-        # a logical volume holds what was there before
-        [[ $pool_type != logical ]] || attempt "Cannot wipe the volume $1" libvirt vol-wipe --pool "$pool" --vol "$1"
+        # a logical volume and a partition hold what was there before
+        [[ $pool_type != @(logical|disk) ]] || wipe_volume "$1"
     fi
 }
 

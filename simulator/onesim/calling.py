@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from onesim import documents, domain, monitoring
 from onesim.changes import Prepared
 from onesim.cloud import Cloud
-from onesim.derived import FACTS, Subject, pool_target, vm_facts
+from onesim.derived import FACTS, Subject, vm_facts
 from onesim.errors import SpecError
 from onesim.events import CallAsked, QuestionAsked
 from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
+from onesim.pool_datastores import pool_kind, pool_target
 from onesim.rows import Action, Phase, ScriptRow
 from onesim.seats import on_network
 from onesim.spec import ContractSpec
@@ -300,7 +301,7 @@ def image_facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore
     if image is not None and image.type == "BACKUP":
         facts["increments"] = " ".join(str(one.id) for one in image.increments)
         facts["backups"] = " ".join(one.source for one in image.increments) or image.source
-    facts["pool_target"] = pool_target(datastore)
+    facts["pool_target"], facts["pool"] = pool_target(datastore), pool_kind(datastore.template)
     if datastore.type == "SYSTEM_DS":
         facts |= {"system_base_path": datastore.base_path, "vms_with_disks": monitoring.vms_in(cloud, datastore.id), "monitor_vm_disks": sizes}
         facts["monitor_key"] = "YES" if cloud.monitor_key is not None else "NO"

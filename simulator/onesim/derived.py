@@ -12,6 +12,7 @@ from onesim.cloud import Cloud
 from onesim.contracts import at_least
 from onesim.errors import SpecError
 from onesim.model import BootFile, Datastore, Disk, History, Image, Vm
+from onesim.pool_datastores import pool_kind, pool_target, volume_path
 from onesim.snapshots import orphans_of
 from onesim.spec import ContractSpec
 
@@ -158,11 +159,6 @@ PLACE_FACTS = frozenset(
 )
 
 
-def pool_target(datastore: Datastore) -> str:
-    """Return where the volumes of a datastore's storage pool of libvirt appear; empty if it has no pool."""
-    return datastore.template.get("POOL_TARGET", datastore.base_path) if "POOL_TYPE" in datastore.template else ""
-
-
 def vm_facts(subject: Subject) -> dict[str, str]:
     """Return the facts that the record of a call for a VM carries: host it works on, directories, the disk and its image."""
     vm, cloud = subject.vm, subject.cloud
@@ -193,9 +189,11 @@ def vm_facts(subject: Subject) -> dict[str, str]:
         facts["mixed"] = "yes" if disk.tm_mad_system and disk.tm_mad_system != disk.tm_mad else "no"
         facts["orphans"] = orphans_of(disk.allow_orphans, disk.format)
         facts["driver"] = cloud.conf(disk.tm_mad).driver
-        facts["pool_target"] = pool_target(cloud.datastores[disk.datastore if disk.image >= 0 else record.datastore])
+        pool = cloud.datastores[disk.datastore if disk.image >= 0 else record.datastore]
+        facts["pool_target"] = pool_target(pool)
         if facts["pool_target"]:
-            facts["volume"] = f"{facts['pool_target']}/one-{vm.id}-{disk.id}"
+            facts["pool"] = pool_kind(pool.template)
+            facts["volume"] = volume_path(pool, f"one-{vm.id}-{disk.id}")
         if disk.image >= 0:
             facts |= {
                 "source": disk.source,

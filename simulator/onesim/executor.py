@@ -8,24 +8,26 @@ and their schedule is recorded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
 from onesim import monitord, monitoring, operations, questions, quotas
 from onesim.backup_listing import BackupListing
-from onesim.derived import pool_target
+from onesim.content import image_key
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.guests import Guests
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, REMOTES, Subjected, furnish, make_cloud, shared_of
+from onesim.lending import lend
 from onesim.mad.runner import MadRunner, ProgramWorld
 from onesim.market import Export, Market
-from onesim.model import FRONTEND
+from onesim.model import FRONTEND, Datastore
 from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.outstanding import Outstanding, Told
+from onesim.pool_datastores import pool_kind, with_lent
 from onesim.probing import Probing
 from onesim.records import Call, CaseBegin, CaseEnd, MadEnd, MadFault, MadLine, Operation, Question, StateChange
 from onesim.running import DirectRunner, Runner
@@ -104,6 +106,11 @@ class CaseRun:
         self._exports: list[Export] = []
         world.on_datagram = self._datagram
 
+    @property
+    def images(self) -> Datastore:
+        """The datastore that images come into."""
+        return next(one for one in self.cloud.datastores.values() if one.name == "images")
+
     def _make_runner(self) -> Runner:
         if not self.subject.mads:
             return DirectRunner(self.world)
@@ -118,8 +125,9 @@ class CaseRun:
     def run(self) -> CaseSummary:
         """Play the trace to its end, or to the point where the driver has made the rest impossible."""
         volumes = any(on_network(one) for one in self.cloud.datastores.values())
-        hosts, probed = self.subject.machines, self.subject.probes.tells
-        self.writer.write(CaseBegin(self.case, self.trace.header.title, hosts, self.shared, self.expects, volumes, probed))
+        hosts, probed, pool = self.subject.machines, self.subject.probes.tells, pool_kind(self.images.template)
+        driver, gates, title = self.cloud.conf(self.subject.tm_mad).driver, self.trace.header.gates, self.trace.header.title
+        self.writer.write(CaseBegin(self.case, title, hosts, self.shared, self.expects, volumes, probed, pool, driver, gates))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
@@ -164,6 +172,8 @@ class CaseRun:
 
     def _ask(self, n: int, step: Step) -> list[Output] | None:
         """Ask one operation of oned or of the world. Returns what follows; None, with the reason in `stopped`, if the case cannot go on."""
+        if "source" in step.arguments:
+            step = replace(step, arguments={**step.arguments, "source": with_lent(str(step.arguments["source"]), self.images)})
         arguments = {name: value for name, value in step.arguments.items() if isinstance(value, str | int | bool)}
         arguments["expect"] = step.expect
         if step.op in UserFiles.OPERATIONS:
@@ -193,8 +203,11 @@ class CaseRun:
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
         id = self.cloud.find("image", step.arguments["image"]) if step.op == "image.adopt" else None
-        if id is not None and pool_target(self.cloud.datastores[self.cloud.images[id].datastore]):
+        if id is not None and pool_kind(self.cloud.datastores[self.cloud.images[id].datastore].template):
             self._lent.add(id)
+            held = self.tracking.files.get(str(step.arguments["source"]))
+            if held is not None:
+                self.tracking.model.put(image_key(id), frozenset({held}))
         # what a backup's SOURCE means, its driver alone knows
         lying = [image for image in self.cloud.images.values() if image.source and image.type != "BACKUP"]
         self.sources |= {image.id: image_seat(self.cloud, image, self.subject.probes) for image in lying}
@@ -219,6 +232,10 @@ class CaseRun:
                 self.observer.refresh()
             case "guest.write" | "guest.busy":
                 return self.guests.play(n, step, self.lost)
+            case "volume.make":
+                source, held = lend(self.world, self.images, self.subject.probes, self.case, step.arguments)
+                self.tracking.files[source] = held
+                self.observer.refresh()
             case "fault.next":
                 self.scripts.faults.append(step)
             case "host.down":

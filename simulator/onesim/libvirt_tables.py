@@ -14,7 +14,7 @@ import tomli
 from onesim.errors import SpecError
 
 Direction = Literal["input", "output", "any"]
-Ability = Literal["build", "create", "clone", "resize", "delete"]
+Ability = Literal["build", "create", "clone", "resize", "delete", "wipe", "transfer"]
 #: Values that a path must have: it is one of them, "" stands for absent.
 Values = dict[str, tuple[str, ...]]
 

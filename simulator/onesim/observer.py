@@ -82,9 +82,10 @@ class Observer:
         return Seat(vm.history[-1].hostname, f"{self.cloud.directory(vm.history[-1], vm)}/disk.{vm.context_disk}")
 
     def active(self, vm: Vm, disk: Disk) -> Seat:
-        """Return what the guest sees of a disk now: where the disk lies, but of a file the active layer while the guest runs."""
+        """Return what the guest sees of a disk now: where the disk lies, but of a file in the VM's directory the active layer while the guest runs."""
         seat = self.seat(vm, disk)
-        layer = self.layer(vm, disk) if vm.state in ("RUNNING", "BACKUP") and seat.means is None and seat.path.startswith("/") else None
+        own = seat.means is None and not self.probes.disk.at and seat.path.startswith("/")
+        layer = self.layer(vm, disk) if vm.state in ("RUNNING", "BACKUP") and own else None
         return Seat(*layer) if layer else seat
 
     def observe(self, last: int, call: int, of: Mapping[tuple[str, int], int] | None = None) -> None:

@@ -61,6 +61,8 @@ class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omi
     """A case begins: one trace, run in a world of its own. `expects` lists the calls that a correct driver will get (family/action).
 
     `volumes` = disks are no files below the datastores; `probed` is what the vendor's probe tells of their store: inventory, capacity.
+    `pool` is what the storage pool of libvirt keeps that the image datastore is: files, blocks or lent volumes; empty for any other datastore.
+    `driver` is the format that TM_MAD_CONF gives to all disks (DRIVER), `gates` are the commands at which the harness stands.
     """
 
     case: str
@@ -70,6 +72,9 @@ class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omi
     expects: tuple[str, ...] = ()
     volumes: bool = False
     probed: tuple[str, ...] = ()
+    pool: str = ""
+    driver: str = ""
+    gates: tuple[str, ...] = ()
 
 
 class Operation(msgspec.Struct, frozen=True, tag="operation", tag_field="record", omit_defaults=True):

@@ -368,6 +368,7 @@ class Profile(Row, frozen=True):
 
     A driver that has all actions that the role `needs`, and is used in the role's `layout` with image datastores that have its `attributes`, claims it.
     Layouts: shared or not_shared system datastores; mixed = the system datastore has another transfer driver than the image datastore; empty = any.
+    `pool` is what libvirt must be able to do with volumes where the image datastore is a storage pool of libvirt.
     One that is to be `named` is claimed by the vendor's description, as no action shows it.
     """
 
@@ -377,6 +378,7 @@ class Profile(Row, frozen=True):
     needs: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     layout: Literal["", "shared", "not_shared", "mixed"] = ""
+    pool: Literal["", "create", "resize"] = ""
     named: bool = False
 
 

@@ -23,6 +23,7 @@ import msgspec
 from onesim.contracts import in_range
 from onesim.data import data_dir
 from onesim.errors import TraceError
+from onesim.pool_datastores import PoolKind
 from onesim.spec import Spec
 
 #: Operations that are not oned's, with the arguments they need.
@@ -33,6 +34,7 @@ WORLD_OPERATIONS = {
     "file.link": ("path", "to"),
     "url.serve": ("url", "path"),
     "url.redirect": ("url", "to"),
+    "volume.make": ("volume", "format", "size_mb"),
     "guest.write": ("vm", "disk"),
     "guest.busy": ("vm",),
     "fault.next": ("action", "act"),
@@ -51,6 +53,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """First line. `profile` is the one whose requirements the trace is for; it is played when that one is certified.
 
     `ds_migrate` = it is for drivers whose VMs may move to another system datastore, or for those whose may not; without it, for all.
+    `pool` = it is for datastores that are such storage pools of libvirt; without it, for all.
     `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent.
     """
 
@@ -60,6 +63,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     profile: str = "core"
     shared: bool | None = None
     ds_migrate: bool | None = None
+    pool: tuple[PoolKind, ...] = ()
     gates: tuple[str, ...] = ()
     since: str = ""
     until: str = ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from onesim.data import data_dir
 from onesim.errors import ConfigError
 from onesim.spec import load
 from onetck.setting import Given, Setting, settle
-from onetck.starting import Start, alone, begin, roles
+from onetck.starting import Start, backups, begin, roles
 from onetck.statement import disagreements, draft, read_statement, render
 
 REFERENCE = data_dir("reference_driver")
@@ -38,28 +40,67 @@ def test_a_new_driver_is_conformant_from_the_first_minute(tmp_path: Path) -> Non
     assert "statement.toml" not in run.stderr
 
 
-@pytest.mark.parametrize("role", [role for role in roles() if alone(of_role(role))])
-def test_what_is_not_written_yet_is_refused(role: str, tmp_path: Path) -> None:
-    """Every action beyond the core has a script that refuses it in one line, and the statement lists it; no other driver comes along."""
-    setting = begin(Start(tmp_path / "acme", "acme", role))
+#: What a vendor may begin with, and the drivers that come of it.
+BEGUN = [(Start(Path(), "acme", role), ["acme"], ["acme"]) for role in roles() if role not in ("mixed", *backups())]
+BEGUN += [(Start(Path(), "acme", "mixed"), ["acme"], ["acme", "acme_ssh"])]
+BEGUN += [(Start(Path(), "acme", role), ["acme", "acme_backup"], ["acme"]) for role in backups()]
+BEGUN += [(Start(Path(), "acme", "ssh", backup="rsync"), ["acme", "acme_backup"], ["acme"])]
+IDS = [start.like + (start.backup and f"-{start.backup}") for start, _, _ in BEGUN]
+
+
+@pytest.mark.parametrize(("start", "datastore", "tm"), BEGUN, ids=IDS)
+def test_what_is_not_written_yet_is_refused(start: Start, datastore: list[str], tm: list[str], tmp_path: Path) -> None:
+    """Every action beyond what is kept has a script that refuses it in one line, and the statement lists it; no other driver comes along."""
+    setting = begin(replace(start, directory=tmp_path / "acme"))
     assert setting.statement is not None
-    assert "core" in setting.claimed.split(",")
-    assert setting.driver.mads() == {"datastore": ["acme"], "tm": ["acme"]}
-    assert not list(disagreements(setting.statement, setting.spec, setting.driver, shared=setting.shared))
+    assert ({"ds-backup", "tm-backup"} if "acme_backup" in datastore else set()) <= set(setting.claimed.split(","))
+    assert setting.driver.mads() == {"datastore": datastore, "tm": tm}
+    template = setting.subject.image_template
+    assert not list(disagreements(setting.statement, setting.spec, setting.driver, template, shared=setting.shared))
     for action in setting.statement.refuses:
         family, _, name = action.partition("/")
-        script = tmp_path / "acme/remotes" / {"ds": "datastore"}.get(family, family) / "acme" / name
-        run = subprocess.run([script], input="", capture_output=True, text=True, check=False)
-        assert (run.returncode, run.stdout) == (1, "")
-        assert f"does not support {name}" in run.stderr
+        for mad in {"ds": datastore}.get(family, tm):
+            script = tmp_path / "acme/remotes" / {"ds": "datastore"}.get(family, family) / mad / name
+            if script.exists():
+                run = subprocess.run([script], input="", capture_output=True, text=True, check=False)
+                assert (run.returncode, run.stdout) == (1, "")
+                assert f"does not support {name}" in run.stderr
+
+
+@pytest.mark.parametrize("start", [start for start, _, _ in BEGUN], ids=IDS)
+def test_no_script_needs_a_driver_that_stayed_behind(start: Start, tmp_path: Path) -> None:
+    """Whatever a script reads or goes on in lies in what was made."""
+    begin(replace(start, directory=tmp_path / "acme"))
+    needed = 0
+    for script in (tmp_path / "acme/remotes").glob("*/acme*/*"):
+        text = script.read_text().replace("${0##*/}", script.name)
+        for found in re.finditer(r'\$\{(?:0|BASH_SOURCE\[0\])%/\*\}/([^"$]+)"', text):
+            assert (script.parent / found[1]).exists(), f"{script}: {found[0]}"
+            needed += 1
+    assert needed > 20
+
+
+CASES = {
+    "mixed": (Start(Path(), "acme", "mixed"), ("vm-example",)),
+    "restic": (Start(Path(), "acme", backup="restic"), ("vm-example", "backup-full")),
+    "libvirt_pool": (Start(Path(), "acme", "libvirt_pool"), ("vm-example", "vm-files")),
+}
+
+
+@pytest.mark.parametrize("role", CASES)
+def test_drivers_that_belong_together_pass_under_their_new_names(role: str, tmp_path: Path) -> None:
+    """They find each other and their modes: what cases of the role reach is as with the reference driver."""
+    start, cases = CASES[role]
+    begin(replace(start, directory=tmp_path / "acme"))
+    run = onetck("run", str(tmp_path / "acme"), "--out", str(tmp_path / "out"), *(word for name in cases for word in ("--case", name)))
+    assert ", 0 failed, 0 warned" in run.stdout, run.stdout + run.stderr
+    assert " 0 errors" in run.stdout
 
 
 def test_every_role_keeps_its_whole_driver_where_its_profiles_are_asked_for(tmp_path: Path) -> None:
     """With a role's own profiles nothing of them is refused."""
     for role in roles():
         reference = of_role(role)
-        if not alone(reference):
-            continue
         setting = begin(Start(tmp_path / role, "acme", role, reference.claimed))
         assert set(setting.claimed.split(",")) >= set(reference.claimed.split(","))
 
@@ -70,8 +111,8 @@ def test_every_role_keeps_its_whole_driver_where_its_profiles_are_asked_for(tmp_
         (Start(Path("x"), "Acme-SAN"), "lower case"),
         (Start(Path("x"), "../x"), "lower case"),
         (Start(Path("x"), "acme", "tape"), "choose one of shared"),
-        (Start(Path("x"), "acme", "mixed"), "several drivers together"),
-        (Start(Path("x"), "acme", "restic"), "several drivers together"),
+        (Start(Path("x"), "acme", backup="ceph"), "keeps no backups; choose one of backup, restic, rsync"),
+        (Start(Path("x"), "acme", backup="tape"), "keeps no backups"),
         (Start(Path("/etc"), "acme"), "holds something"),
         (Start(Path("/etc/passwd"), "acme"), "holds something"),
         (Start(Path("x"), "acme", "shared", "gold"), "profile 'gold' is unknown"),

@@ -173,15 +173,24 @@ def test_what_a_direction_needs(xml: str, direction: Direction, words: str) -> N
     assert told(xml) == ""
 
 
-#: What libvirt does with pools (b: build) and their volumes (c: create, l: clone, r: resize, d: delete), and the release of the type.
-ABILITIES = {"dir": "bclrd", "fs": "bclrd", "netfs": "bclrd", "vstorage": "bclrd", "logical": "bcld", "disk": "bcld", "zfs": "bcd", "rbd": "clrd"}
-ABILITIES |= {"sheepdog": "crd", "gluster": "d", "iscsi": "", "iscsi-direct": "", "scsi": "", "mpath": ""}
+#: What libvirt does with pools (b: build) and their volumes (c: create, l: clone, r: resize, d: delete, w: wipe, t: bytes by upload and download).
+ABILITIES = {
+    "dir": "bclrdwt",
+    "fs": "bclrdwt",
+    "netfs": "bclrdwt",
+    "vstorage": "bclrdwt",
+    "logical": "bcldwt",
+    "disk": "bcldwt",
+    "zfs": "bcdt",
+    "rbd": "clrdw",
+}
+ABILITIES |= {"sheepdog": "crd", "gluster": "d", "iscsi": "wt", "iscsi-direct": "w", "scsi": "wt", "mpath": "wt"}
 RELEASES = {"mpath": "0.7.1", "rbd": "0.9.13", "sheepdog": "0.10.0", "gluster": "1.2.0", "zfs": "1.2.8", "vstorage": "3.1.0", "iscsi-direct": "4.7.0"}
 
 
 def test_what_libvirt_does_with_a_type() -> None:
     """Pools that only show what others made create nothing; the types have the releases of the page."""
-    letters = {"build": "b", "create": "c", "clone": "l", "resize": "r", "delete": "d"}
+    letters = {"build": "b", "create": "c", "clone": "l", "resize": "r", "delete": "d", "wipe": "w", "transfer": "t"}
     assert {row.type: "".join(letters[one] for one in row.can) for row in tables().pool} == ABILITIES
     assert {row.type: row.since for row in tables().pool} == dict.fromkeys(MINIMAL, "0.4.1") | RELEASES
 

@@ -63,6 +63,13 @@ def source(pool: Pool) -> Any:
     return etree.fromstring(pool.document).find("source")
 
 
+def permissions(pool: Pool) -> tuple[int, int, int]:
+    """Return mode, owner and group that the document of a pool gives to its directory; owner and group are -1 where it says nothing."""
+    found = etree.fromstring(pool.document).find("target/permissions")
+    mode, owner, group = ("" if found is None else text(found, name) for name in ("mode", "owner", "group"))
+    return int(mode or "711", 8), int(owner or -1), int(group or -1)
+
+
 def pool_xml(pool: Pool) -> str:
     """Return the document of a pool as pool-dumpxml prints it."""
     root = etree.fromstring(pool.document)

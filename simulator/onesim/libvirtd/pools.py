@@ -4,6 +4,7 @@ files below /dev, which all hosts of a world share as they share an array.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from onesim.libvirt import tables
@@ -15,6 +16,8 @@ from onesim.libvirtd.printing import Printer, human
 
 FILES = ("dir", "fs", "netfs", "vstorage")
 MOUNTED = ("fs", "netfs")
+#: What the names of logical units begin with.
+_UNIT = "unit:0:0:"
 #: What a pool that has no device of its own to measure holds, in bytes.
 ROOM = 64 << 30
 _AS = {
@@ -155,14 +158,17 @@ def _created(daemon: Libvirtd, command: Command, data: bytes, failed: str) -> Pl
 
 
 def build(daemon: Libvirtd, pool: Pool) -> Plan[None]:
-    """Prepare the storage of a pool: its directory."""
+    """Prepare the storage of a pool: its directory, which belongs to whom its document says."""
     if not can(pool, "build"):
         return
     seen = yield from daemon.root.look(home(pool))
     if seen is None:
+        mode, owner, group = documents.permissions(pool)
         result = yield from daemon.root.do("mkdir", path=home(pool), mode=0o711)
         if result.errno:
             raise Refused(f"cannot create path '{home(pool)}': {result.why}")
+        if pool.type in FILES:
+            yield from daemon.root.do("own", path=home(pool), mode=mode, uid=owner, gid=group)
 
 
 def start(daemon: Libvirtd, pool: Pool) -> Plan[None]:
@@ -198,9 +204,10 @@ def refresh(daemon: Libvirtd, pool: Pool) -> Plan[None]:
     entries = yield from daemon.root.do("entries", path=home(pool))
     if entries.errno:
         raise Refused(f"cannot open directory '{home(pool)}': {entries.why}")
-    pool.volumes = {}
-    for name in entries.data["names"]:
-        if pool.type == "disk" and not name.startswith(_device(pool).rpartition("/")[2]):
+    pool.volumes, partition = {}, _partition(pool)
+    for entry in entries.data["names"]:
+        name = f"{_UNIT}{entry}" if pool.type == "iscsi-direct" else entry
+        if pool.type == "disk" and not (name.startswith(partition) and name[len(partition) :].isdigit()):
             continue
         volume = yield from seen(daemon, pool, name)
         if volume is not None:
@@ -226,16 +233,36 @@ def _nothing() -> Plan[None]:
     yield
 
 
+def _partition(pool: Pool) -> str:
+    """Return what the names of the partitions of a device begin with; their numbers follow."""
+    name = _device(pool).rpartition("/")[2]
+    return f"{name}p" if name[-1:].isdigit() else name
+
+
+def next_partition(pool: Pool) -> str:
+    """Return the name that libvirt gives to the next partition of a pool of type disk: no other one is taken."""
+    return next(name for name in (f"{_partition(pool)}{n}" for n in itertools.count(1)) if name not in pool.volumes)
+
+
+def bytes_of(pool: Pool, name: str) -> str:
+    """Return the file that holds the bytes of a volume: that of a logical unit bears its number."""
+    return f"{home(pool)}/{name.removeprefix(_UNIT) if pool.type == 'iscsi-direct' else name}"
+
+
 def path_of(pool: Pool, name: str) -> str:
     """Return the path that a volume has for libvirt."""
     if pool.type in ("rbd", "gluster"):
         return f"{documents.source(pool).findtext('name')}/{name}"
+    if pool.type == "iscsi-direct":
+        server = documents.source(pool).find("host")
+        portal = f"{server.get('name')}:{server.get('port', '3260')}"
+        return f"ip-{portal}-iscsi-{_device(pool)}-lun-{name.removeprefix(_UNIT)}"
     return f"{home(pool)}/{name}"
 
 
 def seen(daemon: Libvirtd, pool: Pool, name: str) -> Plan[Volume | None]:
     """Return what a volume is now, None where there is none (or nothing that a pool lists)."""
-    path = f"{home(pool)}/{name}"
+    path = bytes_of(pool, name)
     look = yield from daemon.root.look(path)
     if look is None or look["kind"] not in ("file", "dir", "block"):
         return None

@@ -46,8 +46,7 @@ def _now(daemon: Libvirtd, pool: Pool, volume: Volume) -> Plan[Volume]:
 
 
 def _bytes_at(pool: Pool, volume: Volume) -> str:
-    """Return the file that holds the bytes of a volume."""
-    return f"{pools.home(pool)}/{volume.name}"
+    return pools.bytes_of(pool, volume.name)
 
 
 # making
@@ -70,7 +69,9 @@ def make(daemon: Libvirtd, pool: Pool, wanted: Wanted, origin: tuple[Pool, Volum
     path = f"{pools.home(pool)}/{wanted.name}"
     capacity = max(wanted.capacity, origin[1].capacity if origin else 0)
     if pool.type not in pools.FILES and capacity > pool.available:
-        raise Refused("operation failed: Not enough free space in pool")
+        raise Refused("internal error: no large enough free extent" if pool.type == "disk" else "operation failed: Not enough free space in pool")
+    if pool.type == "disk" and wanted.name != pools.next_partition(pool):
+        raise Refused(f"invalid argument: invalid partition name '{wanted.name}', expected '{pools.next_partition(pool)}'")
     if wanted.format == "dir":
         yield from _must(daemon, "mkdir", f"cannot create path '{path}'", path=path, mode=0o700)
     elif pool.type in pools.FILES and (wanted.format != "raw" or (origin and origin[1].format != "raw")):
@@ -215,7 +216,7 @@ def vol_wipe(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     failed = f"Failed to wipe vol {volume.name}"
     if command.get("algorithm", "zero") != "zero":
         raise Refused(failed, "Cannot find 'scrub' in path: No such file or directory")
-    if volume.kind == "network" and pool.type != "rbd":
+    if not pools.can(pool, "wipe"):
         raise Refused(failed, f"{_UNSUPPORTED}storage pool doesn't support volume wiping")
     result = yield from daemon.root.do("zero", path=_bytes_at(pool, volume))
     if result.errno:
@@ -247,6 +248,8 @@ def vol_upload(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     result = yield ClientFile(path)
     if result.errno:
         raise Refused(f"cannot read {path}")
+    if not pools.can(pool, "transfer"):
+        raise Refused(f"cannot upload to volume {volume.name}", f"{_UNSUPPORTED}storage pool doesn't support volume upload")
     data = base64.b64decode(str(result.data["data"]))
     kept = data[:length] if length else data
     written = yield from daemon.root.do("write", path=_bytes_at(pool, volume), offset=offset, data=base64.b64encode(kept).decode(), fresh=False)
@@ -260,6 +263,8 @@ def vol_download(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]
     path = command.get("file")
     pool, volume = find(daemon, command)
     offset, length = (option_size(command.get(name, "0"), name, 1) for name in ("offset", "length"))
+    if not pools.can(pool, "transfer"):
+        raise Refused(f"cannot download from volume {volume.name}", f"{_UNSUPPORTED}storage pool doesn't support volume download")
     result = yield from daemon.root.do("read", path=_bytes_at(pool, volume), offset=offset, length=length)
     if result.errno:
         raise Refused(f"cannot download from volume {volume.name}", f"Unable to open stream for '{volume.path}': {result.why}")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import os
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from onesim.world import syscalls as sc
@@ -21,18 +22,20 @@ if TYPE_CHECKING:
     from onesim.world.agent import Agent
     from onesim.world.calls import Call
 
-_OWN = re.compile(r"/dev/(?:stdin|fd/(\d{1,4}))|/proc/self/fd/(\d{1,4})")
+_OWN = re.compile(r"/dev/(?:(stdin|stdout|stderr)|fd/(\d{1,4}))|/proc/self/fd/(\d{1,4})")
+_STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
 _FILE_MAX = 256 << 20
 _URIS = ("VIRSH_DEFAULT_CONNECT_URI", "LIBVIRT_DEFAULT_URI")
 
 
 @dataclass
 class _Client:
-    """A virsh that waits for its answer."""
+    """A virsh that waits for its answer. `held` is what it was given on descriptors of its own, by the words that name them."""
 
     pid: int
     host: str
     root: bool
+    held: dict[str, bytes] = field(default_factory=dict)
 
 
 class Virsh:
@@ -47,18 +50,62 @@ class Virsh:
     def ask(self, pid: int, argv: list[str], host: str, call: Call | None, answered: Callable[[dict[str, Any]], None]) -> None:
         """Ask the harness what a virsh prints and how it ends; `answered` gets it."""
         client = _Client(pid, host, _is_root(pid, self.agent.starter.wide))
-        number = self.agent.next_question
-        self.clients[number] = client
-
-        def done(message: dict[str, Any]) -> None:
-            del self.clients[number]
-            answered(message)
-
         question = {"kind": "virsh", "argv": argv, "call": call.id if call else "", "host": host, "root": client.root, "uri": _default_uri(pid)}
-        self.agent.ask(question, done)
+
+        def asks() -> None:
+            number = self.agent.next_question
+            self.clients[number] = client
+
+            def done(message: dict[str, Any]) -> None:
+                del self.clients[number]
+                answered(message)
+
+            self.agent.ask(question, done)
+
+        self._hold(client, argv, asks)
+
+    def _hold(self, client: _Client, argv: list[str], then: Callable[[], None]) -> None:
+        """Read what a command is given on a descriptor that it names, before the harness is asked: it may come from a command that asks too."""
+        word = next((word for word in argv if _own_descriptor(word) >= 0), "")
+        borrowed = -1
+        with contextlib.suppress(OSError):
+            borrowed = sc.borrow_fd(client.pid, _own_descriptor(word)) if word else -1
+        if borrowed < 0 or fcntl.fcntl(borrowed, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+            then()
+        else:
+
+            def read(status: int, data: bytes) -> None:
+                if status == 0:
+                    client.held[word] = data
+                then()
+
+            self._in_child(client, lambda out: _copied(borrowed, out), read, borrowed)
+        if borrowed >= 0:
+            os.close(borrowed)
 
     def do_client_read(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Read a file that a command names; the reply follows when all of it has come."""
+        client = self.clients[message["client"]]
+        if message["path"] in client.held:
+            return {"errno": 0, "data": base64.b64encode(client.held[message["path"]]).decode()}
+        own = _own_descriptor(message["path"])
+        borrowed = -1
+        if own >= 0:
+            try:
+                borrowed = sc.borrow_fd(client.pid, own)
+            except OSError:
+                return {"errno": 2, "data": ""}
+
+        def work(out: int) -> None:
+            _copied(borrowed if borrowed >= 0 else os.open(message["path"], os.O_RDONLY), out)
+
+        self._in_child(client, work, self._replier(message["id"]), borrowed)
+        if borrowed >= 0:
+            os.close(borrowed)
+        return None
+
+    def do_client_write(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Write a file that a command names, made anew or emptied."""
         client = self.clients[message["client"]]
         own = _own_descriptor(message["path"])
         borrowed = -1
@@ -69,31 +116,27 @@ class Virsh:
                 return {"errno": 2, "data": ""}
 
         def work(out: int) -> None:
-            source = borrowed if borrowed >= 0 else os.open(message["path"], os.O_RDONLY)
-            seen = 0
-            while (chunk := os.read(source, 1 << 20)) and seen < _FILE_MAX:
-                seen += os.write(out, chunk)
-
-        self._in_child(client, work, message["id"], borrowed)
-        if borrowed >= 0:
-            os.close(borrowed)
-        return None
-
-    def do_client_write(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        """Write a file that a command names, made anew or emptied."""
-        client = self.clients[message["client"]]
-
-        def work(out: int) -> None:
-            fd = os.open(message["path"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            fd = borrowed if borrowed >= 0 else os.open(message["path"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             data = memoryview(base64.b64decode(message["data"]))
             while data:
                 data = data[os.write(fd, data) :]
 
-        self._in_child(client, work, message["id"])
+        self._in_child(client, work, self._replier(message["id"]), borrowed)
+        if borrowed >= 0:
+            os.close(borrowed)
         return None
 
-    def _in_child(self, client: _Client, work: Callable[[int], None], request: int, kept: int = -1) -> None:
-        """Do something where a client is, with its rights, beside the loop: what it reads may come from another command of the driver."""
+    def _replier(self, request: int) -> Callable[[int, bytes], None]:
+        def reply(status: int, data: bytes) -> None:
+            self.agent.send({"reply": request, "errno": status, "data": base64.b64encode(data).decode()})
+
+        return reply
+
+    def _in_child(self, client: _Client, work: Callable[[int], None], done: Callable[[int, bytes], None], kept: int = -1) -> None:
+        """Do something where a client is, with its rights, beside the loop: what it reads may come from another command of the driver.
+
+        `done` gets the number of the error, 0 for none, and what was written.
+        """
         out = os.memfd_create("virsh")
         cwd = _directory(client.pid)
         mount_view, uts_view = self.agent.starter.views[client.host]
@@ -118,9 +161,15 @@ class Virsh:
             with open(out, "rb") as file:
                 file.seek(0)
                 data = file.read()
-            self.agent.send({"reply": request, "errno": abs(status), "data": base64.b64encode(data).decode()})
+            done(abs(status), data)
 
         self.agent.waiting[pid] = ended
+
+
+def _copied(source: int, out: int) -> None:
+    seen = 0
+    while (chunk := os.read(source, 1 << 20)) and seen < _FILE_MAX:
+        seen += os.write(out, chunk)
 
 
 def _close_all_but(*kept: int) -> None:
@@ -135,7 +184,7 @@ def _close_all_but(*kept: int) -> None:
 def _own_descriptor(path: str) -> int:
     """Return which descriptor of its own a path means to a command; -1 for a path like any other."""
     found = _OWN.fullmatch(path)
-    return int(found[1] or found[2] or 0) if found else -1
+    return _STREAMS[found[1]] if found and found[1] else int(found[2] or found[3]) if found else -1
 
 
 def _directory(pid: int) -> str:
