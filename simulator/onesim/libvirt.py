@@ -16,7 +16,7 @@ from lxml import etree
 
 from onesim.data import data_dir
 from onesim.errors import SpecError, TraceError
-from onesim.libvirt_tables import Direction, Element, Pool, Rule, Tables, Values, load_tables
+from onesim.libvirt_tables import Direction, Element, Pool, Rule, Values, tables
 from onesim.validation import MAX_PROBLEMS, Problem, parse
 
 Document = Literal["pool", "volume", "secret"]
@@ -40,12 +40,6 @@ class _Compiled(threading.local):
 
 
 _compiled = _Compiled()
-
-
-@cache
-def tables() -> Tables:
-    """Return the rows of `spec/libvirt.toml`. Raises SpecError where the table contradicts itself."""
-    return load_tables(data_dir("spec") / "libvirt.toml")
 
 
 def validate_libvirt(xml: bytes, *, direction: Direction = "any", pool_type: str = "") -> list[Problem]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import tomli
 
+from onesim.data import data_dir
 from onesim.errors import SpecError
 
 Direction = Literal["input", "output", "any"]
@@ -125,6 +127,12 @@ class Tables(_Row, frozen=True):
         """Return the formats of a list that may stand in a document of this direction; those of all lists that volumes have if the name is empty."""
         lists = {name} if name else {row.volumes for row in self.pool}
         return frozenset(one for row in self.format if row.list in lists and (direction != "input" or row.direction == "both") for one in row.names)
+
+
+@cache
+def tables() -> Tables:
+    """Return the rows of `spec/libvirt.toml`. Raises SpecError where the table contradicts itself."""
+    return load_tables(data_dir("spec") / "libvirt.toml")
 
 
 def load_tables(path: Path) -> Tables:

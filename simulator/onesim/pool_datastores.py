@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from onesim.libvirt import tables
-from onesim.libvirt_tables import Ability
+from onesim.libvirt_tables import Ability, tables
 from onesim.model import Datastore
 
 #: What a pool keeps: files that libvirt makes, other volumes that it makes (`blocks`), or volumes that were made elsewhere (`lent`). Empty: it is no pool.

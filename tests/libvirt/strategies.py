@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from hypothesis import strategies as st
 from lxml import etree
 
-from onesim.libvirt import tables
-from onesim.libvirt_tables import Pool
+from onesim.libvirt_tables import Pool, tables
 
 #: Types of pools that have a feature.
 ON_BTRFS = ("dir", "fs")

@@ -14,8 +14,8 @@ from lxml import etree
 
 from onesim.data import data_dir
 from onesim.errors import SpecError, TraceError
-from onesim.libvirt import DOCUMENTS, parse_size, tables, validate_libvirt
-from onesim.libvirt_tables import Direction, load_tables
+from onesim.libvirt import DOCUMENTS, parse_size, validate_libvirt
+from onesim.libvirt_tables import Direction, load_tables, tables
 from onesim.validation import MAX_PROBLEMS
 
 UUID = "2ec115d7-3a88-3ceb-bc12-0ac909a6fd87"
@@ -442,7 +442,7 @@ CONTRADICTIONS = [
     ),
     ('formats = "volume group"', 'formats = "volume groups"', "pool 4 (logical): no format list 'volume groups'"),
     ('formats = "volume group"\n', "", "pool 4 (logical): formats and source/format must come together"),
-    ('can = ["build", "create", "delete"]', 'can = ["clone"]', "pool 13 (zfs): it clones or resizes volumes but creates none"),
+    ('can = ["build", "create", "delete", "transfer"]', 'can = ["clone"]', "pool 13 (zfs): it clones or resizes volumes but creates none"),
     ('removed = "8.8.0"', 'removed = "0.9.0"', "pool 11 (sheepdog): removed in 0.9.0, not after 0.10.0"),
     ('name = "source"\nneeds = ["source/name"]', 'name = "source"\nneeds = ["source/dir"]', "pool 13 (zfs): named by a source/name"),
     ('source = ["format", "drivers", "parser", "backend"]', 'source = ["hearsay"]', "pool 10 (rbd): no source 'hearsay'"),
@@ -470,7 +470,7 @@ CONTRADICTIONS = [
     ('new = "pool/source/dir"', 'new = "pool/source/folder"', "history 1 (pool/source/directory): no element pool/source/folder"),
     ("accepted = true\n", "", "an accepted form has an element row, a refused one has none"),
     ('[[unit]]\nnames = ["KB"]', '[[unit]]\nsymbols = ["KB"]', "unknown field `symbols`"),
-    ("can = []", 'can = ["fly"]', "Invalid enum value 'fly'"),
+    ('can = ["wipe"]', 'can = ["fly"]', "Invalid enum value 'fly'"),
     ("[sources]", "[sources", "correct the table"),
 ]
 

@@ -17,7 +17,14 @@ PACKAGE = Path(onesim.__file__).parent
 #: Where purity begins: what these reach is pure too.
 ROOTS = ("oned", "content", "mad/wire", "mad/transfer", "mad/results", "mad/conversation")
 #: What reads the tables and schemas, once; and a document's UUID, which is made of the VM's number. Each may use what stands here, and nothing else.
-TABLES = {"data": {"pathlib"}, "spec": {"pathlib"}, "schemas": {"pathlib"}, "validation": {"threading"}, "documents": {"uuid"}}
+TABLES = {
+    "data": {"pathlib"},
+    "spec": {"pathlib"},
+    "schemas": {"pathlib"},
+    "libvirt_tables": {"pathlib"},
+    "validation": {"threading"},
+    "documents": {"uuid"},
+}
 
 
 def imports(name: str) -> tuple[set[str], set[str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from onesim.libvirt import tables
+from onesim.libvirt_tables import tables
 from onesim.libvirtd.domain_documents import read, text, written
 from onesim.libvirtd.effects import Refused
 from onesim.libvirtd.model import Pool, Volume

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from onesim.libvirt import tables
+from onesim.libvirt_tables import tables
 from onesim.libvirtd import pool_documents as documents
 from onesim.libvirtd.commandline import Command
 from onesim.libvirtd.effects import Plan, Refused, read_client
