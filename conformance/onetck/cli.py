@@ -25,6 +25,7 @@ from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
 from onetck.progress import terminal_progress
+from onetck.selftest import command as selftest
 from onetck.setting import Given, Setting, settle
 from onetck.statement import disagreements
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
@@ -318,6 +319,7 @@ programs.register(app)
 vendor.register(app)
 waiving.register(app)
 static.register(app)
+selftest.register(app)
 
 
 def _version(value: bool) -> None:

@@ -8,7 +8,7 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -57,14 +57,17 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(subject: Subjected, shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
-    """Start a world that the driver needs; its questions are answered by the case in `holder`."""
+def start_world(
+    subject: Subjected, shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None, login: Mapping[str, str] | None = None
+) -> NamespaceWorld:
+    """Start a world that the driver needs; its questions are answered by the case in `holder`. `login`: what commands find that come by ssh."""
     return NamespaceWorld.start(
         shared=shared,
         gates=tuple(gates),
         simulated=subject.simulated,
         apart=subject.apart,
         keep=keep,
+        login=login,
         on_question=lambda asked: holder[0].question(asked),
     )
 

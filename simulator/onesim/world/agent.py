@@ -52,6 +52,7 @@ class Agent:
 
     def __init__(self, settings: dict[str, Any], control: socket.socket, listener: socket.socket | None) -> None:
         self.hosts: list[str] = settings["hosts"]
+        self.login: dict[str, str] = settings["login"]
         self.shared = frozenset(self.hosts) - frozenset(settings["apart"]) if settings["shared"] else frozenset()
         self.kept = listener is not None
         self.selector = selectors.DefaultSelector()

@@ -98,11 +98,13 @@ class NamespaceWorld(Conversing):
         apart: Sequence[str] = (),
         disk_mb: int = 1024,
         keep: Path | None = None,
+        login: Mapping[str, str] | None = None,
         on_question: Callable[[Question], Reply | None],
     ) -> NamespaceWorld:
         """Start a world. With `keep` it survives this process and can be attached to at that socket.
 
-        `simulated` are commands that the harness answers, `apart` further machines that share no datastore.
+        `simulated` are commands that the harness answers, `apart` further machines that share no datastore; `login` is what commands find in their environment
+        that come by ssh.
         Raises HarnessError with the remedy if the machine refuses.
         """
         ours, theirs = socket.socketpair()
@@ -132,6 +134,7 @@ class NamespaceWorld(Conversing):
                 "simulated": list(simulated),
                 "gate_script": base64.b64encode(script).decode(),
                 "disk_mb": disk_mb,
+                "login": dict(login or {}),
                 "socket": str(keep) if keep else "",
             }
         )

@@ -1,0 +1,154 @@
+"""The baseline: the reference driver as it is, in all its roles. Tells what each case takes, what is bad already, and which lines it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from onesim import coverage
+from onesim.data import data_dir
+from onesim.errors import HarnessError
+from onesim.world.interface import World
+from onetck.conclude import find_profile
+from onetck.plan import PlannedCase, choose
+from onetck.selftest.playing import play
+from onetck.setting import Given, Setting, settle
+
+#: The roles in which the reference driver is tried: its descriptions, and whether all cases run or only those that no role before has. The scripts of the
+#: last two are those of the first two; what is new is how they are called.
+ROLES = (("shared", "onetck.toml", True), ("ssh", "ssh.toml", True), ("mixed", "mixed.toml", False), ("backup", "backup.toml", False))
+_TRACED_S = 60.0
+
+
+@dataclass(frozen=True)
+class Role:
+    """The reference driver in a role: what it is judged by, and the cases that run."""
+
+    name: str
+    setting: Setting
+    required: frozenset[str]
+    cases: dict[str, PlannedCase]
+
+
+class CaseSeen(msgspec.Struct, frozen=True):
+    """A case with the reference driver: seconds, seconds of its longest call, bad verdicts, and the lines that it runs, by script. `key` says of which driver
+    and which tables.
+    """
+
+    key: str
+    role: str
+    case: str
+    duration_s: float
+    longest_s: float
+    bad: dict[str, str]
+    warned: tuple[str, ...]
+    lines: dict[str, list[int]]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """All cases, in the order of the roles."""
+
+    cases: list[CaseSeen]
+
+    def reaching(self, file: str, line: int) -> list[CaseSeen]:
+        """Return the cases that run a line, the cheapest first; of a case that reaches it in several roles, that in the first."""
+        found: dict[str, CaseSeen] = {}
+        for seen in self.cases:
+            if line in seen.lines.get(file, ()):
+                found.setdefault(seen.case, seen)
+        return sorted(found.values(), key=lambda one: one.duration_s)
+
+
+def roles(names: Iterable[str] = ()) -> list[Role]:
+    """Return the roles of those names, or all, each with its cases."""
+    wanted, found = tuple(names) or tuple(name for name, _, _ in ROLES), []
+    before: set[str] = set()
+    for name, description, whole in ROLES:
+        if name not in wanted:
+            continue
+        setting = settle(Given(config=data_dir("reference_driver") / description))
+        profile = find_profile(setting.spec, setting.claimed)
+        plan = choose(setting.spec, setting.subject, [], [], profile.name.split(", "))
+        cases = {case.trace.name: case for case in plan if whole or case.trace.name not in before}
+        before |= set(cases)
+        found.append(Role(name, setting, frozenset(profile.requirements), cases))
+    return found
+
+
+def keys(chosen: Iterable[Role]) -> dict[str, tuple[Role, PlannedCase]]:
+    """Return the cases of roles by what identifies their results: the driver, the role, the specification, the trace."""
+    tables = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(data_dir("spec").rglob("*.toml")))).hexdigest()
+    found = {}
+    for role in chosen:
+        driver = role.setting.driver.sha256()
+        for name, case in role.cases.items():
+            trace = hashlib.sha256(repr((case.trace.header, case.trace.steps)).encode()).hexdigest()
+            found[hashlib.sha256(f"{role.name} {name} {driver} {tables} {trace}".encode()).hexdigest()[:16]] = role, case
+    return found
+
+
+def measure(chosen: list[Role], known: Mapping[str, CaseSeen], jobs: int, told: Callable[[CaseSeen], None]) -> Baseline:
+    """Run the cases of the roles with the reference driver, but for those that are known by their keys.
+
+    Raises HarnessError if a case fails there: then nothing can be told of mutants.
+    """
+    printed = coverage.functions(sources(chosen))
+    work = keys(chosen)
+    stop = threading.Event()
+
+    def one(key: str) -> CaseSeen | None:
+        return None if stop.is_set() else _measure(key, *work[key], printed)
+
+    seen = dict(known)
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        try:
+            for result in pool.map(one, [key for key in work if key not in known]):
+                if result is not None:
+                    seen[result.key] = result
+                    told(result)
+        except BaseException:
+            stop.set()
+            raise
+    return Baseline([seen[key] for key in work])
+
+
+def sources(chosen: Iterable[Role]) -> dict[str, str]:
+    """Return the bash scripts of the roles' drivers and what lies beside them, by path."""
+    found: dict[str, str] = {}
+    for role in chosen:
+        for name, path in role.setting.driver.files.items():
+            data = path.read_bytes()
+            if data.startswith(b"#!/bin/bash"):
+                found[name] = data.decode()
+    return found
+
+
+def _measure(key: str, role: Role, case: PlannedCase, printed: dict[str, coverage.Printed]) -> CaseSeen:
+    setting = role.setting
+    limits = replace(setting.subject.limits, time_s=_TRACED_S)
+    subject = replace(setting.subject, environment={**setting.subject.environment, **coverage.ENVIRONMENT}, limits=limits)
+    lines: dict[str, set[int]] = {}
+
+    def ended(world: World) -> None:
+        lines.update(coverage.collect(world, subject.machines, printed))
+
+    played = play(
+        setting.spec,
+        subject,
+        case,
+        role.required,
+        login=coverage.ENVIRONMENT,
+        furnished=lambda world: coverage.lay(world, subject.machines),
+        ended=ended,
+        to_the_end=True,
+    )
+    if played.error or played.bad:
+        raise HarnessError(f"{role.name}, {case.trace.name}: the reference driver itself fails: {played.error or ', '.join(played.bad)}")
+    rows = {file: sorted(numbers) for file, numbers in sorted(lines.items())}
+    return CaseSeen(key, role.name, case.trace.name, played.duration_s, played.longest_s, dict(played.bad), played.warned, rows)

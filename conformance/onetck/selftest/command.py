@@ -1,0 +1,80 @@
+"""The command `onetck selftest`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from onereport.results import EXIT_NO_VERDICT, EXIT_NOT, EXIT_NOTHING
+from onetck.selftest import session, show
+from onetck.selftest.baseline import CaseSeen
+from onetck.selftest.results import FLOOR
+from onetck.selftest.trial import Trial
+from onetck.terminal import err_console, one_line, out_console, stop
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="selftest")(selftest)
+
+
+def selftest(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only", metavar="FILE", help="Mutants of this script alone, such as tm/shared/clone or 'tm/*'; may be repeated.", show_default=False
+        ),
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--sample", metavar="K", min=0, help="So many mutants, chosen by --seed; all without it.", show_default=False)
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Chooses the sample.")] = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Mutants at once; as many as cores if not given.", show_default=False)
+    ] = os.cpu_count() or 1,
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="ROLE", help="Try them in this role alone: shared, ssh, mixed, backup; may be repeated.", show_default=False),
+    ] = None,
+    mutant: Annotated[
+        list[str] | None, typer.Option("--mutant", metavar="ID", help="This mutant alone; may be repeated.", show_default=False)
+    ] = None,
+    doubt: Annotated[bool, typer.Option("--doubt", help="Try those too that are explained as equivalent.")] = False,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; what is there is gone on with.")] = Path("onetck-selftest"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Prove that the checks catch: break the reference driver in hundreds of ways, one line each, and see that the suite finds each.
+
+    Mutants are made of the reference driver alone, never of a driver of yours: only what passes everything can be broken in one way.
+    Exit status 0 = at least 95 % of those that are no equivalents were killed; 1 = fewer, or a reason for an equivalent has gone stale.
+    """
+    with one_line():
+        choice = session.Choice(out, tuple(only or ()), tuple(role or ()), tuple(mutant or ()), count, seed, jobs, doubt)
+        outcome = session.selftest(choice, session.Told() if as_json else session.Told(_case, _trial))
+        if not outcome.trials:
+            stop("there is no such mutant; nothing ran", EXIT_NOTHING)
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
+        else:
+            show.show(outcome, out_console)
+        raise typer.Exit(exit_code(outcome))
+
+
+def exit_code(outcome: show.Outcome) -> int:
+    """Return the exit code: too few killed comes before errors of the harness."""
+    if outcome.counts.rate < FLOOR or outcome.stale:
+        return EXIT_NOT
+    return EXIT_NO_VERDICT if outcome.counts.error else 0
+
+
+def _case(seen: CaseSeen, n: int, of: int) -> None:
+    err_console.print(f"baseline {n}/{of}: {seen.role}/{seen.case} in {seen.duration_s:.1f} s", markup=False)
+
+
+def _trial(trial: Trial, n: int, of: int) -> None:
+    err_console.print(f"{n}/{of} {show.line(trial)} in {trial.duration_s:.1f} s", markup=False)

@@ -1,0 +1,153 @@
+"""A self-test from its choice to its outcome: roles, baseline, mutants, trials."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from onesim.errors import ConfigError
+from onetck.execution import require_world
+from onetck.selftest import baseline as measuring
+from onetck.selftest.baseline import CaseSeen, Role
+from onetck.selftest.mutants import Mutant, choose, derive, is_action
+from onetck.selftest.reasons import read_reasons, stale
+from onetck.selftest.results import Results
+from onetck.selftest.show import Outcome, outcome_of
+from onetck.selftest.trial import Bench, Trial, attempt
+
+#: Helpers that stand for what a front-end brings itself: no part of a driver.
+_OF_THE_FRONT_END = frozenset(("scripts_common.sh", "tm/tm_common.sh", "datastore/libfs.sh", "datastore/downloader.sh"))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is asked for: scripts (paths or patterns), a number of mutants (0: all) chosen by a seed, roles, ids, and whether explained mutants are tried too."""
+
+    out: Path
+    only: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    count: int = 0
+    seed: int = 0
+    jobs: int = 2
+    doubt: bool = False
+
+
+@dataclass(frozen=True)
+class Told:
+    """Told as it goes on: a case of the baseline, a trial, with how many of how many."""
+
+    case: Callable[[CaseSeen, int, int], None] = lambda seen, n, of: None
+    trial: Callable[[Trial, int, int], None] = lambda trial, n, of: None
+
+
+def selftest(choice: Choice, told: Told) -> Outcome:
+    """Run a self-test. Raises ConfigError for a choice that cannot be; HarnessError if this machine makes no world, or the reference driver itself fails."""
+    began = time.monotonic()
+    known = {name for name, _, _ in measuring.ROLES}
+    wrong = next((name for name in choice.roles if name not in known), "")
+    if wrong:
+        raise ConfigError(f"--role {wrong!r} is unknown; choose of {', '.join(name for name, _, _ in measuring.ROLES)}")
+    require_world()
+    roles = measuring.roles(choice.roles)
+    files = {name: text for name, text in measuring.sources(roles).items() if name not in _OF_THE_FRONT_END}
+    chosen = _chosen(choice.only, files)
+    if choice.only:
+        roles = [_narrow(role, chosen, files) for role in roles]
+        roles = [role for role in roles if role.cases]
+    if not roles:
+        raise ConfigError(f"--only {' '.join(choice.only)}: no case calls it in the roles {', '.join(choice.roles or sorted(known))}")
+    results = Results(choice.out, _suite(roles))
+    total, done = len(measuring.keys(roles).keys() - results.cases.keys()), 0
+
+    def measured(seen: CaseSeen) -> None:
+        nonlocal done
+        done += 1
+        results.keep(seen)
+        told.case(seen, done, total)
+
+    base = measuring.measure(roles, results.cases, choice.jobs, measured)
+    used = chosen if choice.only else {file for seen in base.cases for file in seen.lines} & set(files)
+    made = derive({file: text for file, text in files.items() if file in used})
+    rows = read_reasons()
+    gone = stale(rows, ((one.id, one.file) for one in derive(files))) if not choice.only and not choice.roles else []
+    mutants = choose(made, files, choice.seed, choice.count)
+    if choice.ids:
+        mutants = [one for one in mutants if one.id in choice.ids]
+    reasons = {} if choice.doubt else {id: row.reason for id, row in rows.items()}
+    bench = Bench(files, base, {role.name: role for role in roles}, reasons)
+    trials = _run(bench, mutants, results, choice.jobs, told)
+    return outcome_of(trials, time.monotonic() - began, len(made), choice.seed if choice.count else None, gone)
+
+
+def _chosen(only: Sequence[str], files: Iterable[str]) -> set[str]:
+    """Return the scripts that are asked for. Raises ConfigError for a pattern that no script has."""
+    found: set[str] = set()
+    for pattern in only:
+        fitting = {file for file in files if fnmatch(file, pattern)}
+        if not fitting:
+            raise ConfigError(f"--only {pattern!r}: no bash script of the reference driver, such as tm/shared/clone, in these roles")
+        found |= fitting
+    return found
+
+
+def _narrow(role: Role, chosen: set[str], files: dict[str, str]) -> Role:
+    """Return a role with the cases that call one of the scripts; a helper may be used by all."""
+    if not all(is_action(file) for file in chosen):
+        return role
+    called = {f"{'ds' if file.startswith('datastore/') else 'tm'}/{file.rpartition('/')[2].partition('.')[0]}" for file in chosen}
+    mads = {f"{family}/{name}" for family, names in _mads(role).items() for name in names}
+    if not any(file.rpartition("/")[0] in mads for file in chosen):
+        return Role(role.name, role.setting, role.required, {})
+    return Role(role.name, role.setting, role.required, {name: case for name, case in role.cases.items() if called & set(case.expects)})
+
+
+def _mads(role: Role) -> dict[str, set[str]]:
+    driver = role.setting.driver
+    return {"datastore": {driver.datastore_mad, driver.backup_mad}, "tm": {driver.tm_mad, driver.system_tm_mad}}
+
+
+def _suite(roles: Iterable[Role]) -> str:
+    """Return what identifies the suite that mutants are tried with: the roles with their cases, and the code that judges."""
+    here = Path(__file__).parents[1]
+    total = hashlib.sha256("".join(sorted(measuring.keys(roles))).encode())
+    for path in (*sorted((here / "checks").glob("*.py")), here / "judge.py"):
+        total.update(path.read_bytes())
+    return total.hexdigest()
+
+
+def _run(bench: Bench, mutants: Sequence[Mutant], results: Results, jobs: int, told: Told) -> list[Trial]:
+    """Try the mutants that have no result yet. An interrupt ends it after what runs; what is done stays."""
+    trials = [_kept(bench, results.done[one.id]) for one in mutants if one.id in results.done]
+    left = [one for one in mutants if one.id not in results.done]
+    stop = threading.Event()
+
+    def one(mutant: Mutant) -> Trial | None:
+        return None if stop.is_set() else attempt(bench, mutant)
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        pending: set[Future[Trial | None]] = {pool.submit(one, mutant) for mutant in left}
+        try:
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for trial in filter(None, (future.result() for future in done)):
+                    if trial.outcome != "equivalent":
+                        results.add(trial)
+                    trials.append(trial)
+                    told.trial(trial, len(trials), len(mutants))
+        except BaseException:
+            stop.set()
+            raise
+    return trials
+
+
+def _kept(bench: Bench, trial: Trial) -> Trial:
+    """Return an earlier result; a survivor that has been explained since is equivalent."""
+    reason = bench.reasons.get(trial.mutant.id)
+    return Trial(trial.mutant, "equivalent", reason=reason) if reason else trial

@@ -1,0 +1,177 @@
+"""Reads a script of the reference driver line by line, as far as mutation needs it: code apart from comments, and the commands of a line with their words.
+
+It is not a parser: what a mutation makes of a line is tried by `bash -n` afterwards.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+_CONNECTORS = ("&&", "||", ";;", "|", ";", "&")
+#: Words after which a command begins, and those that are no command themselves.
+_KEYWORDS = frozenset(("if", "then", "elif", "else", "do", "while", "until", "!", "{", "}", "fi", "done", "esac", "(", ")"))
+_OPENERS = {"[[": "]]", "((": "))"}
+_CASE = re.compile(r"^\s*(\(?[^\s()\"'$]+(?:\s*\|\s*[^\s()\"'$]+)*|\"\"|\*)\)(?=\s|$)")
+_HEADER = re.compile(r"^\s*(?:function\s+)?[A-Za-z_]\w*\s*\(\)\s*\{?")
+_LOOP = re.compile(r"^(for|case|select)\s")
+_ASSIGNED = re.compile(r"^(?:(?:local|declare|export|readonly)\s+(?:-\w+\s+)*)?[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A command on a line: where it stands, and its text."""
+
+    start: int
+    end: int
+    text: str
+
+    @cached_property
+    def words(self) -> list[tuple[int, str]]:
+        """The words, each with its place in the line."""
+        return [(self.start + at, word) for at, word in _words(self.text)]
+
+    @property
+    def name(self) -> str:
+        """The first word; empty for an assignment."""
+        return self.words[0][1] if self.words and not self.assigns else ""
+
+    @property
+    def assigns(self) -> bool:
+        """Whether it is an assignment or a declaration, and no command."""
+        return bool(_ASSIGNED.match(self.text))
+
+    @property
+    def tests(self) -> bool:
+        """Whether it is a test or arithmetic."""
+        return self.text.startswith(tuple(_OPENERS))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a script: its number from 1, its text, and where the comment begins. `action` tells whether oned calls the script."""
+
+    number: int
+    text: str
+    length: int
+    action: bool
+
+    @property
+    def code(self) -> str:
+        """The line without its comment."""
+        return self.text[: self.length].rstrip()
+
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The commands."""
+        return tuple(_pieces(self.code))
+
+    def with_piece(self, piece: Piece, text: str) -> str:
+        """Return the line with another command in place of one."""
+        return self.text[: piece.start] + text + self.text[piece.end :]
+
+
+def lines_of(text: str, *, action: bool) -> list[Line]:
+    """Return the lines that hold code: no comments, no `source`, no function headers, nothing that is only punctuation."""
+    found, quote = [], ""
+    for number, row in enumerate(text.splitlines(), 1):
+        began_quoted = bool(quote)
+        length, quote = _code(row, quote)
+        code = row[:length].strip()
+        if began_quoted or not code or code.startswith(("source ", ". ")) or code.strip("{}()") == "" or code in _KEYWORDS or _HEADER.fullmatch(code):
+            continue
+        found.append(Line(number, row, length, action))
+    return found
+
+
+def _code(row: str, quote: str) -> tuple[int, str]:
+    """Return how much of a line is code, and the quotation mark that is open at its end; `quote` is the one that is open at its beginning."""
+    at = 0
+    while at < len(row):
+        c = row[at]
+        if quote:
+            if c == "\\" and quote == '"':
+                at += 1
+            elif c == quote:
+                quote = ""
+        elif c == "\\":
+            at += 1
+        elif c in "'\"":
+            quote = c
+        elif c == "#" and (at == 0 or row[at - 1].isspace()):
+            return at, ""
+        at += 1
+    return len(row), quote
+
+
+def _skip(text: str, at: int) -> int:
+    """Return where what begins at a place ends: something quoted, something in parentheses or braces, a test, or one character."""
+    c = text[at]
+    if c == "\\":
+        return at + 2
+    if c == "'":
+        return _after(text, text.find("'", at + 1))
+    if c == '"':
+        at += 1
+        while at < len(text) and text[at] != '"':
+            at = _skip(text, at) if text[at] in "\\$`" else at + 1
+        return at + 1
+    if text.startswith(("$(", "<(", ">(", "${"), at) or c == "(":
+        inner = at + (1 if c == "(" else 2)
+        closer = "}" if text.startswith("${", at) else ")"
+        while inner < len(text) and text[inner] != closer:
+            inner = _skip(text, inner)
+        return inner + 1
+    return at + 1
+
+
+def _after(text: str, at: int) -> int:
+    return len(text) if at < 0 else at + 1
+
+
+def _words(text: str) -> Iterator[tuple[int, str]]:
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        start = at
+        while at < len(text) and not text[at].isspace():
+            at = _skip(text, at)
+        yield start, text[start:at]
+
+
+def _pieces(code: str) -> Iterator[Piece]:
+    header = _HEADER.match(code) or _CASE.match(code)
+    at = start = header.end() if header else 0
+    while at < len(code):
+        rest = code[at:]
+        opener = next((one for one in _OPENERS if rest.startswith(one) and not code[start:at].strip()), "")
+        connector = next((one for one in _CONNECTORS if rest.startswith(one)), "")
+        if opener:
+            closed = code.find(_OPENERS[opener], at + 2)
+            at = len(code) if closed < 0 else closed + 2
+            while opener == "((" and code.startswith(")", at):
+                at += 1
+        elif connector and not (connector == "&" and (code[at - 1] in "<>" or code.startswith(">", at + 1))) and code[at - 1] != "<":
+            yield from _piece(code, start, at)
+            at += len(connector)
+            start = at
+        else:
+            word = next(_words(rest), (0, ""))
+            if word[0] == 0 and word[1] in _KEYWORDS and not code[start:at].strip():
+                at += len(word[1])
+                start = at
+            else:
+                at = _skip(code, at)
+    yield from _piece(code, start, len(code))
+
+
+def _piece(code: str, start: int, end: int) -> Iterator[Piece]:
+    text = code[start:end]
+    stripped = text.strip().removesuffix("\\").rstrip().removesuffix("}").rstrip() if text.strip().endswith((" }", "\\")) else text.strip()
+    begin = start + len(text) - len(text.lstrip())
+    if stripped and stripped not in _KEYWORDS and not _LOOP.match(stripped):
+        yield Piece(begin, begin + len(stripped), stripped)

@@ -1,0 +1,228 @@
+"""A self-test: what is kept between runs, what counts as a kill, how it ends; and, with real hosts, that a seeded sample is killed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from onereport.results import EXIT_NO_VERDICT, EXIT_NOT, EXIT_USAGE
+from onesim.coverage import functions
+from onesim.errors import ConfigError, SpecError
+from onetck.cli import main
+from onetck.selftest import playing, trial
+from onetck.selftest.baseline import Baseline, CaseSeen, Role, measure, roles
+from onetck.selftest.command import exit_code
+from onetck.selftest.mutants import Mutant
+from onetck.selftest.playing import Played
+from onetck.selftest.reasons import read_reasons
+from onetck.selftest.results import Results, count
+from onetck.selftest.show import outcome_of
+from onetck.selftest.trial import Bench, Trial, attempt
+
+FILE = "tm/shared/mkswap"
+MUTANT = Mutant("0123456789", FILE, 3, "drop_command", "a", ":")
+
+
+def _seen(case: str, duration_s: float, lines: list[int], role: str = "shared") -> CaseSeen:
+    return CaseSeen(f"{role}/{case}", role, case, duration_s, 0.1, {}, (), {FILE: lines})
+
+
+@pytest.fixture(scope="module")
+def shared() -> Role:
+    """The role of shared storage."""
+    (role,) = roles(["shared"])
+    return role
+
+
+def _bench(role: Role, cases: list[CaseSeen], text: str = "1\n2\na\n4 |\n5\n", reasons: dict[str, str] | None = None) -> Bench:
+    return Bench({FILE: text}, Baseline(cases), {"shared": role}, reasons or {})
+
+
+@pytest.fixture
+def played(monkeypatch: pytest.MonkeyPatch) -> dict[str, Played]:
+    """What cases come to, by name, in place of playing them. Those that are not set come to nothing bad."""
+    found: dict[str, Played] = {}
+
+    def stand_in(spec: object, subject: object, case: object, required: object) -> Played:
+        return found.get(case.trace.name, Played({}))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(trial, "play", stand_in)
+    return found
+
+
+def test_the_cheapest_case_that_runs_the_line_is_tried_first_and_the_first_kill_ends_it(shared: Role, played: dict[str, Played]) -> None:
+    """vm-retry would kill it too, image-raw does not run the line."""
+    played |= {name: Played({"TM-MKSWAP-001": "fail"}) for name in ("vm-volatile", "vm-retry", "image-raw")}
+    cases = [_seen("vm-retry", 3, [3]), _seen("vms-together", 1, [3]), _seen("vm-volatile", 2, [3]), _seen("image-raw", 0.1, [9])]
+    found = attempt(_bench(shared, cases), MUTANT)
+    assert (found.outcome, found.requirement, found.verdict, found.case, found.tried) == ("killed", "TM-MKSWAP-001", "fail", "vm-volatile", 2)
+
+
+def test_a_harness_error_and_a_broken_should_are_no_kills(shared: Role, played: dict[str, Played]) -> None:
+    """Only a fail, a crash or a timeout of a required requirement kills."""
+    cases = [_seen("vm-volatile", 1, [3]), _seen("vm-retry", 2, [3])]
+    played["vm-volatile"] = Played({}, ("TM-ALL-009",))
+    assert attempt(_bench(shared, cases), MUTANT) == Trial(MUTANT, "survived", tried=2, warned=("TM-ALL-009",))
+    played["vm-retry"] = Played({}, error="no room")
+    found = attempt(_bench(shared, cases), MUTANT)
+    assert (found.outcome, found.case, found.reason) == ("error", "vm-retry", "no room")
+
+
+def test_what_is_bad_with_the_driver_as_it_is_kills_nothing(shared: Role, played: dict[str, Played]) -> None:
+    """The difference to the baseline counts."""
+    played["vm-retry"] = Played({"A": "fail"})
+    assert attempt(_bench(shared, [replace_bad(_seen("vm-retry", 1, [3]), {"A": "fail"})]), MUTANT).outcome == "survived"
+
+
+def replace_bad(seen: CaseSeen, bad: dict[str, str]) -> CaseSeen:
+    """Return a case that has bad verdicts already."""
+    return msgspec.structs.replace(seen, bad=bad)
+
+
+def test_a_line_that_no_case_runs_is_not_covered_and_an_explained_mutant_is_not_tried(shared: Role, played: dict[str, Played]) -> None:
+    """Neither starts a world."""
+    bench = _bench(shared, [_seen("vm-retry", 1, [4])])
+    assert attempt(bench, MUTANT).outcome == "not_covered"
+    assert attempt(_bench(shared, [], reasons={MUTANT.id: "why"}), MUTANT) == Trial(MUTANT, "equivalent", reason="why")
+
+
+def test_a_line_that_goes_on_is_run_where_the_line_above_is(shared: Role) -> None:
+    """bash tells of a command by one of its lines."""
+    bench = _bench(shared, [_seen("vm-retry", 1, [4])])
+    assert [one.case for one in bench.reach(msgspec.structs.replace(MUTANT, line=5))] == ["vm-retry"]
+
+
+def test_a_case_that_reaches_a_line_in_several_roles_is_played_in_the_first() -> None:
+    """The others would say the same."""
+    base = Baseline([_seen("a", 2, [3]), _seen("b", 1, [4]), _seen("a", 1, [3], "ssh"), _seen("b", 5, [3], "ssh")])
+    assert [(one.role, one.case) for one in base.reaching(FILE, 3)] == [("shared", "a"), ("ssh", "b")]
+
+
+def test_results_go_on_where_they_stood_and_begin_anew_for_another_suite(tmp_path: Path) -> None:
+    """A last line that was cut off is done again, and so is what the harness did wrong."""
+    first = Results(tmp_path, "one")
+    kill = Trial(MUTANT, "killed", "A", "fail", "c")
+    first.add(kill)
+    first.add(Trial(msgspec.structs.replace(MUTANT, id="1"), "error"))
+    first.keep(_seen("a", 1, [1]))
+    with (tmp_path / "trials.jsonl").open("ab") as file:
+        file.write(b'{"mutant":{"id":"2"')
+    again = Results(tmp_path, "one")
+    assert again.done == {MUTANT.id: kill}
+    assert list(again.cases) == ["shared/a"]
+    assert Results(tmp_path, "two").done == {}
+    assert list(Results(tmp_path, "two").cases) == ["shared/a"]
+
+
+def test_results_that_cannot_be_kept_are_a_matter_of_the_command_line(tmp_path: Path) -> None:
+    """One line names the place and the remedy."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="--out"):
+        Results(tmp_path / "file", "one")
+
+
+def test_lines_that_no_case_runs_count_against_the_rate_and_equivalents_do_not() -> None:
+    """19 of 20 are enough, 18 of 20 are not; errors of the harness and stale reasons are told."""
+
+    def outcome(*outcomes: str, stale: tuple[str, ...] = ()) -> int:
+        return exit_code(outcome_of([Trial(MUTANT, one) for one in outcomes], 1.0, 20, None, stale))
+
+    good = ("killed",) * 19
+    assert count([Trial(MUTANT, one) for one in (*good, "not_covered", "equivalent")]).rate == 0.95
+    assert outcome(*good, "survived", "equivalent") == 0
+    assert outcome(*good[:18], "not_covered", "survived") == EXIT_NOT
+    assert outcome(*good, "error") == EXIT_NO_VERDICT
+    assert outcome(*good, stale=("1",)) == EXIT_NOT
+
+
+def test_reasons_are_refused_without_words_and_twice(tmp_path: Path) -> None:
+    """A table that proves too much proves nothing."""
+    row = '[[equivalent]]\nfile = "a"\nids = ["1"]\nreason = "{}"\n'
+    for text, said in ((row.format(""), "no reason"), (row.format("a") * 2, "twice"), ("[[equivalent]]\nfil = 1", "fil")):
+        (tmp_path / "t.toml").write_text(text)
+        with pytest.raises(SpecError, match=said):
+            read_reasons(tmp_path / "t.toml")
+
+
+@pytest.mark.parametrize(("words", "said"), [(["--only", "tm/shared/nothing"], "tm/shared/nothing"), (["--role", "san"], "san")])
+def test_a_choice_that_cannot_be_is_one_line(words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names what is wrong and what there is."""
+    with pytest.raises(SystemExit) as ended:
+        main(["selftest", "--out", str(tmp_path), *words])
+    assert ended.value.code == EXIT_USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_the_lines_of_functions_that_hosts_get_are_found_again() -> None:
+    """`declare -f` lays a function out anew; comments go, and what stood on one line is spread over several."""
+    rows = [
+        "#!/bin/bash",
+        "host_b() { touch -- a; }",
+        "# a",
+        "host_a() {",
+        "    # why",
+        "    local one=$1",
+        "    case $one in",
+        "        x) cp a b ;;",
+        "        *) touch a ;; # else",
+        "    esac",
+        "    [[ -e $one ]] || { rm a && rm b; }",
+        "    sync a",
+        "}",
+    ]
+    found = functions({"tm/x.sh": "\n".join(rows) + "\n"})
+    # the printed rows: local, case, x), cp, ;;, *), touch, ;;, esac, [[, rm, }, sync
+    assert list(found["host_a"].lines(0)) == [("tm/x.sh", 6)]
+    assert [line for offset in range(13) for _, line in found["host_a"].lines(offset)] == [6, 7, 8, 8, 8, 9, 9, 9, 10, 11, 11, 11, 12]
+    assert list(found["host_b"].lines(0)) == [("tm/x.sh", 2)]
+    assert list(found["host_b"].lines(7)) == []
+
+
+@pytest.mark.components
+def test_the_baseline_tells_the_lines_that_a_case_runs_here_and_on_hosts(shared: Role) -> None:
+    """image-refused brings images that are not taken: nothing is stored, and no script of the transfer driver runs."""
+    case = Role("shared", shared.setting, shared.required, {name: shared.cases[name] for name in ("image-refused", "vm-linked-delete")})
+    told: list[str] = []
+    base = measure([case], {}, 2, lambda seen: told.append(seen.case))
+    refused, linked = base.cases
+    assert sorted(told) == ["image-refused", "vm-linked-delete"]
+    cp = (shared.setting.driver.files["datastore/fs/cp"]).read_text().split("\n")
+    (checked,) = (n for n, line in enumerate(cp, 1) if line.startswith("check_path"))
+    assert checked in refused.lines["datastore/fs/cp"]
+    assert checked + 1 not in refused.lines["datastore/fs/cp"]
+    assert not any(file.startswith("tm/shared/") for file in refused.lines)
+    delete = (shared.setting.driver.files["tm/shared/delete"]).read_text().split("\n")
+    (removes,) = (n for n, line in enumerate(delete, 1) if line.strip().startswith("rm -rf"))
+    assert removes in linked.lines["tm/shared/delete"], "it runs on the host alone"
+    assert not any(file.startswith(("tm/ssh/", "ceph")) for file in linked.lines)
+
+
+@pytest.mark.components
+def test_a_call_that_hangs_ends_the_case_and_is_a_timeout(shared: Role, tmp_path: Path) -> None:
+    """A mutant that never ends costs its limit once."""
+    script = tmp_path / "stat"
+    script.write_text("#!/bin/bash\nsleep 60\n")
+    script.chmod(0o755)
+    setting = shared.setting
+    subject = playing.with_file(setting.subject, setting.driver, setting.spec, "datastore/fs/stat", script)
+    subject = replace(subject, limits=replace(subject.limits, time_s=1.0))
+    found = playing.play(setting.spec, subject, shared.cases["image-names"], shared.required)
+    assert "timeout" in found.bad.values()
+    assert found.duration_s < 10
+
+
+@pytest.mark.components
+def test_a_seeded_sample_of_mutants_is_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """None survives that is not explained."""
+    scripts = ("datastore/fs/clone", "tm/shared/mkswap", "tm/shared/monitor")
+    words = [word for one in scripts for word in ("--only", one)]
+    with pytest.raises(SystemExit) as ended:
+        main(["selftest", *words, "--role", "shared", "--sample", "20", "--seed", "1", "--jobs", "2", "--json", "--out", str(tmp_path)])
+    found = json.loads(capsys.readouterr().out)
+    assert [(one["outcome"], one["mutant"]) for one in found["trials"] if one["outcome"] not in ("killed", "equivalent")] == []
+    assert found["counts"]["killed"] >= 15
+    assert ended.value.code == 0
