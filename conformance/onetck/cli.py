@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +26,7 @@ from onetck.progress import terminal_progress
 from onetck.selftest import command as selftest
 from onetck.setting import Given, Setting, settle
 from onetck.statement import disagreements
-from onetck.terminal import ContractOption, err_console, one_line, out_console, stop
+from onetck.terminal import ContractOption, err_console, one_line, out_console, stop, terminate_as_interrupt
 from onetck.upgrade import exit_code, readiness, render_upgrade
 from onetck.waivers import read_waivers
 
@@ -139,7 +137,7 @@ def run(
             repeat,
         )
         given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup)
-        _terminate_as_interrupt()
+        terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]
         if len(contracts) > 1:
             raise typer.Exit(_run_several(given, wish, mad or [], contracts, as_json=as_json))
@@ -181,13 +179,6 @@ def _run_several(given: Given, wish: Wish, mad: list[str], contracts: list[str],
         render_upgrade(judgements, out_console)
         out_console.print(f"Reports: {wish.out.resolve()}/*/report.html", markup=False)
     return code
-
-
-def _terminate_as_interrupt() -> None:
-    def interrupt(number: int, frame: types.FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
 
 
 def _introduce(setting: Setting, profile: str, cases: int) -> None:

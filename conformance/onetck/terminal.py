@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import signal
+import types
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -47,3 +49,12 @@ def stop(message: str, code: int) -> None:
     """Print one line on stderr and end with the exit code."""
     err_console.print(f"onetck: {message}", markup=False)
     raise typer.Exit(code)
+
+
+def terminate_as_interrupt() -> None:
+    """Have SIGTERM end a run as Ctrl-C does."""
+
+    def interrupt(number: int, frame: types.FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)

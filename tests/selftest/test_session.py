@@ -28,7 +28,7 @@ MUTANT = Mutant("0123456789", FILE, 3, "drop_command", "a", ":")
 
 
 def _seen(case: str, duration_s: float, lines: list[int], role: str = "shared") -> CaseSeen:
-    return CaseSeen(f"{role}/{case}", role, case, duration_s, 0.1, {}, (), {FILE: lines})
+    return CaseSeen(f"{role}/{case}", role, "5.12" if role == "oldest" else "7.4", case, duration_s, 0.1, {}, (), {FILE: lines})
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_harness_error_and_a_broken_should_are_no_kills(shared: Role, played: 
     """Only a fail, a crash or a timeout of a required requirement kills."""
     cases = [_seen("vm-volatile", 1, [3]), _seen("vm-retry", 2, [3])]
     played["vm-volatile"] = Played({}, ("TM-ALL-009",))
-    assert attempt(_bench(shared, cases), MUTANT) == Trial(MUTANT, "survived", tried=2, warned=("TM-ALL-009",))
+    assert attempt(_bench(shared, cases), MUTANT) == Trial(MUTANT, "warned", tried=2, warned=("TM-ALL-009",))
     played["vm-retry"] = Played({}, error="no room")
     found = attempt(_bench(shared, cases), MUTANT)
     assert (found.outcome, found.case, found.reason) == ("error", "vm-retry", "no room")
@@ -97,9 +97,16 @@ def test_a_line_that_goes_on_is_run_where_the_line_above_is(shared: Role) -> Non
 
 
 def test_a_case_that_reaches_a_line_in_several_roles_is_played_in_the_first() -> None:
-    """The others would say the same."""
-    base = Baseline([_seen("a", 2, [3]), _seen("b", 1, [4]), _seen("a", 1, [3], "ssh"), _seen("b", 5, [3], "ssh")])
-    assert [(one.role, one.case) for one in base.reaching(FILE, 3)] == [("shared", "a"), ("ssh", "b")]
+    """The others would say the same; but under another contract the driver is given other things."""
+    base = Baseline([_seen("a", 2, [3]), _seen("b", 1, [4]), _seen("a", 1, [3], "ssh"), _seen("b", 5, [3], "ssh"), _seen("a", 9, [3], "oldest")])
+    assert [(one.role, one.case) for one in base.reaching(FILE, 3)] == [("shared", "a"), ("ssh", "b"), ("oldest", "a")]
+
+
+def test_of_cases_that_go_the_same_way_some_stand_for_all() -> None:
+    """The cheapest ones; a case that runs another line of the script goes another way."""
+    cases = [_seen(str(n), n, [3]) for n in range(9, 0, -1)] + [_seen("other", 20, [3, 4])]
+    assert [one.case for one in Baseline(cases).reaching(FILE, 3, 2)] == ["1", "2", "other"]
+    assert len(Baseline(cases).reaching(FILE, 3)) == 10
 
 
 def test_results_go_on_where_they_stood_and_begin_anew_for_another_suite(tmp_path: Path) -> None:
@@ -135,6 +142,7 @@ def test_lines_that_no_case_runs_count_against_the_rate_and_equivalents_do_not()
     assert count([Trial(MUTANT, one) for one in (*good, "not_covered", "equivalent")]).rate == 0.95
     assert outcome(*good, "survived", "equivalent") == 0
     assert outcome(*good[:18], "not_covered", "survived") == EXIT_NOT
+    assert outcome(*good, "warned", "warned") == EXIT_NOT
     assert outcome(*good, "error") == EXIT_NO_VERDICT
     assert outcome(*good, stale=("1",)) == EXIT_NOT
 

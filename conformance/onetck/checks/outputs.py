@@ -114,6 +114,19 @@ def converted(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("fail", f"{words(call)} stored the image as {quoted(seen.format)}, DRIVER of the datastore is {wanted}", call.n)
 
 
+def unconverted(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """An image that is not to be converted is not of the format that DRIVER of its datastore names, which is another one than that of the file."""
+    for call in _successful(case, requirement):
+        avoided = call.facts.get("ds_driver", "")
+        seen = next((one for one in case.observations if one.subject == "image" and one.image == call.image), None)
+        if not avoided or seen is None:
+            continue
+        if seen.format != avoided and not seen.problem:
+            yield Finding("pass", f"{words(call)} left the image as {seen.format}", call.n)
+        else:
+            yield Finding("fail", f"{words(call)} stored the image as {quoted(seen.format)}, which was not to be converted", call.n)
+
+
 def size_printed(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A whole number first."""
     for call in _successful(case, requirement):
@@ -198,6 +211,7 @@ CHECKS: dict[str, Check] = {
     "new_source": new_source,
     "true_format": true_format,
     "converted": converted,
+    "unconverted": unconverted,
     "size_printed": size_printed,
     "size_true": size_true,
     "capacity_printed": capacity_printed,

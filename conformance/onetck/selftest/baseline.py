@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,9 +20,28 @@ from onetck.plan import PlannedCase, choose
 from onetck.selftest.playing import play
 from onetck.setting import Given, Setting, settle
 
-#: The roles in which the reference driver is tried: its descriptions, and whether all cases run or only those that no role before has. The scripts of the
-#: last two are those of the first two; what is new is how they are called.
-ROLES = (("shared", "onetck.toml", True), ("ssh", "ssh.toml", True), ("mixed", "mixed.toml", False), ("backup", "backup.toml", False))
+
+@dataclass(frozen=True)
+class RoleRow:
+    """A role in which the reference driver is tried: its description, the contract (empty: the newest), and which cases run: `all`, those that no role before
+    has (`new`), or those named.
+    """
+
+    name: str
+    description: str
+    contract: str = ""
+    cases: str | tuple[str, ...] = "all"
+
+
+#: The scripts of `mixed` and `backup` are for the greater part those of the first two, and are played with what is new. Those of the oldest contract get their
+#: document as an argument and answer otherwise.
+ROLES = (
+    RoleRow("shared", "onetck.toml"),
+    RoleRow("ssh", "ssh.toml"),
+    RoleRow("mixed", "mixed.toml", cases="new"),
+    RoleRow("backup", "backup.toml", cases="new"),
+    RoleRow("oldest", "onetck.toml", "5.12", ("image-raw", "image-clone", "image-make", "image-refused", "datastore-monitor", "monitor-sizes")),
+)
 _TRACED_S = 60.0
 
 
@@ -42,6 +62,7 @@ class CaseSeen(msgspec.Struct, frozen=True):
 
     key: str
     role: str
+    contract: str
     case: str
     duration_s: float
     longest_s: float
@@ -56,28 +77,43 @@ class Baseline:
 
     cases: list[CaseSeen]
 
-    def reaching(self, file: str, line: int) -> list[CaseSeen]:
-        """Return the cases that run a line, the cheapest first; of a case that reaches it in several roles, that in the first."""
-        found: dict[str, CaseSeen] = {}
+    def reaching(self, file: str, line: int, alike: int = 0) -> list[CaseSeen]:
+        """Return the cases that run a line, the cheapest first; of a case that reaches it in several roles of one contract, that in the first.
+
+        Of cases that run the same lines of the script, so many that are `alike`; 0 = all.
+        """
+        found: dict[tuple[str, str], CaseSeen] = {}
         for seen in self.cases:
             if line in seen.lines.get(file, ()):
-                found.setdefault(seen.case, seen)
-        return sorted(found.values(), key=lambda one: one.duration_s)
+                found.setdefault((seen.contract, seen.case), seen)
+        ways: Counter[tuple[str, ...]] = Counter()
+        chosen = []
+        for seen in sorted(found.values(), key=lambda one: one.duration_s):
+            way = (seen.contract, seen.role, *map(str, seen.lines[file]))
+            ways[way] += 1
+            if not alike or ways[way] <= alike:
+                chosen.append(seen)
+        return chosen
 
 
 def roles(names: Iterable[str] = ()) -> list[Role]:
     """Return the roles of those names, or all, each with its cases."""
-    wanted, found = tuple(names) or tuple(name for name, _, _ in ROLES), []
+    wanted = frozenset(names) or {row.name for row in ROLES}
     before: set[str] = set()
-    for name, description, whole in ROLES:
-        if name not in wanted:
+    found = []
+    for row in ROLES:
+        if row.name not in wanted:
             continue
-        setting = settle(Given(config=data_dir("reference_driver") / description))
+        setting = settle(Given(contract=row.contract, config=data_dir("reference_driver") / row.description))
         profile = find_profile(setting.spec, setting.claimed)
         plan = choose(setting.spec, setting.subject, [], [], profile.name.split(", "))
-        cases = {case.trace.name: case for case in plan if whole or case.trace.name not in before}
+        cases = {
+            case.trace.name: case
+            for case in plan
+            if row.cases == "all" or (case.trace.name not in before if row.cases == "new" else case.trace.name in row.cases)
+        }
         before |= set(cases)
-        found.append(Role(name, setting, frozenset(profile.requirements), cases))
+        found.append(Role(row.name, setting, frozenset(profile.requirements), cases))
     return found
 
 
@@ -151,4 +187,6 @@ def _measure(key: str, role: Role, case: PlannedCase, printed: dict[str, coverag
     if played.error or played.bad:
         raise HarnessError(f"{role.name}, {case.trace.name}: the reference driver itself fails: {played.error or ', '.join(played.bad)}")
     rows = {file: sorted(numbers) for file, numbers in sorted(lines.items())}
-    return CaseSeen(key, role.name, case.trace.name, played.duration_s, played.longest_s, dict(played.bad), played.warned, rows)
+    return CaseSeen(
+        key, role.name, role.setting.spec.contract.name, case.trace.name, played.duration_s, played.longest_s, dict(played.bad), played.warned, rows
+    )

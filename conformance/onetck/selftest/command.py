@@ -15,7 +15,7 @@ from onetck.selftest import session, show
 from onetck.selftest.baseline import CaseSeen
 from onetck.selftest.results import FLOOR
 from onetck.selftest.trial import Trial
-from onetck.terminal import err_console, one_line, out_console, stop
+from onetck.terminal import err_console, one_line, out_console, stop, terminate_as_interrupt
 
 
 def register(app: typer.Typer) -> None:
@@ -39,12 +39,15 @@ def selftest(
     ] = os.cpu_count() or 1,
     role: Annotated[
         list[str] | None,
-        typer.Option("--role", metavar="ROLE", help="Try them in this role alone: shared, ssh, mixed, backup; may be repeated.", show_default=False),
+        typer.Option(
+            "--role", metavar="ROLE", help="Try them in this role alone: shared, ssh, mixed, backup, oldest; may be repeated.", show_default=False
+        ),
     ] = None,
     mutant: Annotated[
         list[str] | None, typer.Option("--mutant", metavar="ID", help="This mutant alone; may be repeated.", show_default=False)
     ] = None,
     doubt: Annotated[bool, typer.Option("--doubt", help="Try those too that are explained as equivalent.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Play every case that runs a line, also where many go the same way.")] = False,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; what is there is gone on with.")] = Path("onetck-selftest"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
@@ -54,7 +57,8 @@ def selftest(
     Exit status 0 = at least 95 % of those that are no equivalents were killed; 1 = fewer, or a reason for an equivalent has gone stale.
     """
     with one_line():
-        choice = session.Choice(out, tuple(only or ()), tuple(role or ()), tuple(mutant or ()), count, seed, jobs, doubt)
+        terminate_as_interrupt()
+        choice = session.Choice(out, tuple(only or ()), tuple(role or ()), tuple(mutant or ()), count, seed, jobs, doubt, thorough)
         outcome = session.selftest(choice, session.Told() if as_json else session.Told(_case, _trial))
         if not outcome.trials:
             stop("there is no such mutant; nothing ran", EXIT_NOTHING)

@@ -172,7 +172,7 @@ def ignore_stdin(line: Line) -> Iterator[str]:
 
 def wrong_stream(line: Line) -> Iterator[str]:
     for piece in _commands(line):
-        if piece.name in _PRINTERS and ">" not in piece.text:
+        if piece.name in _PRINTERS and ">" not in piece.text and " -v " not in piece.text:
             yield line.with_piece(piece, f"{piece.text} >&2")
 
 

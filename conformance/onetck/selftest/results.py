@@ -74,16 +74,17 @@ class Counts(msgspec.Struct, frozen=True):
     """How many mutants came to what, and the share that was killed of those that are no equivalents (1 if there are none)."""
 
     killed: int
+    warned: int
     survived: int
-    equivalent: int
     not_covered: int
+    equivalent: int
     error: int
     rate: float
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count outcomes. A mutant on a line that no case runs was not found: it counts as one that survived."""
+    """Count outcomes. What no case runs, and what breaks no more than a SHOULD, is not killed."""
     counted = Counter(one.outcome for one in trials)
-    real = counted["killed"] + counted["survived"] + counted["not_covered"]
-    killed, survived, equivalent, not_covered, error = (counted[name] for name in OUTCOMES)
-    return Counts(killed, survived, equivalent, not_covered, error, killed / real if real else 1.0)
+    killed, warned, survived, not_covered, equivalent, error = (counted[name] for name in OUTCOMES)
+    real = killed + warned + survived + not_covered
+    return Counts(killed, warned, survived, not_covered, equivalent, error, killed / real if real else 1.0)

@@ -23,11 +23,15 @@ from onetck.selftest.trial import Bench, Trial, attempt
 
 #: Helpers that stand for what a front-end brings itself: no part of a driver.
 _OF_THE_FRONT_END = frozenset(("scripts_common.sh", "tm/tm_common.sh", "datastore/libfs.sh", "datastore/downloader.sh"))
+#: Of the cases that run the same lines of a script, so many are played with a mutant of it; more of them hardly ever find what these do not.
+ALIKE = 6
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is asked for: scripts (paths or patterns), a number of mutants (0: all) chosen by a seed, roles, ids, and whether explained mutants are tried too."""
+    """What is asked for: scripts (paths or patterns), a number of mutants (0: all) chosen by a seed, roles, ids, whether explained mutants are tried
+    too, and whether all cases are played that run a line.
+    """
 
     out: Path
     only: tuple[str, ...] = ()
@@ -37,6 +41,7 @@ class Choice:
     seed: int = 0
     jobs: int = 2
     doubt: bool = False
+    thorough: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,10 @@ class Told:
 def selftest(choice: Choice, told: Told) -> Outcome:
     """Run a self-test. Raises ConfigError for a choice that cannot be; HarnessError if this machine makes no world, or the reference driver itself fails."""
     began = time.monotonic()
-    known = {name for name, _, _ in measuring.ROLES}
+    known = [row.name for row in measuring.ROLES]
     wrong = next((name for name in choice.roles if name not in known), "")
     if wrong:
-        raise ConfigError(f"--role {wrong!r} is unknown; choose of {', '.join(name for name, _, _ in measuring.ROLES)}")
+        raise ConfigError(f"--role {wrong!r} is unknown; choose of {', '.join(known)}")
     require_world()
     roles = measuring.roles(choice.roles)
     files = {name: text for name, text in measuring.sources(roles).items() if name not in _OF_THE_FRONT_END}
@@ -62,7 +67,7 @@ def selftest(choice: Choice, told: Told) -> Outcome:
         roles = [_narrow(role, chosen, files) for role in roles]
         roles = [role for role in roles if role.cases]
     if not roles:
-        raise ConfigError(f"--only {' '.join(choice.only)}: no case calls it in the roles {', '.join(choice.roles or sorted(known))}")
+        raise ConfigError(f"--only {' '.join(choice.only)}: no case calls it in the roles {', '.join(choice.roles or known)}")
     results = Results(choice.out, _suite(roles))
     total, done = len(measuring.keys(roles).keys() - results.cases.keys()), 0
 
@@ -81,7 +86,7 @@ def selftest(choice: Choice, told: Told) -> Outcome:
     if choice.ids:
         mutants = [one for one in mutants if one.id in choice.ids]
     reasons = {} if choice.doubt else {id: row.reason for id, row in rows.items()}
-    bench = Bench(files, base, {role.name: role for role in roles}, reasons)
+    bench = Bench(files, base, {role.name: role for role in roles}, reasons, 0 if choice.thorough else ALIKE)
     trials = _run(bench, mutants, results, choice.jobs, told)
     return outcome_of(trials, time.monotonic() - began, len(made), choice.seed if choice.count else None, gone)
 

@@ -34,7 +34,12 @@ def show(outcome: Outcome, console: Console) -> None:
     trials = outcome.trials
     _table(console, "script", trials, lambda one: one.mutant.file)
     _table(console, "operator", trials, lambda one: one.mutant.operator)
-    for name, said in (("survived", "no case finds it"), ("not_covered", "no case runs this line"), ("error", "the harness failed")):
+    for name, said in (
+        ("survived", "no case finds it"),
+        ("warned", "it breaks no more than a SHOULD"),
+        ("not_covered", "no case runs this line"),
+        ("error", "the harness failed"),
+    ):
         for one in trials:
             if one.outcome == name:
                 _difference(console, one, said)
@@ -46,11 +51,9 @@ def show(outcome: Outcome, console: Console) -> None:
     chosen = (
         f"{len(trials)} of {outcome.derived} mutants" if outcome.seed is None else f"{len(trials)} of {outcome.derived} mutants (seed {outcome.seed})"
     )
-    console.print(
-        f"{chosen}: {counts.killed} killed, {counts.survived} survived, {counts.not_covered} on lines that no case runs, {counts.equivalent} equivalent, "
-        f"{counts.error} errors; kill rate {counts.rate:.1%}, {FLOOR:.0%} wanted; {outcome.wall_s:.0f} s",
-        markup=False,
-    )
+    said = f"{counts.killed} killed, {counts.warned} warned, {counts.survived} survived, {counts.not_covered} on lines that no case runs"
+    rest = f"{counts.equivalent} equivalent, {counts.error} errors; kill rate {counts.rate:.1%}, {FLOOR:.0%} wanted; {outcome.wall_s:.0f} s"
+    console.print(f"{chosen}: {said}, {rest}", markup=False)
 
 
 def _table(console: Console, title: str, trials: Sequence[Trial], key: Callable[[Trial], str]) -> None:
@@ -67,7 +70,7 @@ def _table(console: Console, title: str, trials: Sequence[Trial], key: Callable[
 
 def _difference(console: Console, trial: Trial, said: str) -> None:
     mutant = trial.mutant
-    more = f"; it breaks a SHOULD: {', '.join(trial.warned)}" if trial.warned else f"; {trial.reason}" if trial.reason else ""
+    more = f": {', '.join(trial.warned)}" if trial.warned else f"; {trial.reason}" if trial.reason else ""
     tried = f" ({trial.tried} tried)" if trial.tried else ""
     console.print(f"{trial.outcome} {mutant.id} {place(mutant)} {mutant.operator}: {said}{tried}{more}", markup=False)
     console.print(f"  - {mutant.before}\n  + {mutant.after}", markup=False)

@@ -16,12 +16,12 @@ from onetck.selftest.playing import play, with_file
 #: A call gets so many times as long as the longest one of the case did with the driver as it is, and this many seconds at least.
 _TIMES, _LEAST_S = 4.0, 5.0
 #: What a trial can come to. An error is the harness's own, and no kill.
-OUTCOMES = ("killed", "survived", "equivalent", "not_covered", "error")
+OUTCOMES = ("killed", "warned", "survived", "not_covered", "equivalent", "error")
 
 
 class Trial(msgspec.Struct, frozen=True):
     """What came of a mutant. A killed one names the requirement that it breaks, the verdict and the case; `tried` are the cases that ran, `warned` the SHOULDs
-    that it breaks, `reason` says why an equivalent one is no fault.
+    that one breaks which breaks nothing else, `reason` says why an equivalent one is no fault.
     """
 
     mutant: Mutant
@@ -38,19 +38,23 @@ class Trial(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Bench:
-    """What trials need: the scripts as they are, the baseline, the roles, and why some mutants are equivalent (by id)."""
+    """What trials need: the scripts as they are, the baseline, the roles, and why some mutants are equivalent (by id).
+
+    `alike`: of the cases that go the same way through the changed script so many are played, 0 for all.
+    """
 
     files: Mapping[str, str]
     baseline: Baseline
     roles: Mapping[str, Role]
     reasons: Mapping[str, str]
+    alike: int = 0
 
     def reach(self, mutant: Mutant) -> list[CaseSeen]:
         """Return the cases that run the line of a mutant. A line that goes on from the one above is run where that one is."""
         rows = self.files[mutant.file].split("\n")
         line = mutant.line
         while True:
-            found = self.baseline.reaching(mutant.file, line)
+            found = self.baseline.reaching(mutant.file, line, self.alike)
             if found or line == 1 or not _goes_on(rows[line - 2], rows[line - 1]):
                 return found
             line -= 1
@@ -88,4 +92,4 @@ def attempt(bench: Bench, mutant: Mutant) -> Trial:
             if played.error:
                 return Trial(mutant, "error", case=seen.case, role=seen.role, tried=n, reason=played.error, duration_s=round(spent, 3))
             warned |= set(played.warned) - set(seen.warned)
-    return Trial(mutant, "survived", tried=len(reach), warned=tuple(sorted(warned)), duration_s=round(spent, 3))
+    return Trial(mutant, "warned" if warned else "survived", tried=len(reach), warned=tuple(sorted(warned)), duration_s=round(spent, 3))
