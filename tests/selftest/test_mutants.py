@@ -60,7 +60,7 @@ ROWS = [
     ("do_nothing", "set -euo pipefail", ["set -euo pipefail; exit 0"]),
     ("chatter", "set -euo pipefail", ["set -euo pipefail; echo working"]),
     ("leave_process", "set -euo pipefail", ["set -euo pipefail; sleep 60 &"]),
-    ("leave_temporary", "set -euo pipefail", ["set -euo pipefail; : >/tmp/left.$$"]),
+    ("stray_file", "set -euo pipefail", ["set -euo pipefail; : >/var/lib/one/datastores/1/left.$$"]),
 ]
 
 

@@ -281,5 +281,5 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "do_nothing": at_begin("exit 0"),
     "chatter": at_begin("echo working"),
     "leave_process": at_begin("sleep 60 &"),
-    "leave_temporary": at_begin(": >/tmp/left.$$"),
+    "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$"),
 }

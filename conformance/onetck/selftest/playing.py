@@ -1,4 +1,4 @@
-"""Plays one case with a driver in a world of its own, and says which required verdicts are bad."""
+"""Plays one case with a driver in a world of its own, and says which verdicts are bad."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from onetck.plan import PlannedCase
 
 @dataclass(frozen=True)
 class Played:
-    """What came of a case: bad verdicts on required requirements by id, broken SHOULDs, the harness's own error, seconds of the case and of its longest call."""
+    """What came of a case: bad verdicts by the ids of requirements, of all profiles and of none,
+    broken SHOULDs, the harness's own error, seconds of the case and of its longest call.
+    """
 
     bad: Mapping[str, str]
     warned: tuple[str, ...] = ()
@@ -90,7 +92,7 @@ def _judged(history: Path, spec: ContractSpec, required: frozenset[str]) -> Play
     warned: list[str] = []
     for case in cases_of(records, spec, History()):
         for result in judge_case(case, rows, required, ""):
-            if result.verdict in FAILURES and result.requirement in required:
+            if result.verdict in FAILURES:
                 bad[result.requirement] = result.verdict
             elif result.verdict == "warn":
                 warned.append(result.requirement)

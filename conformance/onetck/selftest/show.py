@@ -52,8 +52,10 @@ def show(outcome: Outcome, console: Console) -> None:
         f"{len(trials)} of {outcome.derived} mutants" if outcome.seed is None else f"{len(trials)} of {outcome.derived} mutants (seed {outcome.seed})"
     )
     said = f"{counts.killed} killed, {counts.warned} warned, {counts.survived} survived, {counts.not_covered} on lines that no case runs"
+    apart = sum(one.outcome == "killed" and not one.certified for one in trials)
+    said += f"; {apart} of the kills rest on requirements that no profile of the role has" if apart else ""
     rest = f"{counts.equivalent} equivalent, {counts.error} errors; kill rate {counts.rate:.1%}, {FLOOR:.0%} wanted; {outcome.wall_s:.0f} s"
-    console.print(f"{chosen}: {said}, {rest}", markup=False)
+    console.print(f"{chosen}: {said}; {rest}", markup=False)
 
 
 def _table(console: Console, title: str, trials: Sequence[Trial], key: Callable[[Trial], str]) -> None:

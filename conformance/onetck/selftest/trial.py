@@ -21,7 +21,8 @@ OUTCOMES = ("killed", "warned", "survived", "not_covered", "equivalent", "error"
 
 class Trial(msgspec.Struct, frozen=True):
     """What came of a mutant. A killed one names the requirement that it breaks, the verdict and the case; `tried` are the cases that ran, `warned` the SHOULDs
-    that one breaks which breaks nothing else, `reason` says why an equivalent one is no fault.
+    that one breaks which breaks nothing else, `reason` says why an equivalent one is no fault. `certified` is false if a killed one breaks
+    nothing in that case that a profile of the role requires.
     """
 
     mutant: Mutant
@@ -34,6 +35,7 @@ class Trial(msgspec.Struct, frozen=True):
     warned: tuple[str, ...] = ()
     reason: str = ""
     duration_s: float = 0.0
+    certified: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,9 @@ def attempt(bench: Bench, mutant: Mutant) -> Trial:
             spent += played.duration_s
             new = {id: verdict for id, verdict in played.bad.items() if id not in seen.bad}
             if new:
-                first = min(new)
-                return Trial(mutant, "killed", first, new[first], seen.case, seen.role, n, duration_s=round(spent, 3))
+                first = min(new, key=lambda id: (id not in role.required, id))
+                certified = first in role.required
+                return Trial(mutant, "killed", first, new[first], seen.case, seen.role, n, duration_s=round(spent, 3), certified=certified)
             if played.error:
                 return Trial(mutant, "error", case=seen.case, role=seen.role, tried=n, reason=played.error, duration_s=round(spent, 3))
             warned |= set(played.warned) - set(seen.warned)
