@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,8 @@ from onetck.selftest.operators import OPERATORS
 from onetck.selftest.source import lines_of
 
 _PARSE_S = 20
-#: A script with fewer lines of code does no more than lead to another one, which sets the shell's options itself.
-_THIN = 4
+#: What a driver says to people: its wording is its own.
+_MESSAGE = re.compile(r'(?:\b(?:fail|on_host|on_storage|attempt|log_\w+|error_message|problem\+?=)\s*)"(?:[^"\\]|\\.)*"')
 
 
 class Mutant(msgspec.Struct, frozen=True):
@@ -41,15 +42,12 @@ def _of(file: str, text: str) -> Iterator[Mutant]:
     """Yield the mutants of one script. Of equal ones the first counts; of several that an operator makes of a line, one stands for all."""
     seen = {text}
     times: dict[tuple[str, str, str], int] = {}
-    lines = lines_of(text, action=is_action(file))
-    for line in lines:
+    for line in lines_of(text, action=is_action(file)):
         for name, operator in OPERATORS.items():
-            if name == "loose_shell" and len(lines) < _THIN:
-                continue
             made = []
             for changed in operator(line):
                 whole = replaced(text, line.number, changed)
-                if whole in seen:
+                if whole in seen or _only_words(line.text, changed):
                     continue
                 seen.add(whole)
                 before, after = line.text.strip(), changed.strip()
@@ -58,6 +56,18 @@ def _of(file: str, text: str) -> Iterator[Mutant]:
                 digest = hashlib.sha256("\0".join((file, *place, str(times[place]))).encode()).hexdigest()[:10]
                 made.append(Mutant(digest, file, line.number, name, before, after))
             yield from sorted(made, key=lambda one: one.id)[:1]
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _only_words(before: str, after: str) -> bool:
+    """Whether two lines differ within a message alone."""
+    start = _alike(before, after)
+    end = len(before) - _alike(before[:start:-1], after[:start:-1])
+    return any(found.start() < start and end < found.end() for found in _MESSAGE.finditer(before))
 
 
 def is_action(file: str) -> bool:

@@ -226,11 +226,6 @@ def loose_pattern(line: Line) -> Iterator[str]:
         yield _put(line, found, "")
 
 
-def loose_shell(line: Line) -> Iterator[str]:
-    if line.code == "set -euo pipefail":
-        yield "set -uo pipefail"
-
-
 def at_begin(*what: str) -> Callable[[Line], Iterator[str]]:
     """Return the operator that does something at the beginning of an action."""
 
@@ -277,7 +272,6 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "drop_default": drop_default,
     "drop_alternative": drop_alternative,
     "loose_pattern": loose_pattern,
-    "loose_shell": loose_shell,
     "do_nothing": at_begin("exit 0"),
     "chatter": at_begin("echo working"),
     "leave_process": at_begin("sleep 60 &"),
