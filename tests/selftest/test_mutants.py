@@ -66,8 +66,15 @@ ROWS = [
 @pytest.mark.parametrize(("operator", "before", "after"), ROWS)
 def test_an_operator_makes_of_a_line_what_its_name_says(operator: str, before: str, after: list[str]) -> None:
     """Each operator changes the line where it applies, and nothing else of it."""
-    (line,) = lines_of(before, action=True)
+    (line,) = lines_of(before, "datastore")
     assert list(OPERATORS[operator](line)) == after
+
+
+def test_what_is_done_at_the_beginning_is_done_in_actions_alone() -> None:
+    """A transfer action may print: nobody reads it."""
+    for family, operators in (("", []), ("tm", ["do_nothing", "leave_process", "stray_file"])):
+        (line,) = lines_of("set -euo pipefail", family)
+        assert [name for name, operator in OPERATORS.items() if list(operator(line))] == operators
 
 
 def test_every_operator_has_a_row_here() -> None:
@@ -78,7 +85,7 @@ def test_every_operator_has_a_row_here() -> None:
 def test_comments_sourced_files_and_what_is_only_punctuation_are_no_lines_of_code() -> None:
     """A mutant of these would say nothing."""
     text = "#!/bin/bash\n# rm -rf /\nsource a.sh\nf() {\n    cp a b # not c\n}\nif x; then\n    y\nelse\n    z\nfi\nsay 'two\n# lines'\n"
-    assert [(line.number, line.code.strip()) for line in lines_of(text, action=False)] == [
+    assert [(line.number, line.code.strip()) for line in lines_of(text)] == [
         (5, "cp a b"),
         (7, "if x; then"),
         (8, "y"),

@@ -203,18 +203,18 @@ def test_the_lines_of_functions_that_hosts_get_are_found_again() -> None:
 
 @pytest.mark.components
 def test_the_baseline_tells_the_lines_that_a_case_runs_here_and_on_hosts(shared: Role) -> None:
-    """image-refused brings images that are not taken: nothing is stored, and no script of the transfer driver runs."""
+    """image-refused brings images that are not taken: stat goes no further than the path, and no script of the transfer driver runs."""
     case = Role("shared", shared.setting, shared.required, {name: shared.cases[name] for name in ("image-refused", "vm-linked-delete")})
     told: list[str] = []
     base = measure([case], {}, 2, lambda seen: told.append(seen.case))
     refused, linked = base.cases
     assert sorted(told) == ["image-refused", "vm-linked-delete"]
-    cp = (shared.setting.driver.files["datastore/fs/cp"]).read_text().split("\n")
-    (checked,) = (n for n, line in enumerate(cp, 1) if line.startswith("check_path"))
-    assert checked in refused.lines["datastore/fs/cp"]
-    assert checked + 1 not in refused.lines["datastore/fs/cp"]
+    stat = shared.setting.driver.files["datastore/fs/stat"].read_text().split("\n")
+    (checked,) = (n for n, line in enumerate(stat, 1) if line.startswith("check_path"))
+    assert checked in refused.lines["datastore/fs/stat"]
+    assert checked + 1 not in refused.lines["datastore/fs/stat"]
     assert not any(file.startswith("tm/shared/") for file in refused.lines)
-    delete = (shared.setting.driver.files["tm/shared/delete"]).read_text().split("\n")
+    delete = shared.setting.driver.files["tm/shared/delete"].read_text().split("\n")
     (removes,) = (n for n, line in enumerate(delete, 1) if line.strip().startswith("rm -rf"))
     assert removes in linked.lines["tm/shared/delete"], "it runs on the host alone"
     assert not any(file.startswith(("tm/ssh/", "ceph")) for file in linked.lines)

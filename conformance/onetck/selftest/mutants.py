@@ -42,7 +42,7 @@ def _of(file: str, text: str) -> Iterator[Mutant]:
     """Yield the mutants of one script. Of equal ones the first counts; of several that an operator makes of a line, one stands for all."""
     seen = {text}
     times: dict[tuple[str, str, str], int] = {}
-    for line in lines_of(text, action=is_action(file)):
+    for line in lines_of(text, file.partition("/")[0] if is_action(file) else ""):
         for name, operator in OPERATORS.items():
             made = []
             for changed in operator(line):

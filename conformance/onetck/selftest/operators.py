@@ -226,13 +226,12 @@ def loose_pattern(line: Line) -> Iterator[str]:
         yield _put(line, found, "")
 
 
-def at_begin(*what: str) -> Callable[[Line], Iterator[str]]:
-    """Return the operator that does something at the beginning of an action."""
+def at_begin(what: str, *families: str) -> Callable[[Line], Iterator[str]]:
+    """Return the operator that does something at the beginning of an action of these families."""
 
     def operator(line: Line) -> Iterator[str]:
-        if line.action and line.code == "set -euo pipefail":
-            for one in what:
-                yield f"{line.code}; {one}"
+        if line.family in families and line.code == "set -euo pipefail":
+            yield f"{line.code}; {what}"
 
     return operator
 
@@ -272,8 +271,8 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "drop_default": drop_default,
     "drop_alternative": drop_alternative,
     "loose_pattern": loose_pattern,
-    "do_nothing": at_begin("exit 0"),
-    "chatter": at_begin("echo working"),
-    "leave_process": at_begin("sleep 60 &"),
-    "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$"),
+    "do_nothing": at_begin("exit 0", "datastore", "tm"),
+    "chatter": at_begin("echo working", "datastore"),  # what a transfer action prints nobody reads
+    "leave_process": at_begin("sleep 60 &", "datastore", "tm"),
+    "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$", "datastore", "tm"),
 }

@@ -51,12 +51,12 @@ class Piece:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a script: its number from 1, its text, and where the comment begins. `action` tells whether oned calls the script."""
+    """A line of a script: its number from 1, its text, and where the comment begins. `family` is datastore or tm for a script that oned calls, else empty."""
 
     number: int
     text: str
     length: int
-    action: bool
+    family: str
 
     @property
     def code(self) -> str:
@@ -73,7 +73,7 @@ class Line:
         return self.text[: piece.start] + text + self.text[piece.end :]
 
 
-def lines_of(text: str, *, action: bool) -> list[Line]:
+def lines_of(text: str, family: str = "") -> list[Line]:
     """Return the lines that hold code: no comments, no `source`, no function headers, nothing that is only punctuation."""
     found, quote = [], ""
     for number, row in enumerate(text.splitlines(), 1):
@@ -82,7 +82,7 @@ def lines_of(text: str, *, action: bool) -> list[Line]:
         code = row[:length].strip()
         if began_quoted or not code or code.startswith(("source ", ". ")) or code.strip("{}()") == "" or code in _KEYWORDS or _HEADER.fullmatch(code):
             continue
-        found.append(Line(number, row, length, action))
+        found.append(Line(number, row, length, family))
     return found
 
 
