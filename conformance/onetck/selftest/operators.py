@@ -21,7 +21,7 @@ _PROGRAMS = frozenset(
     ("cp", "mv", "rm", "rmdir", "mkdir", "ln", "touch", "truncate", "tar", "cat", "dd", "df", "stat", "find", "awk", "sed", "base64", "curl", "kill")
 ) | frozenset(("qemu-img", "mkswap", "realpath", "readlink", "rsync", "restic"))
 #: Variables that hold what users have written, blanks and all.
-_USERS_WORDS = re.compile(r'"\$(?:@|\{(?:files|options|pairs|disk_words|words|@):?\d*(?:\[@\])?\}|file|from|path|name|1)"')
+_USERS_WORDS = re.compile(r'"\$(?:@|\{(?:files|options|pairs|disk_words|words|@):?\d*(?:\[@\])?\}|file|from|path|name)"')
 _NOWHERE = re.compile(r"\s*(?:2>&1|[12&]?>/dev/null|>&2)")
 _FED = re.compile(r"<<<\s*(?:\"[^\"]*\"|\S+)|<\s+<\([^()]*(?:\([^()]*\))?[^()]*\)")
 _SNAPSHOT = re.compile(r"\.snap/\$(?:\{\w+\}|\w+)")
