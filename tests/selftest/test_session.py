@@ -28,7 +28,7 @@ MUTANT = Mutant("0123456789", FILE, 3, "drop_command", "a", ":")
 
 
 def _seen(case: str, duration_s: float, lines: list[int], role: str = "shared") -> CaseSeen:
-    return CaseSeen(f"{role}/{case}", role, "5.12" if role == "oldest" else "7.4", case, duration_s, 0.1, {}, (), {FILE: lines})
+    return CaseSeen(f"{role}/{case}", role, case, duration_s, 0.1, {}, (), {FILE: lines})
 
 
 @pytest.fixture(scope="module")
@@ -104,12 +104,15 @@ def test_a_line_that_goes_on_is_run_where_the_line_above_is(shared: Role) -> Non
     """bash tells of a command by one of its lines."""
     bench = _bench(shared, [_seen("vm-retry", 1, [4])])
     assert [one.case for one in bench.reach(msgspec.structs.replace(MUTANT, line=5))] == ["vm-retry"]
+    bench = _bench(shared, [_seen("vm-retry", 1, [1])], "case $a in\n    b) ;;\n    c | d) ;;\n    e) f ;;\nesac\n")
+    assert [one.case for one in bench.reach(msgspec.structs.replace(MUTANT, line=3))] == ["vm-retry"]
+    assert bench.reach(msgspec.structs.replace(MUTANT, line=4)) == []
 
 
-def test_a_case_that_reaches_a_line_in_several_roles_is_played_in_the_first() -> None:
-    """The others would say the same; but under another contract the driver is given other things."""
-    base = Baseline([_seen("a", 2, [3]), _seen("b", 1, [4]), _seen("a", 1, [3], "ssh"), _seen("b", 5, [3], "ssh"), _seen("a", 9, [3], "oldest")])
-    assert [(one.role, one.case) for one in base.reaching(FILE, 3)] == [("shared", "a"), ("ssh", "b"), ("oldest", "a")]
+def test_a_case_is_played_in_every_role_that_reaches_the_line() -> None:
+    """Another host is the same on shared storage, and a fault where hosts have storage of their own."""
+    base = Baseline([_seen("a", 2, [3]), _seen("b", 1, [4]), _seen("a", 1, [3], "ssh"), _seen("a", 9, [3], "oldest")])
+    assert [(one.role, one.case) for one in base.reaching(FILE, 3, 1)] == [("ssh", "a"), ("shared", "a"), ("oldest", "a")]
 
 
 def test_of_cases_that_go_the_same_way_some_stand_for_all() -> None:

@@ -62,7 +62,6 @@ class CaseSeen(msgspec.Struct, frozen=True):
 
     key: str
     role: str
-    contract: str
     case: str
     duration_s: float
     longest_s: float
@@ -78,18 +77,11 @@ class Baseline:
     cases: list[CaseSeen]
 
     def reaching(self, file: str, line: int, alike: int = 0) -> list[CaseSeen]:
-        """Return the cases that run a line, the cheapest first; of a case that reaches it in several roles of one contract, that in the first.
-
-        Of cases that run the same lines of the script, so many that are `alike`; 0 = all.
-        """
-        found: dict[tuple[str, str], CaseSeen] = {}
-        for seen in self.cases:
-            if line in seen.lines.get(file, ()):
-                found.setdefault((seen.contract, seen.case), seen)
+        """Return the cases that run a line, the cheapest first. Of cases in one role that run the same lines of the script, so many that are `alike`; 0 = all."""
         ways: Counter[tuple[str, ...]] = Counter()
         chosen = []
-        for seen in sorted(found.values(), key=lambda one: one.duration_s):
-            way = (seen.contract, seen.role, *map(str, seen.lines[file]))
+        for seen in sorted((one for one in self.cases if line in one.lines.get(file, ())), key=lambda one: one.duration_s):
+            way = (seen.role, *map(str, seen.lines[file]))
             ways[way] += 1
             if not alike or ways[way] <= alike:
                 chosen.append(seen)
@@ -188,6 +180,4 @@ def _measure(key: str, role: Role, case: PlannedCase, printed: dict[str, coverag
     if played.error or failed:
         raise HarnessError(f"{role.name}, {case.trace.name}: the reference driver itself fails: {played.error or ', '.join(failed)}")
     rows = {file: sorted(numbers) for file, numbers in sorted(lines.items())}
-    return CaseSeen(
-        key, role.name, role.setting.spec.contract.name, case.trace.name, played.duration_s, played.longest_s, dict(played.bad), played.warned, rows
-    )
+    return CaseSeen(key, role.name, case.trace.name, played.duration_s, played.longest_s, dict(played.bad), played.warned, rows)

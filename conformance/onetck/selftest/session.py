@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,8 +24,8 @@ from onetck.selftest.trial import Bench, Trial, attempt
 
 #: Helpers that stand for what a front-end brings itself: no part of a driver.
 _OF_THE_FRONT_END = frozenset(("scripts_common.sh", "tm/tm_common.sh", "datastore/libfs.sh", "datastore/downloader.sh"))
-#: Of the cases that run the same lines of a script, so many are played with a mutant of it; more of them hardly ever find what these do not.
-ALIKE = 6
+#: Of the cases of a role that run the same lines of a script, so many are played with a mutant of it; more of them hardly ever find what these do not.
+ALIKE = 4
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def selftest(choice: Choice, told: Told) -> Outcome:
         mutants = [one for one in mutants if one.id in choice.ids]
     reasons = {} if choice.doubt else {id: row.reason for id, row in rows.items()}
     bench = Bench(files, base, {role.name: role for role in roles}, reasons, 0 if choice.thorough else ALIKE)
-    trials = _run(bench, mutants, results, choice.jobs, told)
+    order = random.Random(choice.seed).sample(mutants, len(mutants))  # so that a part of a run says something of the whole
+    trials = _run(bench, order, results, choice.jobs, told)
     return outcome_of(trials, time.monotonic() - began, len(made), choice.seed if choice.count else None, gone)
 
 

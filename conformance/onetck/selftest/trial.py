@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -62,8 +63,14 @@ class Bench:
             line -= 1
 
 
+#: A branch of `case` in which nothing is done: bash tells of no command there.
+_EMPTY_BRANCH = re.compile(r"^\s*[^()]+\)\s*;;")
+
+
 def _goes_on(above: str, row: str) -> bool:
     """Whether a line belongs to the command or the branch that the one above begins."""
+    if _EMPTY_BRANCH.match(row):
+        return True
     return above.rstrip().endswith(("\\", "&&", "||", "|", "(", "{", ")")) or row.lstrip().startswith((")", "}"))
 
 
