@@ -40,7 +40,9 @@ ROLES = (
     RoleRow("ssh", "ssh.toml"),
     RoleRow("mixed", "mixed.toml", cases="new"),
     RoleRow("backup", "backup.toml", cases="new"),
-    RoleRow("oldest", "onetck.toml", "5.12", ("image-raw", "image-clone", "image-make", "image-refused", "datastore-monitor", "monitor-sizes")),
+    RoleRow(
+        "oldest", "onetck.toml", "5.12", ("image-raw", "image-clone", "image-make", "image-refused", "datastore-monitor", "monitor-sizes", "export")
+    ),
 )
 _TRACED_S = 60.0
 
