@@ -6,6 +6,7 @@ import difflib
 import inspect
 from collections.abc import Iterator
 
+from onereport.results import broken_before
 from onesim.contracts import in_range
 from onesim.errors import ConfigError
 from onesim.rows import Discrepancy, Requirement
@@ -65,6 +66,9 @@ def _requirement(spec: Spec, row: Requirement) -> Iterator[str]:
     related = [one.id for one in spec.discrepancies if row.id in one.requirements]
     if related:
         yield f"the guides say otherwise: {', '.join(related)}"
+    for complaint in spec.complaints:
+        if row.id in complaint.requirements:
+            yield f"{broken_before([complaint.reference])}: {complaint.symptom}"
 
 
 def _discrepancy(row: Discrepancy) -> Iterator[str]:

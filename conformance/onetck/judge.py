@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from onereport.results import SCHEMA, Evidence, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, decide, worst
+from onereport.results import FAILURES, SCHEMA, Evidence, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, decide, worst
 from onesim import __version__
 from onesim.records import (
     Call,
@@ -179,7 +179,7 @@ def judge(
     header = history.header
     assert header is not None, "a history begins with its header"
     verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history)) for row in requirements]
-    verdicts = [_quarantined(row, spec) for row in verdicts]
+    verdicts = [_with_references(_quarantined(row, spec), spec) for row in verdicts]
     partial = history.footer is None or history.footer.interrupted
     verdicts, uses = waiving.apply(verdicts, waivers, datetime.datetime.fromtimestamp(header.started_s, datetime.UTC).date())
     decision = decide(verdicts, uses, partial=partial)
@@ -287,3 +287,9 @@ def _verdict(row: Requirement, results: list[Result], profiled: bool, elsewhere:
         reason,
         tuple(one.case for one in mine),
     )
+
+
+def _with_references(row: RequirementVerdict, spec: ContractSpec) -> RequirementVerdict:
+    """Tell with a failure where drivers have broken the requirement before."""
+    known = spec.spec.known_breaks.get(row.requirement, ())
+    return msgspec.structs.replace(row, broken_before=known) if known and (row.verdict in FAILURES or row.verdict == "warn") else row

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader
+from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, broken_before
 from onereport.timeline import Timeline, draw
 from onesim.records import Blob, Call, CaseBegin, CaseEnd, FaultInjected, GuestWrite, Observation, Operation, Record, StateChange
 
@@ -150,6 +150,7 @@ def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blob
             (one for one in cases[case].observations if f"{one.host}:{one.path}" == said.observation and one.problem), None
         ),
         "failures": FAILURES,
+        "broken_before": broken_before,
         "link": (links or {}).get,
     }
     return _environment().get_template("report.html.j2").render(values)

@@ -38,6 +38,8 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                 }
                 if record.waived:
                     row["waived"] = record.waived
+                if record.broken_before:
+                    row["broken_before"] = list(record.broken_before)
                 rows["requirements"].append(row)
             case ResultsFooter():
                 rows |= {

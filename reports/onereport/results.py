@@ -82,7 +82,7 @@ class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit
 class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_field="record", omit_defaults=True):
     """The verdict on one requirement over all cases, with the specification's own words, so that a report needs no other source.
 
-    `waived` says who answers for a failure, and until when.
+    `waived` says who answers for a failure, and until when; `broken_before` the public references of drivers that failed here, for a failure alone.
     """
 
     requirement: str
@@ -96,6 +96,12 @@ class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_fie
     reason: str = ""
     cases: tuple[str, ...] = ()
     waived: str = ""
+    broken_before: tuple[str, ...] = ()
+
+
+def broken_before(references: Iterable[str]) -> str:
+    """Return the sentence that tells where drivers have broken a requirement before."""
+    return f"Drivers have broken here before: {', '.join(references)}"
 
 
 class ResultsFooter(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit_defaults=True):

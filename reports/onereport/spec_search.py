@@ -35,7 +35,7 @@ def entries(
     requirements: Mapping[str, str],
     attributes: Mapping[str, Attribute],
 ) -> Iterator[Entry]:
-    """Yield what can be found: actions, requirements, discrepancies, operations, states, arguments, formats, attributes.
+    """Yield what can be found: actions, requirements, discrepancies, complaints, operations, states, arguments, formats, attributes.
 
     `requirements` and `attributes` are by id and anchor; the first gives places.
     """
@@ -45,6 +45,9 @@ def entries(
         yield requirement.id, requirement.level, requirements[requirement.id], f"{requirement.sentence} {requirement.action}"
     for row in documents.discrepancies:
         yield f"{row.id} {row.topic}", "discrepancy", f"discrepancies.html#{ident(row.id)}", f"{row.holds} {row.advice} {' '.join(row.actions)}"
+    for complaint in spec.complaints:
+        place = f"complaints.html#complaint-{complaint.number}"
+        yield complaint.reference, "complaint", place, f"{complaint.symptom} {' '.join(complaint.requirements)}"
     for kind, view in lifecycles.items():
         for operation in view.operations:
             yield (

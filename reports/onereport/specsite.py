@@ -94,6 +94,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
     yield page("formats", "formats.html", **_formats(site))
     yield page("attributes", "attributes.html", attributes=_by_place(site.attributes))
     yield page("discrepancies", "discrepancies.html", by_action=_by_action(site))
+    yield page("complaints", "complaints.html")
     templates = files("onereport") / "templates"
     colours = re.findall(r"^.*:root \{.*$", (templates / "report.css").read_text(encoding="utf-8"), re.MULTILINE)
     yield "site.css", "\n".join([*colours, (templates / "spec" / "site.css").read_text(encoding="utf-8")])
@@ -158,7 +159,7 @@ def _navigation(site: _Site) -> list[dict[str, Any]]:
     families = [group(word("family", family), [(view.row.name, action_url(view.key)) for view in views]) for family, views in _families(site)]
     chapters = [(chapter.title, f"requirements-{ident(name)}.html") for name, chapter in site.spec.chapters.items()]
     return [
-        group("Specification", [*start, ("Discrepancies", "discrepancies.html")]),
+        group("Specification", [*start, ("Discrepancies", "discrepancies.html"), ("Complaints", "complaints.html")]),
         group("Lifecycles", lives),
         *families,
         group("Requirements", chapters),

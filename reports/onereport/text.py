@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader
+from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, broken_before
 
 _STYLES = {"CONFORMANT": "bold green", "CONFORMANT WITH WAIVERS": "bold green", "NOT CONFORMANT": "bold red"}
 _SHOWN_MAX = 20
@@ -58,6 +58,8 @@ def _show(row: RequirementVerdict, results: list[Result], console: Console) -> N
     console.print(Text.assemble((f"{row.verdict.upper():<8}", style), f" {row.requirement}  {row.sentence}"))
     if row.waived:
         console.print(f"         waived: {row.waived}", markup=False)
+    if row.broken_before:
+        console.print(f"         {broken_before(row.broken_before)}", markup=False, style="dim")
     for result in results[:2]:
         for said in result.evidence[:1]:
             console.print(f"         {result.case}: {said.sentence}", markup=False)

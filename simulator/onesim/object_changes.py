@@ -13,6 +13,8 @@ from onesim.cloud import Cloud
 from onesim.model import Datastore, Image
 from onesim.operations import Arguments, Refusal, known, number, text
 
+_ATTRIBUTE_KIB_MAX = 4096
+
 
 def _image_snapshot(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
     id = number(arguments, "snapshot")
@@ -116,8 +118,19 @@ IMAGE_SETTLES: dict[str, Callable[[Cloud, Image], None]] = {
 }
 
 
+def _attribute(arguments: Arguments, name: str) -> str:
+    """Return the text of an attribute; `{"kib": n}` stands for one of n KiB, which a trace need not spell out. Raises Refusal for more than 4 MiB."""
+    value = arguments[name]
+    if not isinstance(value, dict):
+        return text(arguments, name)
+    kib = number(value, "kib")
+    if kib > _ATTRIBUTE_KIB_MAX:
+        raise Refusal(f"attribute {name!r} is to have {kib} KiB; give at most {_ATTRIBUTE_KIB_MAX}")
+    return "x" * (kib << 10)
+
+
 def _template(datastore: Datastore, arguments: Arguments) -> None:
-    wanted = {name: text(arguments, name) for name in arguments if name.isupper()}
+    wanted = {name: _attribute(arguments, name) for name in arguments if name.isupper()}
     if not wanted:
         raise Refusal("no attribute is given; name one in capitals, such as LIMIT_MB")
     kept = {name: value for name, value in (datastore.template | wanted).items() if value}

@@ -399,6 +399,18 @@ class ExitRow(Row, frozen=True):
     remedy: str
 
 
+class Complaint(Row, frozen=True):
+    """What users of drivers have met. Columns are explained at the top of `spec/complaints.toml`."""
+
+    number: int
+    reference: str
+    symptom: str
+    requirements: tuple[str, ...] = ()
+    miniature: str = ""
+    rule: str = ""
+    reason: str = ""
+
+
 class StaticRule(Row, frozen=True):
     """What can be told by reading a driver's files. Columns are explained at the top of `spec/static.toml`."""
 

@@ -26,6 +26,7 @@ from onesim.rows import (
     Carriage,
     Chapter,
     Child,
+    Complaint,
     Contract,
     Discrepancy,
     Effect,
@@ -126,6 +127,10 @@ class _Quarantine(Row, frozen=True):
     quarantine: tuple[Quarantined, ...]
 
 
+class _Complaints(Row, frozen=True):
+    complaint: tuple[Complaint, ...]
+
+
 class _Profiles(Row, frozen=True):
     profile: tuple[Profile, ...]
 
@@ -179,6 +184,7 @@ class Spec:
         verdicts = _read(root / "verdicts.toml", _Verdicts)
         self.verdicts = {row.name: row for row in verdicts.verdict}
         self.exits = {row.code: row for row in verdicts.exit}
+        self.complaints = _read(root / "complaints.toml", _Complaints).complaint
         self.static_rules = {row.name: row for row in _read(root / "static.toml", _Static).rule}
         self.quarantine = {row.requirement: row for row in _read(root / "quarantine.toml", _Quarantine).quarantine}
         self.profiles = {row.name: row for path in self._files("profiles") for row in _read(path, _Profiles).profile}
@@ -209,6 +215,15 @@ class Spec:
         if row is not None:
             return row
         raise SpecError(f"{self.root / 'states.toml'}: no {kind} state {name!r}")
+
+    @cached_property
+    def known_breaks(self) -> dict[str, tuple[str, ...]]:
+        """Where drivers have broken a requirement before: the public references, by the requirement's id."""
+        found: dict[str, tuple[str, ...]] = {}
+        for row in self.complaints:
+            for id in row.requirements:
+                found[id] = (*found.get(id, ()), row.reference)
+        return found
 
     def rests(self, kind: str, name: str) -> bool:
         """Tell whether a state waits for an operation."""

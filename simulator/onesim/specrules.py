@@ -235,6 +235,7 @@ def _requirements(spec: Spec) -> None:
     for name in spec.quarantine:
         if name not in ids:
             raise _refuse(spec, "quarantine.toml", f"quarantine {name}", f"unknown requirement {name!r}")
+    _complaints(spec, set(ids))
     for profile in spec.profiles.values():
         for name in profile.requirements:
             if name not in ids:
@@ -256,3 +257,18 @@ def _discrepancies(spec: Spec, requirements: set[str], actions: set[str]) -> Non
         for requirement in row.requirements:
             if requirement not in requirements:
                 raise _refuse(spec, "discrepancies.toml", f"discrepancy {row.id}", f"unknown requirement {requirement!r}")
+
+
+def _complaints(spec: Spec, requirements: set[str]) -> None:
+    file = "complaints.toml"
+    for number in _twice(str(row.number) for row in spec.complaints):
+        raise _refuse(spec, file, f"complaint {number}", "stands twice")
+    for row in spec.complaints:
+        name = f"complaint {row.number}"
+        for requirement in row.requirements:
+            if requirement not in requirements:
+                raise _refuse(spec, file, name, f"unknown requirement {requirement!r}")
+        if row.rule and row.rule not in spec.static_rules:
+            raise _refuse(spec, file, name, f"unknown rule {row.rule!r}; static.toml lists them")
+        if bool(row.miniature or row.rule) == bool(row.reason) or (row.miniature and not row.requirements):
+            raise _refuse(spec, file, name, "has either requirements and what reproduces the symptom, or the reason why nothing can")

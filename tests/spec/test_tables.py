@@ -67,6 +67,10 @@ CONTRADICTIONS = [
     ("requirements/execution.toml", 'check = "exists", ', "", ("GEN-EXEC-001", "check")),
     ("requirements/execution.toml", 'level = "MUST", action = "*", check = "exists"', 'level = "WILL", action = "*", check = "exists"', ("execution.toml", "WILL")),
     ("profiles/core.toml", '"GEN-EXEC-001"', '"GEN-EXEC-999"', ("profile core", "GEN-EXEC-999")),
+    ("complaints.toml", '["GEN-STDIN-003"]', '["GEN-STDIN-999"]', ("complaint 1:", "GEN-STDIN-999")),
+    ("complaints.toml", 'rule = "syntax"', 'rule = "grammar"', ("complaint 18:", "grammar")),
+    ("complaints.toml", "number = 2,", "number = 1,", ("complaint 1:", "twice")),
+    ("complaints.toml", 'miniature = "complaint-01-document-as-one-argument", ', "", ("complaint 1:", "reason")),
     ("profiles/core.toml", '"GEN-EXEC-001"', '"GEN-EXEC-002"', ("profile core", "GEN-EXEC-002", "twice")),
 ]  # fmt: skip
 

@@ -69,13 +69,16 @@ def _success(call: Call) -> Iterator[Finding]:
 
 
 def _plain_name(call: Call) -> bool:
+    """Whether cp gets a path that no shell would take apart; the address of a backup is no name that a user has given."""
     return re.fullmatch(r"[\w./-]*", call.facts.get("path", "")) is not None
 
 
 def succeeds(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call that ought to succeed exits with 0."""
     for call in case.of(requirement):
-        if call.facts.get("expect") == "success" and call.facts.get("op") != "vm.recover_retry" and (call.action != "cp" or _plain_name(call)):
+        if call.facts.get("expect") != "success" or call.facts.get("op") == "vm.recover_retry":
+            continue
+        if call.action != "cp" or _plain_name(call) or "op" in requirement.when:
             if call.action == "delete" and call.facts.get("op") == "vm.recover_delete" and not requirement.when:
                 continue
             yield from _success(call)
@@ -84,7 +87,7 @@ def succeeds(case: Case, requirement: Requirement) -> Iterator[Finding]:
 def succeeds_named(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """The same, for a user's file whose name holds characters that a shell would take apart."""
     for call in case.of(requirement):
-        if call.facts.get("expect") == "success" and not _plain_name(call):
+        if call.facts.get("expect") == "success" and not _plain_name(call) and call.facts.get("op") != "image.restore":
             yield from _success(call)
 
 
