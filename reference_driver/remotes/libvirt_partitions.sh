@@ -4,6 +4,7 @@
 #
 # Sourced by libvirt_common.sh, never run. Whoever makes or deletes a partition holds a lock on this front-end: a number that is free is taken again at once.
 # So a link never leads to nothing: it comes after its partition, and goes before it.
+# shellcheck disable=SC2154 # links, pool and its like are what libvirt_common.sh has found
 
 # linked NAME: prints the path of the link that stands for a volume.
 linked() { printf '%s/%s\n' "$links" "$1"; }

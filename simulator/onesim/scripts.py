@@ -250,6 +250,7 @@ class Scripts:
 
 
 def _gate_fault(step: Step) -> Fault:
+    given = step.arguments
     return Fault(
-        str(step.arguments.get("command", "")), int(step.arguments.get("ordinal", 1)), str(step.arguments["act"]), str(step.arguments.get("arg", ""))
+        str(given.get("command", "")), int(given.get("ordinal", 1)), str(given["act"]), str(given.get("arg", "")), str(given.get("host", ""))
     )

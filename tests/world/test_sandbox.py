@@ -92,6 +92,7 @@ def test_xmlrpc_and_datagrams_reach_oned(world: NamespaceWorld) -> None:
         (Fault("cp", 2, "fail", "5 array is full"), "cp /etc/passwd a && cp a b; echo $?", ["array is full", "5"]),
         (Fault("cp", 1, "cut", "4"), "head -c 20000 /dev/zero >z; cp z y 2>/dev/null; stat -c %s y", ["4096"]),
         (Fault("cp", 1, "slow", "300"), "s=$(date +%s%N); cp /etc/passwd q; (($(date +%s%N) - s >= 300000000)) && echo late", ["late"]),
+        (Fault("cp", 1, "fail", "5 full", "host01"), "cp /etc/passwd a; echo $?; ssh host01 cp /etc/passwd b; echo $?", ["0", "full", "5"]),
         (Fault("ssh", 1, "fail", "255 broken"), "ssh host01 true; echo $?; ssh host01 echo again", ["broken", "255", "again"]),
     ],
 )
@@ -99,7 +100,8 @@ def test_faults_at_gates(world: NamespaceWorld, fault: Fault, script: str, expec
     """A fault strikes the named command at the named time, and the record says so."""
     run = world.run("frontend", ["/bin/bash", "-c", f"cd /tmp; exec 2>&1; {script}"], faults=[fault])
     assert [line.strip() for line in run.stdout.decode().splitlines()][-len(expected) :] == expected
-    assert [one.fault for one in run.commands if one.name == fault.command][fault.ordinal - 1] == fault.act
+    struck = [one.fault for one in run.commands if one.name == fault.command and fault.host in ("", one.host)]
+    assert struck[fault.ordinal - 1] == fault.act
 
 
 def test_a_fault_hangs_a_command_until_the_time_is_over(world: NamespaceWorld) -> None:

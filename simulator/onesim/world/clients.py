@@ -184,10 +184,12 @@ class Doors:
         """Note that a command passed a gate, and return what is to be done to it."""
         if call is None:
             return "", ""
-        call.counts[name] = call.counts.get(name, 0) + 1
+        there = f"{host}:{name}"
+        for counted in (name, there):
+            call.counts[counted] = call.counts.get(counted, 0) + 1
         act = argument = ""
         for fault in call.faults:
-            if fault["command"] == name and fault["ordinal"] == call.counts[name]:
+            if fault["command"] == name and fault["host"] in ("", host) and fault["ordinal"] == call.counts[there if fault["host"] else name]:
                 act, argument = str(fault["act"]), str(fault["arg"])
         if len(call.commands) < 1000:
             row = {

@@ -55,7 +55,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault at a gate: the `ordinal`-th time (from 1) that `command` is run in the call.
+    """A fault at a gate: the `ordinal`-th time (from 1) that `command` is run in the call; with `host`, that it is run there.
 
     `act` is fail (`arg`: exit status and message), cut (`arg`: KiB that may be written to a file), slow (`arg`: milliseconds), hang, or die (the script itself
     is killed; `arg`: TERM or KILL).
@@ -65,6 +65,7 @@ class Fault:
     ordinal: int
     act: str
     arg: str = ""
+    host: str = ""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def start(
         "shim": shim,
         "call": call_id,
         "limits": {"time_s": bounds.time_s, "output_bytes": bounds.output_bytes, "processes": bounds.processes, "memory_mb": bounds.memory_mb},
-        "faults": [{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg} for one in faults],
+        "faults": [{"command": one.command, "ordinal": one.ordinal, "act": one.act, "arg": one.arg, "host": one.host} for one in faults],
     }
 
 
