@@ -53,7 +53,7 @@ def test_a_requirement_alone_is_certified(tmp_path: Path) -> None:
     run = onetck(str(REFERENCE), "--requirement", "DS-CLONE-001", "--profile", "core", "--out", str(tmp_path / "a"), "--json")
     told: dict[str, Any] = json.loads(run.stdout)
     assert (run.returncode, told["required"], told["executed"]) == (0, 1, 1)
-    assert set(cases_of(tmp_path / "a")) == {"image-clone", "image-qcow2", "images-together"}
+    assert set(cases_of(tmp_path / "a")) == {"image-clone", "image-large", "image-qcow2", "images-together"}
     assert onetck(str(REFERENCE), "--requirement", "DS-CLONE-999").returncode == 4
 
 
