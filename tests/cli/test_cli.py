@@ -385,7 +385,7 @@ def test_an_ordinary_user_gets_the_same_verdict(open_path: Path) -> None:
         ]
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "PYTHONPATH": os.pathsep.join([*checkout, str(packages)])}
         run = subprocess.run(
-            [*command, "--contract", contract, "--out", str(out), "--json"],
+            [*command, "--profile", "core", "--contract", contract, "--out", str(out), "--json"],
             capture_output=True,
             text=True,
             env=environment,
