@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from onereport.html import visible
 from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord
 from onesim.errors import ConfigError
 from onesim.journal import read
@@ -70,7 +71,7 @@ def render(out: Path, chosen: Chosen) -> str:
                 steps += _operation(record)
             case GuestWrite():
                 write = f"qemu-io -c 'write -P 0x5a 64k 64k' {shlex.quote(record.path)}"
-                steps.append(f"at {record.host} {shlex.quote(write)}  # the guest writes")
+                steps.append(f"at {shlex.quote(record.host)} {shlex.quote(write)}  # the guest writes")
             case Question():
                 questions.setdefault(record.call, []).append(record)
             case Call():
@@ -85,9 +86,9 @@ def _head(header: Header, chosen: Chosen) -> Iterator[str]:
     tail = f" up to call {chosen.call}" if chosen.call >= 0 else ""
     first, _, rest = resources.files("onetck").joinpath("repeat_script.sh").read_text(encoding="utf-8").partition("\n")
     yield first
-    yield f"# Case {chosen.case} of a run of {header.tool} under OpenNebula {header.version}{tail}."
+    yield _comment(f"Case {chosen.case} of a run of {header.tool} under OpenNebula {header.version}{tail}.")
     for sentence in chosen.sentences:
-        yield f"# {' '.join(sentence.split())}"
+        yield _comment(sentence)
     yield "#"
     yield "# For the oneadmin of a front-end that may be spoiled: it uses datastores 0 and 1 and VMs from 0 on. Environment: REMOTES, and the names of two"
     yield f"# hosts and of the front-end, {', '.join(host.upper() for host in (FRONTEND, *HOSTS))}, where they are others than these."
@@ -99,34 +100,33 @@ def _head(header: Header, chosen: Chosen) -> Iterator[str]:
 
 def _tail(chosen: Chosen) -> Iterator[str]:
     for sentence in chosen.sentences:
-        yield f"echo {shlex.quote('in the recording: ' + ' '.join(sentence.split()))}"
+        yield f"echo {shlex.quote(_line(f'in the recording: {sentence}'))}"
 
 
 def _operation(record: Operation) -> Iterator[str]:
     given = record.arguments
     told = " ".join(f"{name}={value}" for name, value in given.items() if name != "expect")
     yield ""
-    yield f"# {record.op} {told}".rstrip()
+    yield _comment(f"{record.op} {told}")
     if record.op == "file.make":
-        path, size = shlex.quote(str(given["path"])), given["size_mb"]
-        yield f"head -c {size}M /dev/urandom >{path}.raw && qemu-img convert -f raw -O {given['format']} {path}.raw {path} && rm {path}.raw"
+        path, size, format = (shlex.quote(str(given[name])) for name in ("path", "size_mb", "format"))
+        yield f"head -c {size}M /dev/urandom >{path}.raw && qemu-img convert -f raw -O {format} {path}.raw {path} && rm {path}.raw"
     elif record.op == "file.link":
         yield f"ln -sT -- {shlex.quote(str(given['to']))} {shlex.quote(str(given['path']))}"
     elif record.op.startswith(("file.", "url.", "fault.", "host.")):
-        yield f"echo {shlex.quote(f'   by hand, if it matters here: {record.op} {told}')}"
+        yield f"echo {shlex.quote(_line(f'by hand, if it matters here: {record.op} {told}'))}"
 
 
 def _call(call: Call, questions: Sequence[Question], blobs: Path) -> Iterator[str]:
     if call.family not in _FAMILIES:
-        yield f"# oned has the hypervisor driver do {call.action} on {call.host}"
+        yield _comment(f"oned has the hypervisor driver do {call.action} on {call.host}")
         return
     for question in questions:
         if question.kind != "command":
-            yield f"# the driver asks oned for {' '.join(question.argv[:1])} by its API, which this script does not answer"
+            yield _comment(f"the driver asks oned for {' '.join(question.argv[:1])} by its API, which this script does not answer")
             continue
-        yield f"answer {question.status} {shlex.join(question.argv)} <<'ANSWER'"
-        yield (blobs / question.answer_sha256).read_text(errors="replace").rstrip("\n") if question.answer_sha256 else ""
-        yield "ANSWER"
+        answer = (blobs / question.answer_sha256).read_text(errors="replace").rstrip("\n") if question.answer_sha256 else ""
+        yield from _with_input(f"answer {question.status} {shlex.join(question.argv)}", answer, "ANSWER")
     stdin = _bytes(call.stdin, blobs)
     document, encoding = _plain(stdin.decode(errors="replace")) if stdin else ("", "nothing")
     words = []
@@ -138,9 +138,25 @@ def _call(call: Call, questions: Sequence[Question], blobs: Path) -> Iterator[st
     script = call.script.removeprefix(f"{REMOTES}/")
     status = str(call.status) if call.ended_by == "exit" else call.ended_by
     line = f"call {call.n} {shlex.join([script, encoding, status, *words])}"
-    yield from (f"{line} <<'DOCUMENT'", document, "DOCUMENT") if document else (f"{line} </dev/null",)
+    yield from _with_input(line, document, "DOCUMENT") if document else (f"{line} </dev/null",)
     if call.parsed.get("source"):
         yield f"took {shlex.quote(call.parsed['source'])}"
+
+
+def _line(text: str) -> str:
+    return visible(" ".join(text.split()))
+
+
+def _comment(text: str) -> str:
+    """Return a comment of one line, whatever stands in the text: the rest of it would be run."""
+    return f"# {_line(text)}"
+
+
+def _with_input(command: str, text: str, word: str) -> Iterator[str]:
+    """Yield a command with a text as its standard input, which ends at a line that the text does not have."""
+    while word in text.splitlines():
+        word += "_"
+    yield from (f"{command} <<'{word}'", text, word)
 
 
 def _bytes(blob: Blob, blobs: Path) -> bytes:

@@ -138,6 +138,8 @@ _NORMAL = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000", "TIME"),
     (r"1[78]\d{8}(?:\.\d+)?", "SECOND"),
     (r"(?m)^Time elapsed: .*$", "Time elapsed"),
+    # told by another thread of the real one, also in the middle of a message
+    (r"error: (error: (?:.+\n)+?)Disconnected from \S+ due to I/O error\n", r"\1"),
     (r"error: Disconnected from \S+ due to I/O error\n", ""),
     (r" cur=\d+\n end=\d+\n", " cur and end\n"),
     (r"(?m)^(CPU time|Messages|OS Type|CPU\(s\)|Max memory|Used memory): .*\n", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from build import all_miniatures, play
 
 from onesim.errors import ConfigError
+from onesim.journal import BlobStore, Writer
 from onesim.layout import furnish, make_cloud
 from onesim.model import FRONTEND
+from onesim.records import Call, CaseBegin, Header, Operation, Question
 from onesim.world.namespaces import NamespaceWorld
 from onetck import conclude, exporting
 from onetck.setting import Given, settle
@@ -75,3 +78,26 @@ def test_what_cannot_be_exported_is_said_in_one_line(tmp_path: Path) -> None:
             exporting.choose(out, case, requirement)
     with pytest.raises(ConfigError, match="no case 'vm-none' was run there"):
         exporting.render(out, exporting.choose(out, "vm-none", ""))
+
+
+def test_no_text_of_a_run_gets_out_of_its_place(tmp_path: Path) -> None:
+    """Line ends in names, in what a driver asks and in what it is answered stay text: the script runs none of them."""
+    writer, blobs = Writer(tmp_path / "history.jsonl"), BlobStore(tmp_path / "blobs")
+    evil = "x\ntouch PROOF\rtouch PROOF\u2028touch PROOF\x1b[2J"
+    answer = blobs.put(f"{evil}\nANSWER\ntouch PROOF\n".encode(), inline=0).sha256
+    stdin = blobs.put(f"<A>\nDOCUMENT\ntouch PROOF\nDOCUMENT_\ntouch PROOF\n{evil}</A>".encode())
+    writer.write(Header(1, evil, "7.4", evil, evil, "fs", "shared", "shared", 0, 0, "", ""))
+    writer.write(CaseBegin("c", evil, (), True))
+    for op in ("file.make", "file.link", "file.put", "vm.create"):
+        writer.write(Operation("c", 0, op, {"path": evil, "to": evil, "size_mb": evil, "format": evil}, "", 0))
+    for kind in ("xmlrpc", "command"):
+        writer.write(Question("c", 0, kind, (evil, evil), 0, answer, 0, evil))
+    for n, family in enumerate(("tm", "vmm")):
+        writer.write(Call("c", n, 0, family, evil, evil, evil, evil, (evil,), {}, success=False, ended_by=evil, stdin=stdin, parsed={"source": evil}))
+    writer.close()
+    script = exporting.render(tmp_path, exporting.Chosen("c", -1, (evil,)))
+    done = subprocess.run(
+        ["bash"], input=script, cwd=tmp_path, env={**os.environ, "REMOTES": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert not (tmp_path / "PROOF").exists() and "== call 0: x\n" in done.stdout and done.stderr.count("command not found") == 0, done
+    assert "\x1b" not in "".join(line for line in script.split("\n") if line.startswith("#"))

@@ -65,6 +65,12 @@ class Tracked:
                     self.tracking.ended(asked, success=success)
                     waiting.extend(outputs)
 
+    def snapshot(self) -> None:
+        """A snapshot of the disk while the VM is powered off; then it runs again."""
+        self.play("vm.poweroff", vm="v")
+        self.play("vm.snapshot_create", vm="v", disk=0)
+        self.play("vm.resume", vm="v")
+
     def write(self, byte: int) -> None:
         """The guest writes."""
         assert self.tracking.model.write(disk_key(0, 0), (Write(8192, 4096, byte),))
@@ -84,9 +90,7 @@ def test_a_snapshot_comes_back(persistent: bool, ln_target: str) -> None:
     """Reverting brings back what the disk held when the snapshot was made; of a persistent disk that is an alias, the image too."""
     it = Tracked(persistent=persistent, ln_target=ln_target)
     it.write(1)
-    it.play("vm.poweroff", vm="v")
-    it.play("vm.snapshot_create", vm="v", disk=0)
-    it.play("vm.resume", vm="v")
+    it.snapshot()
     it.write(2)
     assert it.disk == written(1, 2)
     it.play("vm.poweroff", vm="v")
@@ -157,9 +161,7 @@ def test_a_guest_is_busy_during_a_backup_alone(line: str, complaint: str) -> Non
 def test_a_revert_that_failed_may_have_done_its_work() -> None:
     """The disk may hold the old content or that of the snapshot; a snapshot that could not be made holds nothing."""
     it = Tracked()
-    it.play("vm.poweroff", vm="v")
-    it.play("vm.snapshot_create", vm="v", disk=0)
-    it.play("vm.resume", vm="v")
+    it.snapshot()
     it.write(2)
     it.play("vm.poweroff", vm="v")
     it.play("vm.snapshot_revert", vm="v", disk=0, snapshot=0, fails="tm/snap_revert")
@@ -172,9 +174,7 @@ def test_a_revert_that_failed_may_have_done_its_work() -> None:
 def test_snapshots_of_a_persistent_disk_go_back_to_the_image_and_come_again(ln_target: str) -> None:
     """After terminate the image has the snapshots; it is reverted to one, and a second VM finds them."""
     it = Tracked(persistent=True, ln_target=ln_target)
-    it.play("vm.poweroff", vm="v")
-    it.play("vm.snapshot_create", vm="v", disk=0)
-    it.play("vm.resume", vm="v")
+    it.snapshot()
     it.write(3)
     it.play("vm.terminate", vm="v")
     assert it.image() == written(3)
@@ -189,9 +189,7 @@ def test_snapshots_of_a_persistent_disk_go_back_to_the_image_and_come_again(ln_t
 def test_a_snapshot_is_saved_as_an_image() -> None:
     """cpds of a snapshot makes an image with what the snapshot holds; without one, with what the disk holds."""
     it = Tracked()
-    it.play("vm.poweroff", vm="v")
-    it.play("vm.snapshot_create", vm="v", disk=0)
-    it.play("vm.resume", vm="v")
+    it.snapshot()
     it.write(4)
     it.play("vm.poweroff", vm="v")
     it.play("vm.disk_saveas", vm="v", disk=0, image="old", snapshot=0)

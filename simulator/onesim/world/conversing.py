@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +43,14 @@ class Started:
 Heard = Output | End | Started
 
 
-class Conversing:
+class Conversing(ABC):
     """What a world offers for programs. One thread at a time."""
 
+    @abstractmethod
     def _request(self, do: str, fds: Sequence[int] = (), **arguments: Any) -> dict[str, Any]:
-        raise NotImplementedError
+        """Ask the agent."""
 
+    @abstractmethod
     def run(
         self,
         host: str,
@@ -62,8 +65,9 @@ class Conversing:
         root: bool = False,
         shim: int = -1,
     ) -> Run:
-        raise NotImplementedError
+        """Run a command to its end."""
 
+    @abstractmethod
     def begin(
         self,
         host: str,
@@ -76,7 +80,7 @@ class Conversing:
         faults: Sequence[Fault] = (),
         shim: int = -1,
     ) -> None:
-        raise NotImplementedError
+        """Start a command."""
 
     def start_program(self, host: str, name: str, argv: Sequence[str], env: Mapping[str, str]) -> str:
         """Start a program as oneadmin in /var/lib/one; `name` tells it from others. Returns why it could not be started, empty if it could.

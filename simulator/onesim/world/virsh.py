@@ -88,13 +88,10 @@ class Virsh:
         client = self.clients[message["client"]]
         if message["path"] in client.held:
             return {"errno": 0, "data": base64.b64encode(client.held[message["path"]]).decode()}
-        own = _own_descriptor(message["path"])
-        borrowed = -1
-        if own >= 0:
-            try:
-                borrowed = sc.borrow_fd(client.pid, own)
-            except OSError:
-                return {"errno": 2, "data": ""}
+        try:
+            borrowed = _borrowed(client.pid, message["path"])
+        except OSError:
+            return {"errno": 2, "data": ""}
 
         def work(out: int) -> None:
             _copied(borrowed if borrowed >= 0 else os.open(message["path"], os.O_RDONLY), out)
@@ -107,13 +104,10 @@ class Virsh:
     def do_client_write(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Write a file that a command names, made anew or emptied."""
         client = self.clients[message["client"]]
-        own = _own_descriptor(message["path"])
-        borrowed = -1
-        if own >= 0:
-            try:
-                borrowed = sc.borrow_fd(client.pid, own)
-            except OSError:
-                return {"errno": 2, "data": ""}
+        try:
+            borrowed = _borrowed(client.pid, message["path"])
+        except OSError:
+            return {"errno": 2, "data": ""}
 
         def work(out: int) -> None:
             fd = borrowed if borrowed >= 0 else os.open(message["path"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
@@ -185,6 +179,12 @@ def _own_descriptor(path: str) -> int:
     """Return which descriptor of its own a path means to a command; -1 for a path like any other."""
     found = _OWN.fullmatch(path)
     return _STREAMS[found[1]] if found and found[1] else int(found[2] or found[3]) if found else -1
+
+
+def _borrowed(pid: int, path: str) -> int:
+    """Return a copy of a command's own descriptor if that is what a path means to it, else -1. Raises OSError if it has none such."""
+    own = _own_descriptor(path)
+    return sc.borrow_fd(pid, own) if own >= 0 else -1
 
 
 def _directory(pid: int) -> str:
