@@ -48,10 +48,8 @@ def printed(asked: CallAsked) -> str:
 
 
 def _missing(world: World, places: Iterable[Seat]) -> str:
-    for one in places:
-        if not world.exists(one.host, one.path, one.means):
-            return f"{one.host}:{one.path} is not there"
-    return ""
+    wanted = list(places)
+    return next((f"{one.host}:{one.path} is not there" for one, there in zip(wanted, world.exist(wanted), strict=True) if not there), "")
 
 
 def _grown(world: World, disk: Seat | None, size_mb: int) -> str:

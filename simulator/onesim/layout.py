@@ -135,15 +135,12 @@ def furnish(world: World, cloud: Cloud, subject: Subjected) -> None:
 
     Raises HarnessError if a service does not come up or a set-up command fails.
     """
-    world.unpack(FRONTEND, REMOTES, subject.archive)
-    for host in HOSTS:
-        world.unpack(host, NODE_REMOTES, subject.archive)
+    world.unpack(subject.archive, (FRONTEND, REMOTES), *((host, NODE_REMOTES) for host in HOSTS))
     if subject.helpers:
         # where the front-end's own packages keep it, and most drivers look for it
         world.put(FRONTEND, "/usr/lib/one/sh/scripts_common.sh", subject.helpers)
-    for datastore in cloud.datastores.values():
-        for host in subject.machines:
-            world.mkdir(host, f"{DATASTORES}/{datastore.id}")
+    for host in subject.machines:
+        world.mkdir(host, *(f"{DATASTORES}/{datastore}" for datastore in cloud.datastores))
     lay_monitor_conf(world, load().monitor)
     for extra in subject.files:
         for host in subject.machines:

@@ -81,7 +81,7 @@ class Market:
         own = f"{REMOTES}/datastore/downloader.sh"
         if self.world.exists(FRONTEND, own):
             return own
-        self.world.unpack(FRONTEND, f"{_MARKET}/remotes", _helpers())
+        self.world.unpack(_helpers(), (FRONTEND, f"{_MARKET}/remotes"))
         return f"{_MARKET}/remotes/datastore/downloader.sh"
 
     def _run(self, argv: list[str]) -> Run:

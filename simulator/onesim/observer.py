@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+import msgspec
 
 from onesim.cloud import Cloud
 from onesim.content import BLOCK, ContentModel, Key, Version, disk_key, image_key
@@ -94,22 +98,15 @@ class Observer:
         An observation is that of the operation `last`, unless `of` names another one for its image or VM.
         """
         of = of or {}
+        looks: list[tuple[Seat, Callable[[DiskContent], None]]] = []
         for image in list(self.cloud.images.values()):
             if image.source and image.state not in ("LOCKED", "DELETE"):
                 if image.state == "USED_PERS":
                     continue  # what the image holds while a VM has it is the driver's own matter
                 operation = of.get(("image", image.id), last)
                 role = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
-                self._read(
-                    image_key(image.id),
-                    "image",
-                    image.name,
-                    image_seat(self.cloud, image, self.probes),
-                    operation,
-                    call,
-                    role=role,
-                    image=image.id,
-                )
+                seat = image_seat(self.cloud, image, self.probes)
+                looks += self._look(image_key(image.id), "image", image.name, seat, operation, call, role=role, image=image.id)
         for vm in list(self.cloud.vms.values()):
             if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
                 continue  # after a transfer that failed nobody knows on which side a disk lies
@@ -118,27 +115,20 @@ class Observer:
                 seat = self.active(vm, disk)
                 key = disk_key(vm.id, disk.id)
                 if disk.kind == "swap":
-                    self._signature("swap", vm, disk.id, seat, operation, call, disk.size_mb << 20)
+                    seat = replace(seat, format="raw")
+                    looks.append((seat, partial(self._signature, "swap", vm, disk.id, seat, operation, call, disk.size_mb << 20)))
                 else:
-                    self._read(
-                        key,
-                        "disk",
-                        f"{vm.name}/disk.{disk.id}",
-                        seat,
-                        operation,
-                        call,
-                        vm=vm.id,
-                        disk=disk.id,
-                        role=disk.kind,
-                        image=disk.image,
-                    )
+                    label, facts = f"{vm.name}/disk.{disk.id}", {"vm": vm.id, "disk": disk.id, "image": disk.image}
+                    looks += self._look(key, "disk", label, seat, operation, call, role=disk.kind, **facts)
             if vm.context is not None and vm.state == "RUNNING":
-                self._signature("context", vm, vm.context_disk, self.context_seat(vm), operation, call, 0)
+                seat = self.context_seat(vm)
+                looks.append((seat, partial(self._signature, "context", vm, vm.context_disk, seat, operation, call, 0)))
+        for (_, look), seen in zip(looks, self.world.read_disks([seat for seat, _ in looks]), strict=True):
+            look(seen)
 
     def observe_gone(self, kind: str, label: str, places: list[Seat], operation: int) -> None:
         """Observe that nothing is left of an object that oned considers gone."""
-        for one in places:
-            left = self.world.exists(one.host, one.path, one.means)
+        for one, left in zip(places, self.world.exist(places), strict=True):
             self.writer.write(
                 Observation(
                     self.case, operation, f"{kind}_gone", label, one.host, one.path, "", (), problem="present" if left else "", at_ns=self._at()
@@ -158,24 +148,18 @@ class Observer:
     def _at(self) -> int:
         return time.monotonic_ns() - self._started_ns
 
-    def _read(
-        self,
-        key: Key,
-        subject: str,
-        label: str,
-        seat: Seat,
-        operation: int,
-        call: int,
-        *,
-        vm: int = -1,
-        disk: int = -1,
-        role: str = "",
-        image: int = -1,
-    ) -> None:
+    def _look(
+        self, key: Key, subject: str, label: str, seat: Seat, operation: int, call: int, **facts: str | int
+    ) -> list[tuple[Seat, Callable[[DiskContent], None]]]:
+        """Return a place to read and what is done with what is seen there; nothing if nobody knows what it ought to hold."""
+        if self.content.admits(key) is None:
+            return []
+        seen = Observation(self.case, operation, subject, label, seat.host, seat.path, seat.format, (), after_call=call)
+        return [(seat, partial(self._compared, key, seat, msgspec.structs.replace(seen, **facts)))]
+
+    def _compared(self, key: Key, seat: Seat, observation: Observation, seen: DiskContent) -> None:
         versions = self.content.admits(key)
-        if versions is None:
-            return
-        seen = self.world.read_disk(seat.host, seat.path, seat.format, seat.means)
+        assert versions is not None, "reading one disk takes nothing from what is known of another"
         verdict = compare(seen, versions)
         found, problem, detail, offset, nearest = verdict
         expected = actual = ""
@@ -194,37 +178,25 @@ class Observer:
             self.content.narrow(key, found)
         digest = self.blobs.put("\n".join(seen.blocks).encode()).sha256 if seen.blocks else ""
         self.writer.write(
-            Observation(
-                self.case,
-                operation,
-                subject,
-                label,
-                seat.host,
-                seat.path,
-                seat.format,
-                tuple(sorted(one.id for one in versions)),
-                found.id if found else "",
-                problem,
-                detail,
-                seen.virtual_size,
-                max(one.size for one in versions),
-                offset,
-                expected,
-                actual,
-                digest,
-                call,
-                role,
-                vm,
-                disk,
-                image,
-                self._at(),
+            msgspec.structs.replace(
+                observation,
+                admits=tuple(sorted(one.id for one in versions)),
+                found=found.id if found else "",
+                problem=problem,
+                detail=detail,
+                virtual_size=seen.virtual_size,
+                expected_size=max(one.size for one in versions),
+                offset=offset,
+                expected=expected,
+                actual=actual,
+                digest=digest,
+                at_ns=self._at(),
             )
         )
 
-    def _signature(self, role: str, vm: Vm, disk: int, seat: Seat, operation: int, call: int, size: int) -> None:
+    def _signature(self, role: str, vm: Vm, disk: int, seat: Seat, operation: int, call: int, size: int, seen: DiskContent) -> None:
         """Check the signature of a swap disk or of the context ISO (with the context script in it)."""
         problem, detail, host, path = "", "", seat.host, seat.path
-        seen = self.world.read_disk(host, path, "raw", seat.means)
         if role == "swap":
             if seen.problem:
                 problem, detail = seen.problem, seen.detail

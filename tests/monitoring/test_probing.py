@@ -73,8 +73,7 @@ class Node:
 @pytest.fixture
 def node(world: NamespaceWorld, tmp_path: Path) -> Node:
     """A node without any datastore that is marked."""
-    world.mkdir("host01", f"{DS}/0")
-    world.mkdir("host01", f"{DS}/100")
+    world.mkdir("host01", f"{DS}/0", f"{DS}/100")
     return Node(world, tmp_path)
 
 

@@ -24,7 +24,7 @@ from onesim.rehearsal import rehearse
 from onesim.schedule import Chooser, Replayed, Seeded, recorded
 from onesim.spec import for_contract
 from onesim.trace import Trace, parse_trace
-from onesim.world.interface import Change, Datagram, DiskContent, Ended, Held, Means, Run, Strays
+from onesim.world.interface import Change, Datagram, DiskContent, Ended, Held, Means, Place, Run, Strays
 from onesim.world.interface import Question as WorldQuestion
 
 SPEC = for_contract("7.4")
@@ -121,6 +121,14 @@ class ScriptedWorld:
     def read_disk(self, host: str, path: str, format: str, means: Means | None = None) -> DiskContent:
         """Read nothing."""
         return DiskContent(problem="missing")
+
+    def read_disks(self, places: Sequence[Place]) -> list[DiskContent]:
+        """Read nothing."""
+        return [self.read_disk(one.host, one.path, one.format) for one in places]
+
+    def exist(self, places: Sequence[Place]) -> list[bool]:
+        """Have everything but scripts with a suffix."""
+        return [self.exists(one.host, one.path) for one in places]
 
     def exists(self, host: str, path: str, means: Means | None = None) -> bool:
         """Have everything but scripts with a suffix."""

@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 import sys
+import tarfile
 import termios
 import time
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from onesim.world.services import Services
 from onesim.world.starting import Starter
 from onesim.world.virsh import Virsh
 from onesim.world.web import Web
-from onesim.world.work import WORK, needs_root
+from onesim.world.work import WORK, lay, members, needs_root
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -61,6 +62,7 @@ class Agent:
         self.down: set[str] = set()
         self.broken = False
         self.before: tree.Picture = {}
+        self.links: dict[str, int] = {}
         self.control: socket.socket | None = control
         self.buffer = b""
         self.fds: list[int] = []
@@ -158,6 +160,8 @@ class Agent:
                 result = getattr(owner, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}
+        except (tarfile.TarError, ValueError) as error:
+            result = {"error": str(error)}
         if result is not None:
             self.send({"reply": message["id"], **result})
 
@@ -374,15 +378,24 @@ class Agent:
         leftovers = [] if self.kept else calls.end_strays(self.running, self.programs.sessions(), self.services.pids)
         return {"leftovers": leftovers}
 
+    def do_unpack(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Unpack a tar in places."""
+        files = members(base64.b64decode(message["data"]))
+        for host, path in message["places"]:
+            failed = self.starter.within(host, partial(lay, path, files))
+            if failed:
+                return failed
+        return {}
+
     def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a picture, and return how it differs from the last one if that is asked."""
         after: tree.Picture = {}
         for host in self.hosts:
             shared = frozenset({"/var/lib/one/datastores"}) if host in self.shared else frozenset()
             for root in _WATCHED:
-                tree.take(after, host, f"/hosts/{host}{root}", root, shared)
+                tree.take(after, host, f"/hosts/{host}{root}", root, shared, self.links)
         if self.shared:
-            tree.take(after, self.hosts[0], "/shared/datastores", "/var/lib/one/datastores", frozenset())
+            tree.take(after, self.hosts[0], "/shared/datastores", "/var/lib/one/datastores", frozenset(), self.links)
         before, self.before = self.before, after
         return {"changes": tree.differences(before, after) if message["compare"] else []}
 

@@ -249,6 +249,19 @@ class Patch(Protocol):
     def byte(self) -> int: ...
 
 
+class Place(Protocol):
+    """Where bytes lie: see `onesim.seats.Seat`."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def means(self) -> Means | None: ...
+
+
 class World(Protocol):
     """The hosts of one case. Paths are those inside the host's view; everything runs with the driver's rights unless said otherwise.
 
@@ -315,17 +328,20 @@ class World(Protocol):
     def put(self, host: str, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write a file as oneadmin, with the directories above it (as world-root outside oneadmin's reach)."""
 
-    def mkdir(self, host: str, path: str) -> None:
-        """Make a directory and those above it."""
+    def mkdir(self, host: str, *paths: str) -> None:
+        """Make directories and those above them."""
 
-    def unpack(self, host: str, path: str, archive: bytes) -> None:
-        """Unpack a tar below `path`, owned by oneadmin."""
+    def unpack(self, archive: bytes, *places: tuple[str, str]) -> None:
+        """Unpack a tar in each place, a host and a path on it, owned by oneadmin."""
 
     def exists(self, host: str, path: str, means: Means | None = None) -> bool:
         """Tell whether there is something at `path` (a dangling link counts), or at the address that it is, or what `means` look for.
 
         Raises HarnessError where that cannot be told.
         """
+
+    def exist(self, places: Sequence[Place]) -> list[bool]:
+        """Tell the same of many places."""
 
     def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
         """Return total and free MiB of the file system that `path` is on."""
@@ -350,6 +366,9 @@ class World(Protocol):
 
     def read_disk(self, host: str, path: str, format: str, means: Means | None = None) -> DiskContent:
         """Read a disk through the host's view: the file or device at a path, what is at an address that QEMU opens, or what `means` read."""
+
+    def read_disks(self, places: Sequence[Place]) -> list[DiskContent]:
+        """Read many disks."""
 
     def peek(self, host: str, path: str, format: str, offset: int, length: int, means: Means | None = None) -> bytes:
         """Return bytes of a disk; fewer at its end or if it cannot be read."""

@@ -20,22 +20,17 @@ from onesim.errors import HarnessError
 from onesim.world import wire
 from onesim.world.control import Control
 from onesim.world.conversing import Conversing
+from onesim.world.filing import Filing
 from onesim.world.interface import (
     SERVICES,
     Change,
     Datagram,
-    DatastoreSeen,
-    DatastoresSeen,
-    DiskContent,
     Ended,
     Fault,
     Held,
     Limits,
-    Means,
-    Patch,
     Question,
     Reply,
-    Room,
     Run,
     Service,
     Strays,
@@ -66,7 +61,7 @@ def obtainable() -> dict[str, str]:
     }
 
 
-class NamespaceWorld(Conversing):
+class NamespaceWorld(Conversing, Filing):
     """A world of namespaces. Requests may come from one thread at a time; questions are answered in the thread that waits.
 
     `on_question` returns None for a question that is answered later, by `answer`; `on_datagram` is told of each datagram as it comes.
@@ -211,13 +206,6 @@ class NamespaceWorld(Conversing):
         if reply is not None:
             self.answer(message["question"], reply)
 
-    def _must(self, do: str, **arguments: Any) -> dict[str, Any]:
-        answer = self._request(do, **arguments)
-        problem = answer.get("error") or answer.get("failed")
-        if problem:
-            raise HarnessError(f"{do} {arguments.get('host', '')}:{arguments.get('path', '')}: {problem}")
-        return answer
-
     # the interface
 
     def run(
@@ -313,18 +301,6 @@ class NamespaceWorld(Conversing):
         rows = self._must("picture", compare=True)["changes"]
         return [Change(host, path, change, kind, tuple(fields), size, target) for host, path, change, kind, fields, size, target in rows]
 
-    def put(self, host: str, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Write a file."""
-        self._must("put", host=host, path=path, data=base64.b64encode(data).decode(), mode=mode)
-
-    def mkdir(self, host: str, path: str) -> None:
-        """Make a directory."""
-        self._must("mkdir", host=host, path=path)
-
-    def unpack(self, host: str, path: str, archive: bytes) -> None:
-        """Unpack a tar."""
-        self._must("unpack", host=host, path=path, data=base64.b64encode(archive).decode())
-
     def serve(self, service: Service) -> None:
         """Start a service and wait until it is ready; see `World.serve`."""
         self._must("serve", host=service.host, path=service.name, command=service.command)
@@ -340,57 +316,6 @@ class NamespaceWorld(Conversing):
                 said = ready.stderr.decode(errors="replace").strip()[-200:] or state["said"]
                 raise HarnessError(f"service {service.name} was not ready after {service.ready_s:g} s: {said or 'it said nothing'}")
             time.sleep(_READY_S)
-
-    def exists(self, host: str, path: str, means: Means | None = None) -> bool:
-        """Tell whether a path, address or disk is there."""
-        return bool(self._must("exists", host=host, path=path, means=wire.means_of(means))["value"])
-
-    def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
-        """Return total and free MiB; zeros where the path is not there."""
-        answer = self._request("capacity", host=host, path=path)
-        return int(answer.get("total", 0)), int(answer.get("free", 0))
-
-    def disk_sizes(self, host: str, path: str) -> dict[str, tuple[int, int]]:
-        """Return allocated and apparent bytes of every disk and snapshot below a system datastore's directory."""
-        return {
-            name: (allocated, apparent) for name, (allocated, apparent) in self._request("disk_sizes", host=host, path=path).get("disks", {}).items()
-        }
-
-    def datastores(self, host: str, path: str, directories: str, mark: str) -> DatastoresSeen:
-        """Return what a node's probe sees."""
-        answer = self._must("datastores", host=host, path=path, directories=directories, mark=mark)
-        rows = [DatastoreSeen(row["name"], base64.b64decode(row["mark"]), Room(*row["room"])) for row in answer["marked"]]
-        return DatastoresSeen(Room(*answer["room"]), tuple(rows))
-
-    def read(self, host: str, path: str, most: int = 65536) -> bytes:
-        """Return the beginning of a file; nothing where it cannot be read."""
-        return base64.b64decode(self._request("read", host=host, path=path, most=most).get("data", ""))
-
-    def offer(self, page: str, data: bytes, *, cut: int = -1, location: str = "") -> None:
-        """Offer a page of the web server."""
-        self._must("offer", page=page, data=base64.b64encode(data).decode(), cut=cut, location=location)
-
-    def make_disk(self, host: str, path: str, format: str, size: int, patches: Sequence[Patch]) -> None:
-        """Make a disk."""
-        self._must("make_disk", host=host, path=path, format=format, size=size, patches=wire.rows(patches))
-
-    def read_disk(self, host: str, path: str, format: str, means: Means | None = None) -> DiskContent:
-        """Read a disk."""
-        answer = self._request("read_disk", host=host, path=path, format=format, means=wire.means_of(means))
-        if "error" in answer:
-            return DiskContent(problem="unreadable", detail=answer["error"])
-        return DiskContent(answer.get("virtual_size", -1), tuple(answer.get("blocks", ())), answer.get("problem", ""), answer.get("detail", ""))
-
-    def peek(self, host: str, path: str, format: str, offset: int, length: int, means: Means | None = None) -> bytes:
-        """Return bytes of a disk."""
-        stretch = {"offset": offset, "length": length}
-        answer = self._request("peek", host=host, path=path, format=format, means=wire.means_of(means), stretch=stretch)
-        return base64.b64decode(answer.get("data", ""))
-
-    def write_disk(self, host: str, path: str, format: str, patches: Sequence[Patch], means: Means | None = None) -> str:
-        """Let the guest write."""
-        answer = self._request("write_disk", host=host, path=path, format=format, patches=wire.rows(patches), means=wire.means_of(means))
-        return str(answer.get("error") or answer.get("failed", ""))
 
     def client_read(self, number: int, path: str) -> tuple[int, bytes]:
         """Read a file for a virsh that waits; see `World.client_read`. What it reads may be printed by a command that asks something itself."""

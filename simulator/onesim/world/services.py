@@ -38,7 +38,7 @@ class Services:
     def do_serve(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start a service in a directory of its own. `failed` says why it could not be started."""
         name, home = message["path"], f"{SERVICES}/{message['path']}"
-        made = self.agent.starter.within(message["host"], partial(WORK["mkdir"], {"path": home}))
+        made = self.agent.starter.within(message["host"], partial(WORK["mkdir"], {"paths": [home]}))
         if "error" in made:
             return {"failed": made["error"]}
         null, output, failed = os.open("/dev/null", os.O_RDONLY), os.pipe(), os.pipe()

@@ -7,7 +7,6 @@ import json
 import os
 import resource
 import signal
-import tarfile
 from collections.abc import Callable
 from typing import Any
 
@@ -153,7 +152,7 @@ class Starter:
                 result = work()
             except OSError as error:
                 result = {"error": f"{error.strerror}: {error.filename}"}
-            except (tarfile.TarError, ValueError) as error:
+            except ValueError as error:
                 result = {"error": str(error)}
             data = memoryview(json.dumps(result).encode())
             while data:

@@ -12,8 +12,11 @@ _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO:
 _ENTRIES_MAX = 200_000
 
 
-def take(picture: Picture, host: str, real: str, shown: str, skip: frozenset[str]) -> None:
-    """Add everything below `real` to a picture, under the paths that begin with `shown`. Never follows a link."""
+def take(picture: Picture, host: str, real: str, shown: str, skip: frozenset[str], links: dict[str, int]) -> None:
+    """Add everything below `real` to a picture, under the paths that begin with `shown`. Never follows a link.
+
+    The view's own links to the machine's /etc are left out; `links` keeps their inodes from one picture to the next, as nobody can change where a link leads.
+    """
     waiting = [(real, shown)]
     while waiting:
         directory, prefix = waiting.pop()
@@ -22,6 +25,8 @@ def take(picture: Picture, host: str, real: str, shown: str, skip: frozenset[str
         except OSError:
             continue
         for row in rows:
+            if links.get(row.path) == row.inode():
+                continue
             path = f"{prefix}/{row.name}"
             if path in skip or len(picture) > _ENTRIES_MAX:
                 continue
@@ -32,7 +37,8 @@ def take(picture: Picture, host: str, real: str, shown: str, skip: frozenset[str
             except OSError:
                 continue
             if target.startswith("/run/onetck/"):
-                continue  # the view's own links to the machine's /etc
+                links[row.path] = seen.st_ino
+                continue
             if kind == "d":
                 picture[host, path] = (kind, stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid, 0, 0, 0, seen.st_ino, "")
                 waiting.append((row.path, path))
@@ -53,10 +59,9 @@ def take(picture: Picture, host: str, real: str, shown: str, skip: frozenset[str
 def differences(before: Picture, after: Picture) -> list[list[object]]:
     """Return [host, path, change, kind, fields, size, target] for every difference, in the order of host and path."""
     rows: list[list[object]] = []
-    for key in sorted(before.keys() | after.keys()):
+    other = [key for key, row in after.items() if before.get(key) != row]
+    for key in sorted((*other, *(before.keys() - after.keys()))):
         old, new = before.get(key), after.get(key)
-        if old == new:
-            continue
         kind, *_ = row = new or old or ("?", 0, 0, 0, 0, 0, 0, 0, "")
         if old is None or new is None:
             rows.append([*key, "created" if old is None else "removed", kind, [], row[4], row[8]])

@@ -7,6 +7,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from onesim.world import disk, libvirt, usage
@@ -31,25 +32,49 @@ def _put(message: Message) -> Message:
 
 
 def _mkdir(message: Message) -> Message:
-    os.makedirs(message["path"], exist_ok=True)
+    for path in message["paths"]:
+        os.makedirs(path, exist_ok=True)
     return {}
 
 
-def _unpack(message: Message) -> Message:
-    os.umask(0)
-    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(message["data"]))) as archive:
+@dataclass(frozen=True)
+class Member:
+    """A file of a tar, or a link."""
+
+    name: str
+    mode: int
+    link: str
+    data: bytes
+
+
+def members(data: bytes) -> list[Member]:
+    """Return what a tar holds. Raises ValueError for a name that leads out of it."""
+    found = []
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         for member in archive:
             if member.name.startswith("/") or ".." in member.name.split("/"):
-                return {"error": f"{member.name}: outside the tree"}
-            target = f"{message['path']}/{member.name}"
-            os.makedirs(os.path.dirname(target), 0o755, exist_ok=True)
+                raise ValueError(f"{member.name}: outside the tree")
             content = archive.extractfile(member) if member.isfile() else None
-            if member.issym():
-                os.symlink(member.linkname, target)
-            elif content is not None:
-                with open(target, "wb") as file:
-                    file.write(content.read())
-                os.chmod(target, member.mode)
+            if member.issym() or content is not None:
+                found.append(Member(member.name, member.mode, member.linkname, content.read() if content is not None else b""))
+    return found
+
+
+def lay(path: str, files: list[Member]) -> Message:
+    """Lay files and links down below a path."""
+    os.umask(0)
+    made: set[str] = set()
+    for one in files:
+        target = f"{path}/{one.name}"
+        directory = os.path.dirname(target)
+        if directory not in made:
+            os.makedirs(directory, 0o755, exist_ok=True)
+            made.add(directory)
+        if one.link:
+            os.symlink(one.link, target)
+        else:
+            with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, one.mode), "wb", buffering=0) as file:
+                file.write(one.data)
     return {}
 
 
@@ -85,7 +110,6 @@ def _write_disk(message: Message) -> Message:
 WORK: dict[str, Callable[[Message], Message]] = {
     "put": _put,
     "mkdir": _mkdir,
-    "unpack": _unpack,
     "exists": _exists,
     "capacity": _capacity,
     "make_disk": _make_disk,
@@ -96,4 +120,12 @@ WORK: dict[str, Callable[[Message], Message]] = {
     "datastores": usage.datastores,
     "read": usage.read,
     "libvirt": libvirt.effect,
+    "several": lambda message: {"results": [_attempted(WORK[one["do"]], one) for one in message["of"]]},
 }
+
+
+def _attempted(work: Callable[[Message], Message], message: Message) -> Message:
+    try:
+        return work(message)
+    except OSError as error:
+        return {"error": f"{error.strerror}: {error.filename}"}
