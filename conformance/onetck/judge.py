@@ -200,6 +200,7 @@ def judge(
             header.spec_sha256,
             uses,
             tuple(f"{row.requirement} since {row.since}: {row.reason} ({row.issue})" for row in spec.spec.quarantine.values()),
+            profile.digest,
         ),
         results,
         verdicts,

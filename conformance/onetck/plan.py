@@ -52,11 +52,12 @@ def choose(
 
     Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
     """
+    chosen = [spec.spec.profiles[name] for name in profiles]
     layout, moves = shared_of(subject, None), subject.tm_conf.get(subject.system_tm_mad, MadConf()).ds_migrate
     traces = [read_trace(path, spec.spec) for path in paths] or [
         one
         for one in library(spec.spec, spec.version)
-        if one.header.profile in profiles
+        if any(profile.plays(one.name, one.header.profile) for profile in chosen)
         and one.header.shared in (None, layout)
         and one.header.ds_migrate in (None, moves)
         and (not one.header.pool or pool_kind(subject.image_template) in one.header.pool)

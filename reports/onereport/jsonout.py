@@ -21,6 +21,7 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                     "version": record.version,
                     "driver": record.driver,
                     "profile": record.profile,
+                    "profile_sha256": record.profile_sha256,
                 }
             case Result():
                 results.append(record)
@@ -32,6 +33,7 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                     "id": record.requirement,
                     "verdict": record.verdict,
                     "level": record.level,
+                    "required": record.required,
                     "sentence": record.sentence,
                     "repeat": repeat,
                     "evidence": evidence,

@@ -40,7 +40,7 @@ def write_junit(records: Iterable[ResultRecord], path: Path) -> None:
     for record in records:
         match record:
             case ResultsHeader():
-                for name in ("tool", "contract", "version", "driver", "driver_sha256", "profile"):
+                for name in ("tool", "contract", "version", "driver", "driver_sha256", "profile", "profile_sha256"):
                     suite.add_property(name, str(getattr(record, name)))
             case Result():
                 results.append(record)

@@ -44,6 +44,8 @@ class WaiverUse(msgspec.Struct, frozen=True, omit_defaults=True):
 class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
     """First record of the results; `history` is the file judged and `history_sha256` the head of its chain.
 
+    `profile_sha256` is that of the requirements that the run is about, one a line: what was frozen, if it is one profile.
+
     `quarantine` are requirements that are not judged because their check is known to be wrong, each with since when and why.
     """
 
@@ -62,6 +64,7 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
     spec_sha256: str = ""
     waivers: tuple[WaiverUse, ...] = ()
     quarantine: tuple[str, ...] = ()
+    profile_sha256: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit_defaults=True):

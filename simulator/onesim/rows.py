@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Literal
 
 import msgspec
@@ -370,16 +371,30 @@ class Profile(Row, frozen=True):
     Layouts: shared or not_shared system datastores; mixed = the system datastore has another transfer driver than the image datastore; empty = any.
     `pool` is what libvirt must be able to do with volumes where the image datastore is a storage pool of libvirt.
     One that is to be `named` is claimed by the vendor's description, as no action shows it.
+    A `part` of another profile demands less: it is judged by that one's cases, or by the `cases` of them that are named, and is chosen by name alone.
+    `sha256` is that of the list: of the requirements' names, one a line.
     """
 
     name: str
     title: str
     requirements: tuple[str, ...]
+    sha256: str = ""
+    part: str = ""
+    cases: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     layout: Literal["", "shared", "not_shared", "mixed"] = ""
     pool: Literal["", "create", "resize"] = ""
     named: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the list."""
+        return hashlib.sha256("\n".join(self.requirements).encode()).hexdigest()
+
+    def plays(self, case: str, profile: str) -> bool:
+        """Whether a case that belongs to a profile is played for this one."""
+        return profile == (self.part or self.name) and (not self.cases or case in self.cases)
 
 
 class VerdictRow(Row, frozen=True):

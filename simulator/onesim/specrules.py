@@ -236,15 +236,28 @@ def _requirements(spec: Spec) -> None:
         if name not in ids:
             raise _refuse(spec, "quarantine.toml", f"quarantine {name}", f"unknown requirement {name!r}")
     _complaints(spec, set(ids))
+    _profiles(spec, set(ids), actions)
+
+
+def _profiles(spec: Spec, requirements: set[str], actions: set[str]) -> None:
     for profile in spec.profiles.values():
+        place = f"profile {profile.name}"
         for name in profile.requirements:
-            if name not in ids:
-                raise _refuse(spec, "profiles", f"profile {profile.name}", f"unknown requirement {name!r}")
+            if name not in requirements:
+                raise _refuse(spec, "profiles", place, f"unknown requirement {name!r}")
         for name in _twice(profile.requirements):
-            raise _refuse(spec, "profiles", f"profile {profile.name}", f"names {name} twice")
+            raise _refuse(spec, "profiles", place, f"names {name} twice")
         for name in profile.needs:
             if name not in actions:
-                raise _refuse(spec, "profiles", f"profile {profile.name}", f"unknown action {name!r}")
+                raise _refuse(spec, "profiles", place, f"unknown action {name!r}")
+        if profile.sha256 != profile.digest:
+            why = "a list that was released never changes: a new requirement enters a new profile, and before a release"
+            raise _refuse(spec, "profiles", place, f'its list is not the one that was frozen; {why} sha256 = "{profile.digest}"')
+        if (profile.part or profile.cases) and not (profile.part in spec.profiles and profile.named):
+            raise _refuse(spec, "profiles", place, f"is no part of a profile {profile.part!r} that is chosen by name")
+        for name in profile.requirements:
+            if profile.part and name not in spec.profiles[profile.part].requirements:
+                raise _refuse(spec, "profiles", place, f"{name} is not in {profile.part}, of which it is a part")
 
 
 def _discrepancies(spec: Spec, requirements: set[str], actions: set[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from onereport.results import RequirementVerdict, Result, ResultsFooter, ResultsHeader
 from onesim.data import data_dir
+from onesim.spec import load
 from onetck.judge import Judgement
 from onetck.repeating import combined
 
@@ -55,6 +56,18 @@ def test_a_requirement_alone_is_certified(tmp_path: Path) -> None:
     assert (run.returncode, told["required"], told["executed"]) == (0, 1, 1)
     assert set(cases_of(tmp_path / "a")) == {"image-clone", "image-large", "image-qcow2", "images-together"}
     assert onetck(str(REFERENCE), "--requirement", "DS-CLONE-999").returncode == 4
+
+
+def test_a_part_of_a_profile_plays_its_own_cases_and_judges_its_own_requirements(tmp_path: Path) -> None:
+    """The quick one plays the cases that it names; that of one driver all of the core, and requires nothing of the other driver."""
+    for profile, count in (("quick", 6), ("ds-core", 0)):
+        out = tmp_path / profile
+        done = onetck(str(REFERENCE / "remotes"), "--profile", profile, "--out", str(out), "--json", *(() if count else ("--case", "image-raw")))
+        told = json.loads(done.stdout)
+        required = {row["id"] for row in told["requirements"] if row["required"]}
+        assert len(cases_of(out)) == (count or 1) and told["profile_sha256"] == load().profiles[profile].digest
+        assert required and (count or not any(id.startswith("TM-") for id in required))
+        assert (done.returncode == 0) == bool(count), done.stderr
 
 
 def test_what_failed_runs_again(broken: Path, tmp_path: Path) -> None:

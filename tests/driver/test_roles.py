@@ -1,8 +1,8 @@
 """The reference driver keeps what it claims in every role and under every contract.
 
-A role plays each case that calls other scripts than it does in the roles before, and with slow storage one under each contract. The cases are dealt out over the contracts,
-so that every role meets every contract, and one case meets other contracts in other roles. `tox run -e exhaustive` plays every case of every role under every
-contract, which takes hours.
+A role plays each case that calls other scripts than it does in the roles before, and with slow storage one under each contract. The cases are dealt out over
+the contracts, so that every role meets every contract, and one case meets other contracts in other roles. `tox run -e exhaustive` plays every case of every role
+under every contract, which takes hours.
 """
 
 from __future__ import annotations
