@@ -371,7 +371,7 @@ class Profile(Row, frozen=True):
     Layouts: shared or not_shared system datastores; mixed = the system datastore has another transfer driver than the image datastore; empty = any.
     `pool` is what libvirt must be able to do with volumes where the image datastore is a storage pool of libvirt.
     One that is to be `named` is claimed by the vendor's description, as no action shows it.
-    A `part` of another profile demands less: it is judged by that one's cases, or by the `cases` of them that are named, and is chosen by name alone.
+    One without cases of its own is judged by the cases `of` another profile, or by those of them that are named as `cases`.
     `sha256` is that of the list: of the requirements' names, one a line.
     """
 
@@ -379,7 +379,7 @@ class Profile(Row, frozen=True):
     title: str
     requirements: tuple[str, ...]
     sha256: str = ""
-    part: str = ""
+    of: str = ""
     cases: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
@@ -394,7 +394,7 @@ class Profile(Row, frozen=True):
 
     def plays(self, case: str, profile: str) -> bool:
         """Whether a case that belongs to a profile is played for this one."""
-        return profile == (self.part or self.name) and (not self.cases or case in self.cases)
+        return profile == (self.of or self.name) and (not self.cases or case in self.cases)
 
 
 class VerdictRow(Row, frozen=True):

@@ -240,6 +240,7 @@ def _requirements(spec: Spec) -> None:
 
 
 def _profiles(spec: Spec, requirements: set[str], actions: set[str]) -> None:
+    cases = {path.stem for path in (spec.root / "traces").glob("*.jsonl")}
     for profile in spec.profiles.values():
         place = f"profile {profile.name}"
         for name in profile.requirements:
@@ -253,11 +254,11 @@ def _profiles(spec: Spec, requirements: set[str], actions: set[str]) -> None:
         if profile.sha256 != profile.digest:
             why = "a list that was released never changes: a new requirement enters a new profile, and before a release"
             raise _refuse(spec, "profiles", place, f'its list is not the one that was frozen; {why} sha256 = "{profile.digest}"')
-        if (profile.part or profile.cases) and not (profile.part in spec.profiles and profile.named):
-            raise _refuse(spec, "profiles", place, f"is no part of a profile {profile.part!r} that is chosen by name")
-        for name in profile.requirements:
-            if profile.part and name not in spec.profiles[profile.part].requirements:
-                raise _refuse(spec, "profiles", place, f"{name} is not in {profile.part}, of which it is a part")
+        if (profile.of or profile.cases) and profile.of not in spec.profiles:
+            raise _refuse(spec, "profiles", place, f"plays the cases of {profile.of!r}, which is no profile")
+        for name in profile.cases:
+            if name not in cases:
+                raise _refuse(spec, "profiles", place, f"unknown case {name!r}")
 
 
 def _discrepancies(spec: Spec, requirements: set[str], actions: set[str]) -> None:

@@ -73,8 +73,8 @@ CONTRADICTIONS = [
     ("complaints.toml", 'miniature = "complaint-01-document-as-one-argument", ', "", ("complaint 1:", "reason")),
     ("profiles/core.toml", '"GEN-EXEC-001"', '"GEN-EXEC-002"', ("profile core", "GEN-EXEC-002", "twice")),
     ("profiles/core.toml", '  "GEN-EXEC-001",\n', "", ("profile core", "frozen", 'sha256 = "')),
-    ("profiles/parts.toml", 'part = "core"', 'part = "ds-export"', ("profile ds-core", "DS-TREE-001", "ds-export")),
-    ("profiles/parts.toml", "named = true\n", "", ("profile ds-core", "by name")),
+    ("profiles/parts.toml", 'of = "core"', 'of = "cores"', ("profile ds-core", "cores")),
+    ("profiles/parts.toml", '"vms-together"]', '"vm-together"]', ("profile quick", "vm-together")),
 ]  # fmt: skip
 
 
