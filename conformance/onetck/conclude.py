@@ -26,9 +26,15 @@ from onetck.waivers import Waiver
 def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
     """Judge the history in `out` and write results and reports beside it."""
     history = out / "history.jsonl"
-    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers)
+    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers, _alone(out, repeat))
     write(spec, out, judgement, history)
     return judgement
+
+
+def _alone(out: Path, repeat: str) -> dict[str, str]:
+    """Return the commands that repeat the fault cases of a run, by case: each is played from its own trace. `repeat` is that of other cases."""
+    traces = sorted((out / "faults").glob("*.jsonl"))
+    return {path.stem: repeat.replace("--case {case}", f"--trace {shlex.quote(str(path))}") for path in traces}
 
 
 def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) -> None:

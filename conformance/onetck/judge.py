@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
@@ -96,7 +97,8 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
 def judge_case(case: Case, requirements: Sequence[Requirement], required: Collection[str], repeat: str) -> list[Result]:
     """Return the results of one case: one for every requirement that the case reached, or would have reached had it not been stopped.
 
-    Only what is `required` can be blocked: of the others nobody knows whether the case would have reached their special condition.
+    Only what is `required` can be blocked: of the others nobody knows whether the case would have reached their special condition. A case that was to make a
+    fault, which did not strike, passes nothing.
     """
     requirements = [row for row in requirements if row.id not in case.spec.spec.quarantine]
     results: list[Result] = []
@@ -110,6 +112,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
             results.append(_result(requirement, case, "error", [Finding("error", f"check {requirement.check} raised {error!r}")], repeat))
     failed = [row.id for row in requirements if row.level == "MUST" and any(one.verdict not in ("pass", "warn") for one in found.get(row.id, []))]
     complete = case.end is not None and case.end.outcome == "completed"
+    missed = any(row.kind for row in case.faults) and not any(row.hit for row in case.faults)
     for requirement in requirements:
         findings = found.get(requirement.id, [])
         bad = [one for one in findings if one.verdict != "pass"]
@@ -122,7 +125,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
             verdict = "error" if case.end and case.end.outcome == "error" else "blocked"
             blocked = Result(requirement.id, case.name, verdict, requirement.check, (Evidence(why),), ", ".join(failed[:3]), repeat)
             results.append(blocked if not findings or verdict == "error" else _result(requirement, case, "pass", findings[:1], repeat))
-        elif findings:
+        elif findings and not missed:
             results.append(_result(requirement, case, "pass", findings[:1], repeat))
     return results
 
@@ -166,16 +169,18 @@ def judge(
     chain: str,
     repeat: str,
     waivers: Sequence[Waiver] = (),
+    alone: Mapping[str, str] = MappingProxyType({}),
 ) -> Judgement:
     """Judge a history against a profile; `waivers` hold or do not on the day of the run.
 
-    `repeat` is the command that repeats a case, with `{case}` for its name. A history without footer, or one that says it was interrupted, is partial.
+    `repeat` is the command that repeats a case, with `{case}` for its name; `alone` are those of cases that have one of their own. A history without footer, or one that says it was interrupted, is partial.
     """
     history = History()
     requirements = list(spec.requirements.values())
     results: list[Result] = []
     for case in cases_of(records, spec, history):
-        results.extend(judge_case(case, requirements, frozenset(profile.requirements), repeat.format(case=case.name)))
+        command = (alone.get(case.name) or repeat).format(case=case.name)
+        results.extend(judge_case(case, requirements, frozenset(profile.requirements), command))
     header = history.header
     assert header is not None, "a history begins with its header"
     verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history)) for row in requirements]

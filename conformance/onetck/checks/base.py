@@ -79,10 +79,18 @@ class Case:
         """The name of each operation by its number."""
         return {row.n: row.op for row in self.operations}
 
+    def excuses(self, call: Call, what: str) -> bool:
+        """Whether a call was struck by a fault of a kind after which `what` need not hold: a word of the column `holds` of spec/faults.toml."""
+        kinds = (self.spec.spec.faults.get(row.kind) for row in self.faults if row.call == call.n and row.hit)
+        return any(kind is not None and what not in kind.holds for kind in kinds)
+
     def expected(self, operation: int) -> str:
         """What the trace expects of an operation: success, failure or any."""
         return next((str(row.arguments.get("expect", "success")) for row in self.operations if row.n == operation), "success")
 
+
+#: What the operation is labelled that does again what a fault has spoiled.
+RETRY = "retry"
 
 _LOOKED_AT = ("part", "command")
 

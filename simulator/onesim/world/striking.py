@@ -33,7 +33,7 @@ class Striking:
 
     def __init__(self, agent: Agent, disk_mb: int) -> None:
         self.agent, self.disk_mb = agent, disk_mb
-        self._undone: dict[str, list[Callable[[], None]]] = {}
+        self._undone: dict[str, list[Callable[[], object]]] = {}
 
     def strike(self, act: str, argument: str, call: Call, pid: int, argv: list[str], host: str, reached: str) -> None:
         """Do what an act does before a command goes on. `host` is where the command runs, `reached` the host that it goes to by ssh, empty if none.
@@ -58,7 +58,7 @@ class Striking:
             with contextlib.suppress(OSError):
                 undo()
 
-    def _after(self, call: Call, undo: Callable[[], None]) -> None:
+    def _after(self, call: Call, undo: Callable[[], object]) -> None:
         self._undone.setdefault(call.id, []).append(undo)
 
     # storage
@@ -73,11 +73,17 @@ class Striking:
     def _protect(self, call: Call, host: str) -> None:
         """Lay the datastores of a host over themselves, read-only: what is open already stays as it is."""
 
-        def within(work: Callable[[], None]) -> None:
-            self.agent.starter.within(host, lambda: work() or {}, root=True)
+        def protect() -> dict[str, object]:
+            sc.bind(_DATASTORES, _DATASTORES, readonly=True)
+            return {}
 
-        self._after(call, partial(within, partial(sc.unmount, _DATASTORES)))
-        within(partial(sc.bind, _DATASTORES, _DATASTORES, readonly=True))
+        def uncover() -> dict[str, object]:
+            sc.unmount(_DATASTORES)
+            return {}
+
+        within = self.agent.starter.within
+        if "error" not in within(host, protect, root=True):
+            self._after(call, lambda: within(host, uncover, root=True))
 
     # hosts
 

@@ -1,0 +1,253 @@
+"""Faults: from a run in which all went well, the places where one can strike, and for each a trace that makes it and then does again what it has spoiled.
+
+Pure: it reads calls and writes traces. Which faults there are, and where they apply, stands in `spec/faults.toml`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from onesim.events import CallAsked, CallFinished, Refused
+from onesim.layout import Subjected, make_cloud, shared_of
+from onesim.model import FRONTEND
+from onesim.oned import Oned
+from onesim.records import Call
+from onesim.rehearsal import rehearse
+from onesim.rows import FaultKind
+from onesim.spec import ContractSpec, Spec
+from onesim.trace import Step, Trace
+from onetck.checks.base import RETRY
+from onetck.plan import null_output
+
+LEVELS = ("off", "basic", "full")
+#: How many cases a run makes at most; beyond that, chance picks.
+MOST = 3000
+#: Operations that make an image under a name of the trace, which is in the way of doing it again.
+_MAKES_IMAGE = ("image.register", "image.make", "image.clone", "vm.disk_saveas", "vm.backup")
+_OVERLAPS = ("guest.busy", "fault.next", "host.down")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a fault strikes: a call of a case (the `skip`-th of its action in the operation), and there a command; none for a call that never begins.
+
+    `signature` are the commands of the whole call: calls of one action that run the same ones are alike.
+    """
+
+    case: str
+    operation: int
+    action: str
+    skip: int
+    kind: FaultKind
+    signature: tuple[str, ...]
+    host: str = ""
+    command: str = ""
+    ordinal: int = 0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes it another place than others."""
+        return self.action, self.signature, self.host, self.command, self.ordinal, self.kind.name
+
+    @property
+    def name(self) -> str:
+        """The name of the case that makes the fault; the number of another call of the same action may follow."""
+        where = (() if self.host in ("", FRONTEND) else (self.host,)) + ((self.command, str(self.ordinal)) if self.command else ())
+        return "-".join(("fault", *self.action.split("/"), *where, self.kind.name))
+
+
+def widened(spec: Spec, trace: Trace) -> Trace:
+    """Return a trace whose case shows every command at which a fault may strike."""
+    return _gated(trace, (name for row in spec.command_classes.values() for name in row.commands))
+
+
+def _gated(trace: Trace, commands: Iterable[str]) -> Trace:
+    gates = tuple(dict.fromkeys([*trace.header.gates, *commands]))
+    return replace(trace, header=msgspec.structs.replace(trace.header, gates=gates))
+
+
+# where
+
+
+def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call]) -> Iterator[Place]:
+    """Yield the places of a case, from the calls that it led to when all went well; none of a case that makes faults of its own."""
+    if any(step.op in _OVERLAPS or step.beside for step in trace.steps):
+        return
+    kinds = [kind for kind in spec.faults.values() if level == "full" or kind.level == "basic"]
+    before: Counter[tuple[int, str]] = Counter()
+    for call in sorted(calls, key=lambda one: one.n):
+        action = f"{call.family}/{call.action.partition('.')[0]}"
+        skip = before[call.operation, action]
+        before[call.operation, action] += 1
+        if not _can_be_struck(trace, call):
+            continue
+        signature = tuple(f"{_side(one.host)}:{one.name}" for one in call.commands)
+        spot = Place(trace.name, call.operation, action, skip, kinds[0], signature)
+        counts: Counter[tuple[str, str]] = Counter()
+        for kind in kinds:
+            if not kind.at and _matches(kind, action):
+                yield replace(spot, kind=kind)
+        for one in call.commands:
+            counts[one.host, one.name] += 1
+            classes = {row.name for row in spec.command_classes.values() if one.name in row.commands}
+            for kind in kinds:
+                at = bool(classes) and ("*" in kind.at or bool(classes & set(kind.at)))
+                if at and _matches(kind, action) and not (kind.away and one.host == FRONTEND and one.name != "ssh"):
+                    yield replace(spot, kind=kind, host=one.host, command=one.name, ordinal=counts[one.host, one.name])
+
+
+def _can_be_struck(trace: Trace, call: Call) -> bool:
+    step = trace.steps[call.operation] if 0 <= call.operation < len(trace.steps) else None
+    ours = step is not None and step.expect == "success" and step.op.partition(".")[0] in ("vm", "image", "datastore")
+    return ours and call.observed and call.success and call.ended_by == "exit" and call.family in ("ds", "tm")
+
+
+def _side(host: str) -> str:
+    return "front" if host == FRONTEND else "host"
+
+
+def _matches(kind: FaultKind, action: str) -> bool:
+    return any(one in ("*", action) or (one.endswith("/*") and action.startswith(one[:-1])) for one in kind.actions)
+
+
+def cheapest(found: Iterable[Place], cost: Mapping[str, int]) -> list[Place]:
+    """Return each place once, in the case that costs least; `cost` tells that of a case. Calls that run the same commands are alike."""
+    kept: dict[tuple[object, ...], Place] = {}
+    for place in found:
+        known = kept.get(place.key)
+        if known is None or cost[place.case] < cost[known.case]:
+            kept[place.key] = place
+    return list(kept.values())
+
+
+def order(level: str, seed: int, found: Sequence[Place]) -> list[list[Place]]:
+    """Return what to try: of each list, the first place for which there is a trace.
+
+    basic: a list for each action and kind of fault, in the order that the seed picks; full: every place, of too many those that the seed picks.
+    """
+    if level == "full":
+        picked = found if len(found) <= MOST else random.Random(f"{seed}:full").sample(list(found), MOST)
+        return [[place] for place in picked]
+    groups: dict[tuple[str, str], list[Place]] = {}
+    for place in found:
+        groups.setdefault((place.action, place.kind.name), []).append(place)
+    for (action, kind), group in groups.items():
+        random.Random(f"{seed}:{action}:{kind}").shuffle(group)
+    return [groups[key] for key in sorted(groups)]
+
+
+# traces
+
+
+def derive(spec: ContractSpec, subject: Subjected, trace: Trace, place: Place) -> Trace | None:
+    """Return the trace of a fault: the case's own up to the operation, the fault, the operation, what does it again, the rest.
+
+    The rest is without what names snapshots where that would be refused: one that is made again has another id. None if nothing that a user could ask leads
+    back to where the case goes on. `name` and `path` are still those of the case.
+    """
+    kind, n = place.kind, place.operation
+    arguments: dict[str, Any] = {"action": place.action, "act": kind.act, "kind": kind.name}
+    if place.command:
+        arguments |= {"command": place.command, "ordinal": place.ordinal, "host": place.host}
+    if kind.arg:
+        arguments["arg"] = kind.arg.format(command=place.command)
+    if place.skip:
+        arguments["skip"] = place.skip
+    fault, spoiled = Step(0, "fault.next", arguments), replace(trace.steps[n], expect=kind.ends)
+    header = msgspec.structs.replace(trace.header, title=f"{kind.title}: {_said(place)} in {trace.name}")
+    rest = trace.steps[n + 1 :]
+    for following in (rest, tuple(step for step in rest if "snapshot" not in step.arguments)):
+        for again in [[]] if kind.ends == "success" else _again(trace.steps[n]):
+            derived = Trace(trace.path, header, (*trace.steps[:n], fault, spoiled, *again, *following))
+            whole = _final(spec, subject, derived, ())
+            if whole is not None and (kind.ends == "success" or _final(spec, subject, derived, (n + 1, place.action, place.skip)) == whole):
+                return _gated(derived, (place.command,) if place.command else ())
+    return None
+
+
+def _said(place: Place) -> str:
+    where = f" at {place.command} {place.ordinal} on {place.host}" if place.command else ""
+    return f"{place.action}{where}"
+
+
+def _again(step: Step) -> Iterator[list[Step]]:
+    """Yield what a user may ask after an operation has failed, what oned has for it first; nothing, where oned goes on by itself."""
+    same = replace(step, about=RETRY, after="failure")
+    if step.op.startswith("vm.") and step.op != "vm.create":
+        yield [Step(0, "vm.recover_retry", {"vm": step.arguments["vm"]}, about=RETRY, after="failure")]
+    yield [same]
+    if step.op in _MAKES_IMAGE:
+        yield [Step(0, "image.delete", {"image": step.arguments["image"]}, after="failure"), same]
+    yield []
+
+
+def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: tuple[int, str, int] | tuple[()]) -> dict[str, object] | None:
+    """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, or a guest could not write.
+
+    `failing` is a call that fails: its operation, its action, how many of that action are before it there.
+    """
+    oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
+    cloud = oned.cloud
+    passed: Counter[tuple[int, str]] = Counter()
+    possible = True
+
+    def answer(asked: CallAsked) -> CallFinished:
+        here = asked.operation, asked.action.key
+        fails = (*here, passed[here]) == failing or trace.steps[asked.operation].expect == "failure"
+        passed[here] += 1
+        return CallFinished(asked.call, not fails, null_output(spec, asked), "refused")
+
+    def comes(n: int, step: Step) -> None:
+        nonlocal possible
+        if step.op == "guest.write":
+            id = cloud.find("vm", step.arguments["vm"])
+            vm = cloud.vms.get(-1 if id is None else id)
+            possible = possible and vm is not None and vm.state == "RUNNING" and any(disk.id == step.arguments["disk"] for disk in vm.disks)
+
+    for n, output in rehearse(oned, trace, answer, comes):
+        if isinstance(output, Refused) and trace.steps[n].expect == "success":
+            return None
+    return _states(oned) if possible else None
+
+
+def _states(oned: Oned) -> dict[str, object]:
+    cloud = oned.cloud
+    found: dict[str, object] = {}
+    for (kind, label), id in cloud.labels.items():
+        if kind == "image":
+            image = cloud.images.get(id)
+            found[f"image {label}"] = (image.state, len(image.snapshots.known)) if image is not None else "gone"
+        elif kind == "vm":
+            vm = cloud.vms[id]
+            found[f"vm {label}"] = vm.state, [(disk.id, len(disk.snapshots.known)) for disk in vm.disks]
+    return found
+
+
+def lines(trace: Trace, name: str) -> str:
+    """Return the text of a trace file, under a name."""
+    header = msgspec.structs.replace(trace.header, name=name)
+    usual = type(header)(header.trace, name, header.title)
+    told = [field for field in header.__struct_fields__ if field in ("trace", "name", "title") or getattr(header, field) != getattr(usual, field)]
+    rows: list[dict[str, Any]] = [{field: getattr(header, field) for field in told}]
+    for step in trace.steps:
+        row: dict[str, Any] = {"op": step.op, **step.arguments}
+        if step.expect != "success":
+            row["expect"] = step.expect
+        rows.append(row | {word: getattr(step, word) for word in ("about", "after") if getattr(step, word)})
+    return "".join(msgspec.json.encode(row).decode() + "\n" for row in rows)
+
+
+def names(found: Collection[Place]) -> list[str]:
+    """Return a name for each place; where several would have one, a number follows."""
+    counts: Counter[str] = Counter()
+    given = []
+    for place in found:
+        counts[place.name] += 1
+        given.append(place.name if counts[place.name] == 1 else f"{place.name}-{counts[place.name]}")
+    return given
