@@ -87,12 +87,20 @@ def plan(setting: Setting, wish: Wish, profile: Profile) -> list[PlannedCase]:
         names += [name for name in _with_verdicts(wish) if name not in names]
         if not names:
             return []
-    cases = choose(setting.spec, setting.subject, wish.traces, names, profile.name.split(", "))
+    alone = {name: path for name in names if (path := _fault_trace(wish, name)).is_file()}
+    named, profiles = [name for name in names if name not in alone], profile.name.split(", ")
+    cases = choose(setting.spec, setting.subject, wish.traces, named, profiles) if named or not alone else []
+    cases += choose(setting.spec, setting.subject, tuple(alone.values()), (), profiles) if alone else []
     if wish.text:
         cases = [case for case in cases if wish.text.lower() in case.trace.name.lower()]
     if wish.requirements:
         cases = [case for case in cases if _reaches(setting, case, wish.requirements)]
     return cases if wish.faults == "off" else faultcases.widened(setting.spec, cases)
+
+
+def _fault_trace(wish: Wish, case: str) -> Path:
+    """Return where the trace of a case would lie, if it were a fault case of the run that the wish follows."""
+    return (wish.source.parent if wish.source else wish.out) / faultcases.FOLDER / f"{case}.jsonl"
 
 
 def _with_verdicts(wish: Wish) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from onereport.results import FAILURES
@@ -30,16 +30,24 @@ def widened(spec: ContractSpec, cases: Sequence[PlannedCase]) -> list[PlannedCas
 
 
 def follow(
-    setting: Setting, cases: Sequence[PlannedCase], profile: Profile, out: Path, level: str, seed: int, told: Callable[[int, str], None]
+    setting: Setting,
+    cases: Sequence[PlannedCase],
+    profile: Profile,
+    out: Path,
+    level: str,
+    seed: int,
+    told: Callable[[int, str], None] = lambda cases, words: None,
+    only: Collection[str] = (),
 ) -> list[PlannedCase]:
-    """Return the fault cases that follow from the cases of a run that have passed, each written to a file below `out`.
+    """Return the fault cases that follow from the cases of a run that have passed, each written to a file below `out`; of those, `only` the named ones.
 
     `told` is told how many there are, and in words what they are.
     """
     whole = _passed(setting, profile, out)
     traces = {case.trace.name: case.trace for case in cases if case.trace.name in whole}
     found = [place for name, trace in traces.items() for place in faulting.places(setting.spec.spec, level, trace, whole[name])]
-    alike = faulting.cheapest(found, {name: len(calls) for name, calls in whole.items()})
+    found = [place for place in found if not only or place.name in only]
+    alike = faulting.alike(found)
     derived: list[tuple[faulting.Place, Trace]] = []
     groups = faulting.order(level, seed, alike)
     for group in groups:

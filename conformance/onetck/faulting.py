@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ _OVERLAPS = ("guest.busy", "fault.next", "host.down")
 class Place:
     """Where a fault strikes: a call of a case (the `skip`-th of its action in the operation), and there a command; none for a call that never begins.
 
-    `signature` are the commands of the whole call: calls of one action that run the same ones are alike.
+    `signature` are the commands of the whole call: calls of one action that run the same ones are alike. `cost` are the calls of the case.
     """
 
     case: str
@@ -46,6 +46,7 @@ class Place:
     skip: int
     kind: FaultKind
     signature: tuple[str, ...]
+    cost: int
     host: str = ""
     command: str = ""
     ordinal: int = 0
@@ -88,7 +89,7 @@ def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call]) -> Itera
         if not _can_be_struck(trace, call):
             continue
         signature = tuple(f"{_side(one.host)}:{one.name}" for one in call.commands)
-        spot = Place(trace.name, call.operation, action, skip, kinds[0], signature)
+        spot = Place(trace.name, call.operation, action, skip, kinds[0], signature, len(calls))
         counts: Counter[tuple[str, str]] = Counter()
         for kind in kinds:
             if not kind.at and _matches(kind, action):
@@ -116,12 +117,12 @@ def _matches(kind: FaultKind, action: str) -> bool:
     return any(one in ("*", action) or (one.endswith("/*") and action.startswith(one[:-1])) for one in kind.actions)
 
 
-def cheapest(found: Iterable[Place], cost: Mapping[str, int]) -> list[Place]:
-    """Return each place once, in the case that costs least; `cost` tells that of a case. Calls that run the same commands are alike."""
+def alike(found: Iterable[Place]) -> list[Place]:
+    """Return each place once, in the case that costs least. Calls that run the same commands are alike."""
     kept: dict[tuple[object, ...], Place] = {}
     for place in found:
         known = kept.get(place.key)
-        if known is None or cost[place.case] < cost[known.case]:
+        if known is None or place.cost < known.cost:
             kept[place.key] = place
     return list(kept.values())
 
@@ -129,7 +130,8 @@ def cheapest(found: Iterable[Place], cost: Mapping[str, int]) -> list[Place]:
 def order(level: str, seed: int, found: Sequence[Place]) -> list[list[Place]]:
     """Return what to try: of each list, the first place for which there is a trace.
 
-    basic: a list for each action and kind of fault, in the order that the seed picks; full: every place, of too many those that the seed picks.
+    basic: a list for each action and kind of fault, in the order that the seed picks, those in cases that cost up to twice as much as the least first;
+    full: every place, of too many those that the seed picks.
     """
     if level == "full":
         picked = found if len(found) <= MOST else random.Random(f"{seed}:full").sample(list(found), MOST)
@@ -138,7 +140,9 @@ def order(level: str, seed: int, found: Sequence[Place]) -> list[list[Place]]:
     for place in found:
         groups.setdefault((place.action, place.kind.name), []).append(place)
     for (action, kind), group in groups.items():
+        least = min(place.cost for place in group)
         random.Random(f"{seed}:{action}:{kind}").shuffle(group)
+        group.sort(key=lambda place: place.cost > 2 * least)
     return [groups[key] for key in sorted(groups)]
 
 
@@ -188,17 +192,20 @@ def _again(step: Step) -> Iterator[list[Step]]:
 
 
 def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: tuple[int, str, int] | tuple[()]) -> dict[str, object] | None:
-    """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, or a guest could not write.
+    """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, a guest could not write, or the
+    failing call is not among those that oned asks for.
 
     `failing` is a call that fails: its operation, its action, how many of that action are before it there.
     """
     oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
     cloud = oned.cloud
     passed: Counter[tuple[int, str]] = Counter()
-    possible = True
+    possible, struck = True, not failing
 
     def answer(asked: CallAsked) -> CallFinished:
+        nonlocal struck
         here = asked.operation, asked.action.key
+        struck = struck or (*here, passed[here]) == failing
         fails = (*here, passed[here]) == failing or trace.steps[asked.operation].expect == "failure"
         passed[here] += 1
         return CallFinished(asked.call, not fails, null_output(spec, asked), "refused")
@@ -213,7 +220,7 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: tuple[
     for n, output in rehearse(oned, trace, answer, comes):
         if isinstance(output, Refused) and trace.steps[n].expect == "success":
             return None
-    return _states(oned) if possible else None
+    return _states(oned) if possible and struck else None
 
 
 def _states(oned: Oned) -> dict[str, object]:

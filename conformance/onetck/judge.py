@@ -173,7 +173,8 @@ def judge(
 ) -> Judgement:
     """Judge a history against a profile; `waivers` hold or do not on the day of the run.
 
-    `repeat` is the command that repeats a case, with `{case}` for its name; `alone` are those of cases that have one of their own. A history without footer, or one that says it was interrupted, is partial.
+    `repeat` is the command that repeats a case, with `{case}` for its name; `alone` are those of cases that have one of their own. A history without footer,
+    or one that says it was interrupted, is partial.
     """
     history = History()
     requirements = list(spec.requirements.values())
