@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 from onereport.results import FAILURES
@@ -14,6 +15,7 @@ from onesim.spec import ContractSpec
 from onesim.trace import Trace, read_trace
 from onetck import faulting
 from onetck.checks.base import Case
+from onetck.faulting import Place
 from onetck.judge import History, cases_of, judge_case
 from onetck.plan import PlannedCase, foresee
 from onetck.setting import Setting
@@ -48,14 +50,20 @@ def follow(
     found = [place for name, trace in traces.items() for place in faulting.places(setting.spec.spec, level, trace, whole[name])]
     found = [place for place in found if not only or place.name in only]
     alike = faulting.alike(found)
-    derived: list[tuple[faulting.Place, Trace]] = []
+    derived: list[tuple[Place, Trace]] = []
     groups = faulting.order(level, seed, alike)
     for group in groups:
-        made = next(((place, one) for place in group if (one := faulting.derive(setting.spec, setting.subject, traces[place.case], place))), None)
-        if made is not None:
-            derived.append(made)
+        derived += islice(_derived(setting, traces, group, brief=level == "basic"), 1)
     told(len(derived), _words(level, seed, len(traces), len(cases), len(alike), len(groups), len(derived)))
     return _written(setting, out / FOLDER, derived)
+
+
+def _derived(setting: Setting, traces: Mapping[str, Trace], group: Sequence[Place], *, brief: bool) -> Iterator[tuple[Place, Trace]]:
+    """Yield the places for which there is a trace, with it."""
+    for place in group:
+        made = faulting.derive(setting.spec, setting.subject, traces[place.case], place, brief=brief)
+        if made is not None:
+            yield place, made
 
 
 def _passed(setting: Setting, profile: Profile, out: Path) -> dict[str, list[Call]]:
@@ -75,7 +83,7 @@ def _words(level: str, seed: int, whole: int, cases: int, places: int, groups: i
     return f"{text}; for {lacking} there is no way back that a user could ask" if lacking else text
 
 
-def _written(setting: Setting, folder: Path, derived: Sequence[tuple[faulting.Place, Trace]]) -> list[PlannedCase]:
+def _written(setting: Setting, folder: Path, derived: Sequence[tuple[Place, Trace]]) -> list[PlannedCase]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     planned = []

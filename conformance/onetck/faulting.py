@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +30,11 @@ LEVELS = ("off", "basic", "full")
 MOST = 3000
 #: Operations that make an image under a name of the trace, which is in the way of doing it again.
 _MAKES_IMAGE = ("image.register", "image.make", "image.clone", "vm.disk_saveas", "vm.backup")
+#: A VM's plain life, and what it needs.
+_PLAIN = (
+    *("vm.create", "vm.deploy", "vm.stop", "vm.undeploy", "vm.poweroff", "vm.resume", "vm.terminate", "vm.terminate_hard"),
+    *("image.register", "image.make", "image.clone", "image.persistent", "image.nonpersistent", "image.delete"),
+)
 _OVERLAPS = ("guest.busy", "fault.next", "host.down")
 
 
@@ -37,7 +42,7 @@ _OVERLAPS = ("guest.busy", "fault.next", "host.down")
 class Place:
     """Where a fault strikes: a call of a case (the `skip`-th of its action in the operation), and there a command; none for a call that never begins.
 
-    `signature` are the commands of the whole call: calls of one action that run the same ones are alike. `cost` are the calls of the case.
+    `before` are the commands that the call has run until then: places to which the same have led are alike. `cost` are the calls of the case.
     """
 
     case: str
@@ -45,7 +50,7 @@ class Place:
     action: str
     skip: int
     kind: FaultKind
-    signature: tuple[str, ...]
+    before: tuple[str, ...]
     cost: int
     host: str = ""
     command: str = ""
@@ -54,7 +59,7 @@ class Place:
     @property
     def key(self) -> tuple[object, ...]:
         """What makes it another place than others."""
-        return self.action, self.signature, self.host, self.command, self.ordinal, self.kind.name
+        return self.action, self.before, _side(self.host), self.command, self.kind.name
 
     @property
     def name(self) -> str:
@@ -88,19 +93,20 @@ def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call]) -> Itera
         before[call.operation, action] += 1
         if not _can_be_struck(trace, call):
             continue
-        signature = tuple(f"{_side(one.host)}:{one.name}" for one in call.commands)
-        spot = Place(trace.name, call.operation, action, skip, kinds[0], signature, len(calls))
+        spot = Place(trace.name, call.operation, action, skip, kinds[0], (), len(calls))
         counts: Counter[tuple[str, str]] = Counter()
         for kind in kinds:
             if not kind.at and _matches(kind, action):
                 yield replace(spot, kind=kind)
+        ran: list[str] = []
         for one in call.commands:
+            ran.append(f"{_side(one.host)}:{one.name}")
             counts[one.host, one.name] += 1
             classes = {row.name for row in spec.command_classes.values() if one.name in row.commands}
             for kind in kinds:
                 at = bool(classes) and ("*" in kind.at or bool(classes & set(kind.at)))
                 if at and _matches(kind, action) and not (kind.away and one.host == FRONTEND and one.name != "ssh"):
-                    yield replace(spot, kind=kind, host=one.host, command=one.name, ordinal=counts[one.host, one.name])
+                    yield replace(spot, kind=kind, before=tuple(ran), host=one.host, command=one.name, ordinal=counts[one.host, one.name])
 
 
 def _can_be_struck(trace: Trace, call: Call) -> bool:
@@ -118,7 +124,7 @@ def _matches(kind: FaultKind, action: str) -> bool:
 
 
 def alike(found: Iterable[Place]) -> list[Place]:
-    """Return each place once, in the case that costs least. Calls that run the same commands are alike."""
+    """Return each place once, in the case that costs least. Those to which the same commands of an action have led are alike."""
     kept: dict[tuple[object, ...], Place] = {}
     for place in found:
         known = kept.get(place.key)
@@ -149,8 +155,9 @@ def order(level: str, seed: int, found: Sequence[Place]) -> list[list[Place]]:
 # traces
 
 
-def derive(spec: ContractSpec, subject: Subjected, trace: Trace, place: Place) -> Trace | None:
-    """Return the trace of a fault: the case's own up to the operation, the fault, the operation, what does it again, the rest.
+def derive(spec: ContractSpec, subject: Subjected, trace: Trace, place: Place, *, brief: bool = False) -> Trace | None:
+    """Return the trace of a fault: the case's own up to the operation, the fault, the operation, what does it again, the rest; if that is to be `brief`, without
+    what is no VM's plain life.
 
     The rest is without what names snapshots where that would be refused: one that is made again has another id. None if nothing that a user could ask leads
     back to where the case goes on. `name` and `path` are still those of the case.
@@ -164,15 +171,43 @@ def derive(spec: ContractSpec, subject: Subjected, trace: Trace, place: Place) -
     if place.skip:
         arguments["skip"] = place.skip
     fault, spoiled = Step(0, "fault.next", arguments), replace(trace.steps[n], expect=kind.ends)
-    header = msgspec.structs.replace(trace.header, title=f"{kind.title}: {_said(place)} in {trace.name}")
+    bytes_of = trace.header.bytes_of or trace.name
+    header = msgspec.structs.replace(trace.header, bytes_of=bytes_of, title=f"{kind.title}: {_said(place)} in {trace.name}")
     rest = trace.steps[n + 1 :]
-    for following in (rest, tuple(step for step in rest if "snapshot" not in step.arguments)):
-        for again in [[]] if kind.ends == "success" else _again(trace.steps[n]):
+    shorter = (tuple(_brief(rest)),) if brief else ()
+    for following in (*shorter, rest, tuple(step for step in rest if "snapshot" not in step.arguments)):
+        for again in (
+            [[]] if kind.ends == "success" else _again(trace.steps[n], may_fail=place.action in spec.spec.once and "again" not in kind.holds)
+        ):
             derived = Trace(trace.path, header, (*trace.steps[:n], fault, spoiled, *again, *following))
-            whole = _final(spec, subject, derived, ())
-            if whole is not None and (kind.ends == "success" or _final(spec, subject, derived, (n + 1, place.action, place.skip)) == whole):
+            if _leads_on(spec, subject, derived, n + 1, place, len(again)):
                 return _gated(derived, (place.command,) if place.command else ())
     return None
+
+
+def _leads_on(spec: ContractSpec, subject: Subjected, derived: Trace, n: int, place: Place, again: int) -> bool:
+    """Whether the operation `n` leads to the same whether its call fails or not, by the steps after it that do it again; if they may fail, to an end."""
+    whole = _final(spec, subject, derived, {})
+    if whole is None or place.kind.ends == "success":
+        return whole is not None
+    fails = {n: (place.action, place.skip)}
+    if again and derived.steps[n + again].expect == "any" and _final(spec, subject, derived, {**fails, n + again: (place.action, 0)}) is None:
+        return False
+    return _final(spec, subject, derived, fails) == whole
+
+
+def _brief(rest: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps in which VMs start, write and end and images go, but those that name what another step would have made."""
+    lacking: set[object] = set()
+    for step in rest:
+        named = {step.arguments.get("image"), step.arguments.get("vm"), *(disk.get("image") for disk in step.arguments.get("disks", ()))}
+        ours = step.op.partition(".")[0] in ("vm", "image", "datastore")
+        if (step.op in _PLAIN or not ours) and not (named - {None}) & lacking:
+            yield step
+        elif step.op in _MAKES_IMAGE:
+            lacking.add(step.arguments["image"])
+        elif step.op == "vm.create":
+            lacking.add(step.arguments["vm"])
 
 
 def _said(place: Place) -> str:
@@ -180,9 +215,9 @@ def _said(place: Place) -> str:
     return f"{place.action}{where}"
 
 
-def _again(step: Step) -> Iterator[list[Step]]:
+def _again(step: Step, *, may_fail: bool) -> Iterator[list[Step]]:
     """Yield what a user may ask after an operation has failed, what oned has for it first; nothing, where oned goes on by itself."""
-    same = replace(step, about=RETRY, after="failure")
+    same = replace(step, about=RETRY, after="failure", expect="any" if may_fail else "success")
     if step.op.startswith("vm.") and step.op != "vm.create":
         yield [Step(0, "vm.recover_retry", {"vm": step.arguments["vm"]}, about=RETRY, after="failure")]
     yield [same]
@@ -191,22 +226,23 @@ def _again(step: Step) -> Iterator[list[Step]]:
     yield []
 
 
-def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: tuple[int, str, int] | tuple[()]) -> dict[str, object] | None:
-    """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, a guest could not write, or the
-    failing call is not among those that oned asks for.
+def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mapping[int, tuple[str, int]]) -> dict[str, object] | None:
+    """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, a guest could not write, or a failing call is not
+    among those that oned asks for.
 
-    `failing` is a call that fails: its operation, its action, how many of that action are before it there.
+    `failing` are calls that fail, by their operation: the action, and how many of that action are before it there.
     """
     oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
     cloud = oned.cloud
     passed: Counter[tuple[int, str]] = Counter()
-    possible, struck = True, not failing
+    possible, struck = True, 0
 
     def answer(asked: CallAsked) -> CallFinished:
         nonlocal struck
         here = asked.operation, asked.action.key
-        struck = struck or (*here, passed[here]) == failing
-        fails = (*here, passed[here]) == failing or trace.steps[asked.operation].expect == "failure"
+        fails = failing.get(asked.operation) == (asked.action.key, passed[here])
+        struck += fails
+        fails = fails or trace.steps[asked.operation].expect == "failure"
         passed[here] += 1
         return CallFinished(asked.call, not fails, null_output(spec, asked), "refused")
 
@@ -220,7 +256,7 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: tuple[
     for n, output in rehearse(oned, trace, answer, comes):
         if isinstance(output, Refused) and trace.steps[n].expect == "success":
             return None
-    return _states(oned) if possible and struck else None
+    return _states(oned) if possible and struck == len(failing) else None
 
 
 def _states(oned: Oned) -> dict[str, object]:

@@ -93,7 +93,7 @@ class CaseRun:
         number, at = self.outstanding.number, self.scripts.at
         self.listing = BackupListing(self.oned, subject, trace, world, self.observer, writer, blobs, number, at, call_seen)
         self.guests = Guests(trace, world, self.observer, self.tracking, self.virsh, writer, at)
-        self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
+        self.files = UserFiles(world, trace.header.bytes_of or self.case, self.tracking.files, self.tracking.packed)
         self.lost = ""
         self.sources: dict[int, Seat] = {}
         self._lent: set[int] = set()  # images of volumes that were in a pool before, and stay there

@@ -37,6 +37,9 @@ def verify(spec: Spec) -> None:
     for row in classes:
         if not row.commands or any("/" in command for command in row.commands):
             raise _refuse(spec, f"class {row.name}", "lists commands by their names")
+    for action in spec.once:
+        if action not in {row.key for row in spec.actions}:
+            raise _refuse(spec, f"once {action}", "there is no such action")
     for kind in kinds:
         _kind(spec, kind)
 

@@ -328,6 +328,13 @@ class CommandClass(Row, frozen=True):
     meaning: str
 
 
+class Once(Row, frozen=True):
+    """An action that must fail for what is gone already, so that asking again fails where it was ended after its work."""
+
+    action: str
+    source: str
+
+
 class FaultKind(Row, frozen=True):
     """A kind of fault that a run makes. Columns are explained at the top of `spec/faults.toml`."""
 
@@ -335,7 +342,7 @@ class FaultKind(Row, frozen=True):
     title: str
     act: str
     level: Literal["basic", "full"]
-    holds: tuple[Literal["truth", "reason", "remains", "temporary", "time"], ...]
+    holds: tuple[Literal["truth", "reason", "remains", "temporary", "time", "guest", "again"], ...]
     source: str
     arg: str = ""
     at: tuple[str, ...] = ()

@@ -39,6 +39,7 @@ from onesim.rows import (
     Mad,
     MadFaultRow,
     MadWait,
+    Once,
     OperationRow,
     Output,
     ParserRow,
@@ -115,6 +116,7 @@ class _Mads(Row, frozen=True):
 
 class _Faults(Row, frozen=True):
     class_: tuple[CommandClass, ...] = msgspec.field(name="class")
+    once: tuple[Once, ...]
     kind: tuple[FaultKind, ...]
 
 
@@ -183,6 +185,7 @@ class Spec:
         faults = _read(root / "faults.toml", _Faults)
         self.command_classes = {row.name: row for row in faults.class_}
         self.faults = {row.name: row for row in faults.kind}
+        self.once = {row.action: row for row in faults.once}
         self.fault_rows = (faults.class_, faults.kind)
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
         self.chapters: dict[str, Chapter] = {path.stem: _read(path, Chapter) for path in self._files("requirements")}

@@ -58,6 +58,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `ds_migrate` = it is for drivers whose VMs may move to another system datastore, or for those whose may not; without it, for all.
     `pool` = it is for datastores that are such storage pools of libvirt; without it, for all.
     `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent.
+    `bytes_of` is the case whose bytes users' files have, where a trace was made from another one; without it they are its own.
     """
 
     trace: int
@@ -68,6 +69,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ds_migrate: bool | None = None
     pool: tuple[PoolKind, ...] = ()
     gates: tuple[str, ...] = ()
+    bytes_of: str = ""
     since: str = ""
     until: str = ""
 

@@ -76,11 +76,11 @@ def test_a_case_with_faults_or_overlaps_of_its_own_gives_none(case: str) -> None
 
 
 def test_calls_that_run_the_same_count_once_where_they_cost_least() -> None:
-    """Places of the same action and commands in two cases are one; those of another sequence of commands are others."""
+    """Places in two cases to which the same commands have led are one, on whatever host; those after other commands are others."""
     trace, clone = deploy("host01:cp")
     mine = found("basic", trace, clone)
-    dear = [replace(one, case="dear", cost=9) for one in mine]
-    longer = found("basic", trace, deploy("host01:cp", "host01:mv")[1])
+    dear = [replace(one, case="dear", cost=9) for one in found("basic", trace, deploy("host02:cp")[1])]
+    longer = found("basic", trace, deploy("host01:mkdir", "host01:cp")[1])
     assert {one.case for one in alike([*dear, *mine])} == {"vm-example"}
     assert len(alike([*dear, *mine, *longer])) == len(mine) + len(longer)
 
