@@ -18,7 +18,7 @@ from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import certify, conclude, execution, faultcases, kept, oracle, programs, reading, static, vendor, waiving
+from onetck import certify, conclude, execution, kept, oracle, programs, reading, static, vendor, waiving
 from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
@@ -171,11 +171,6 @@ def _run_one(setting: Setting, wish: Wish, *, quiet: bool) -> Judgement:
     judgement = certify.certify(setting, wish, profile, cases, lambda: terminal_progress(err_console, len(cases), quiet=quiet))
     for name, why in diverged(wish.out / "history.jsonl") if wish.schedule is not None else ():
         err_console.print(f"{name} did not go as in {wish.schedule}: {why}", markup=False)
-    missed = faultcases.missed(wish.out / "history.jsonl") if wish.faults != "off" and wish.times == 1 else []
-    if missed:
-        err_console.print(
-            f"{len(missed)} faults did not strike, and passed nothing: {', '.join(missed[:5])}{' ...' if missed[5:] else ''}", markup=False
-        )
     if wish.keep:
         err_console.print(f"The world of {cases[-1].trace.name} is kept: `onetck shell host01` enters it, `onetck down` removes it.", markup=False)
     return judgement

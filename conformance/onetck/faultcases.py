@@ -9,7 +9,7 @@ from pathlib import Path
 
 from onereport.results import FAILURES
 from onesim.journal import read
-from onesim.records import Call, FaultInjected, Record
+from onesim.records import Call, Record
 from onesim.rows import Profile
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, read_trace
@@ -93,12 +93,3 @@ def _written(setting: Setting, folder: Path, derived: Sequence[tuple[Place, Trac
         made = read_trace(path, setting.spec.spec)
         planned.append(PlannedCase(made, foresee(setting.spec, setting.subject, made)))
     return planned
-
-
-def missed(history: Path) -> list[str]:
-    """Return the cases of a history whose fault did not strike: the driver did not come to the command."""
-    struck: dict[str, bool] = {}
-    for record in read(history, Record):
-        if isinstance(record, FaultInjected) and record.kind:
-            struck[record.case] = struck.get(record.case, False) or record.hit
-    return [case for case, hit in struck.items() if not hit]

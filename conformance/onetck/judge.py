@@ -65,6 +65,8 @@ class History:
     cases: int = 0
     calls: int = 0
     shared: set[str] = field(default_factory=set)
+    struck: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
     begins: list[CaseBegin] = field(default_factory=list)
 
 
@@ -85,6 +87,8 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
                 case = open_cases.pop(record.case)
                 case.end = record
                 history.cases += 1
+                if any(row.kind for row in case.faults):
+                    (history.missed if case.missed else history.struck).append(case.name)
                 yield case
             case _:
                 name = _ROW_LISTS.get(type(record))
@@ -112,7 +116,6 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
             results.append(_result(requirement, case, "error", [Finding("error", f"check {requirement.check} raised {error!r}")], repeat))
     failed = [row.id for row in requirements if row.level == "MUST" and any(one.verdict not in ("pass", "warn") for one in found.get(row.id, []))]
     complete = case.end is not None and case.end.outcome == "completed"
-    missed = any(row.kind for row in case.faults) and not any(row.hit for row in case.faults)
     for requirement in requirements:
         findings = found.get(requirement.id, [])
         bad = [one for one in findings if one.verdict != "pass"]
@@ -125,7 +128,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
             verdict = "error" if case.end and case.end.outcome == "error" else "blocked"
             blocked = Result(requirement.id, case.name, verdict, requirement.check, (Evidence(why),), ", ".join(failed[:3]), repeat)
             results.append(blocked if not findings or verdict == "error" else _result(requirement, case, "pass", findings[:1], repeat))
-        elif findings and not missed:
+        elif findings and not case.missed:
             results.append(_result(requirement, case, "pass", findings[:1], repeat))
     return results
 
@@ -206,6 +209,7 @@ def judge(
             header.spec_sha256,
             uses,
             tuple(f"{row.requirement} since {row.since}: {row.reason} ({row.issue})" for row in spec.spec.quarantine.values()),
+            _faults(history, header.seed),
         ),
         results,
         verdicts,
@@ -223,6 +227,17 @@ def judge(
             history.footer.wall_s,
         )
     return judgement
+
+
+def _faults(history: History, seed: int) -> str:
+    """Return what is to be said of the fault cases of a history; empty if it has none."""
+    if not history.struck and not history.missed:
+        return ""
+    text = f"{len(history.struck) + len(history.missed)} cases with faults, seed {seed}"
+    if not history.missed:
+        return text
+    names = ", ".join(history.missed[:5]) + (" and others" if history.missed[5:] else "")
+    return f"{text}; in {len(history.missed)} the fault did not strike, and nothing passed: {names}"
 
 
 def _quarantined(verdict: RequirementVerdict, spec: ContractSpec) -> RequirementVerdict:

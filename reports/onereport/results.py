@@ -44,7 +44,8 @@ class WaiverUse(msgspec.Struct, frozen=True, omit_defaults=True):
 class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
     """First record of the results; `history` is the file judged and `history_sha256` the head of its chain.
 
-    `quarantine` are requirements that are not judged because their check is known to be wrong, each with since when and why.
+    `quarantine` are requirements that are not judged because their check is known to be wrong, each with since when and why. `faults` tells of the fault cases:
+    how many, by which seed, and those in which the fault did not strike; empty if there are none.
     """
 
     schema: int
@@ -62,6 +63,7 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
     spec_sha256: str = ""
     waivers: tuple[WaiverUse, ...] = ()
     quarantine: tuple[str, ...] = ()
+    faults: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit_defaults=True):

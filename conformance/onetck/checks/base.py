@@ -74,6 +74,11 @@ class Case:
         """Yield those of them that ran alone: only of these it is known what they have changed."""
         return (call for call in self.of(requirement) if call.observed)
 
+    @property
+    def missed(self) -> bool:
+        """Whether the case was to make a fault, and none has struck."""
+        return any(row.kind for row in self.faults) and not any(row.hit for row in self.faults)
+
     @cached_property
     def operation_names(self) -> dict[int, str]:
         """The name of each operation by its number."""
