@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from onesim.events import CallAsked, CallFinished, Refused
+from onesim.faultrules import HYPERVISOR
 from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.model import FRONTEND
 from onesim.oned import Oned
@@ -93,19 +94,20 @@ def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call]) -> Itera
         before[call.operation, action] += 1
         if not _can_be_struck(trace, call):
             continue
+        here = [kind for kind in kinds if _matches(kind, action) and (kind.guests or not _speaks_with_hypervisor(spec, call))]
         spot = Place(trace.name, call.operation, action, skip, kinds[0], (), len(calls))
         counts: Counter[tuple[str, str]] = Counter()
-        for kind in kinds:
-            if not kind.at and _matches(kind, action):
+        for kind in here:
+            if not kind.at:
                 yield replace(spot, kind=kind)
         ran: list[str] = []
         for one in call.commands:
             ran.append(f"{_side(one.host)}:{one.name}")
             counts[one.host, one.name] += 1
             classes = {row.name for row in spec.command_classes.values() if one.name in row.commands}
-            for kind in kinds:
+            for kind in here:
                 at = bool(classes) and ("*" in kind.at or bool(classes & set(kind.at)))
-                if at and _matches(kind, action) and not (kind.away and one.host == FRONTEND and one.name != "ssh"):
+                if at and not (kind.away and one.host == FRONTEND and one.name != "ssh"):
                     yield replace(spot, kind=kind, before=tuple(ran), host=one.host, command=one.name, ordinal=counts[one.host, one.name])
 
 
@@ -113,6 +115,10 @@ def _can_be_struck(trace: Trace, call: Call) -> bool:
     step = trace.steps[call.operation] if 0 <= call.operation < len(trace.steps) else None
     ours = step is not None and step.expect == "success" and step.op.partition(".")[0] in ("vm", "image", "datastore")
     return ours and call.observed and call.success and call.ended_by == "exit" and call.family in ("ds", "tm")
+
+
+def _speaks_with_hypervisor(spec: Spec, call: Call) -> bool:
+    return any(one.name in spec.command_classes[HYPERVISOR].commands for one in call.commands)
 
 
 def _side(host: str) -> str:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from onesim.rows import FaultKind
     from onesim.spec import Spec
 
+#: The class of the commands by which a call speaks with the hypervisor.
+HYPERVISOR = "hypervisor"
 #: What the argument of an act looks like.
 _ARGUMENTS = {
     "fail": r"[1-9]\d{0,2} .+",
@@ -52,6 +54,8 @@ def _kind(spec: Spec, kind: FaultKind) -> None:
         raise _refuse(spec, name, f"{kind.arg!r} is no argument of {kind.act}")
     if (kind.act == "lost") == bool(kind.at):
         raise _refuse(spec, name, "names in `at` where it strikes, unless the call never begins")
+    if not kind.guests and HYPERVISOR not in spec.command_classes:
+        raise _refuse(spec, name, f"what has no guests is told by a class {HYPERVISOR}")
     for one in kind.at:
         if one != "*" and one not in spec.command_classes:
             raise _refuse(spec, name, f"unknown class of commands {one!r}")

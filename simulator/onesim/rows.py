@@ -347,6 +347,7 @@ class FaultKind(Row, frozen=True):
     arg: str = ""
     at: tuple[str, ...] = ()
     away: bool = False
+    guests: bool = True
     actions: tuple[str, ...] = ("*",)
     ends: Literal["any", "success"] = "any"
 

@@ -61,6 +61,13 @@ def test_places_are_what_the_table_says() -> None:
     assert full >= {"slow", "hangs", "locked"} - {"locked"} | {"never-began", "storage-readonly", "storage-fills", "broken-off"}
 
 
+def test_no_host_is_lost_under_a_guest_that_runs() -> None:
+    """It would be gone with its host, and nothing could be asked again."""
+    trace, clone = deploy("host01:virsh", "host01:cp")
+    kinds = {one.kind.name for one in found("full", trace, clone)}
+    assert "host-lost" not in kinds and "killed" in kinds
+
+
 @pytest.mark.parametrize("told", [{"success": False}, {"ended_by": "timeout"}, {"observed": False}, {"operation": -1}])
 def test_only_what_went_well_alone_is_struck(told: dict[str, object]) -> None:
     """A call that failed, overlapped with others or belongs to no operation gives no place."""
