@@ -180,6 +180,8 @@ def derive(spec: ContractSpec, subject: Subjected, trace: Trace, place: Place, *
     bytes_of = trace.header.bytes_of or trace.name
     header = msgspec.structs.replace(trace.header, bytes_of=bytes_of, title=f"{kind.title}: {_said(place)} in {trace.name}")
     rest = trace.steps[n + 1 :]
+    if kind.beside:
+        return _given_up(spec, subject, Trace(trace.path, header, (*trace.steps[:n], fault, spoiled)), place, rest)
     shorter = (tuple(_brief(rest)),) if brief else ()
     for following in (*shorter, rest, tuple(step for step in rest if "snapshot" not in step.arguments)):
         for again in (
@@ -202,18 +204,50 @@ def _leads_on(spec: ContractSpec, subject: Subjected, derived: Trace, n: int, pl
     return _final(spec, subject, derived, fails) == whole
 
 
+def _given_up(spec: ContractSpec, subject: Subjected, begun: Trace, place: Place, rest: Sequence[Step]) -> Trace | None:
+    """Return the trace in which the user ends the VM meanwhile, and the rest goes on without it. None where oned takes neither."""
+    vm = begun.steps[-1].arguments.get("vm")
+    if vm is None:
+        return None
+    meanwhile = Step(0, place.kind.beside, {"vm": vm}, expect="any", beside=place.action)
+    derived = Trace(begun.path, begun.header, (*begun.steps, meanwhile, *_without(rest, vm)))
+    ends = _final(spec, subject, derived, {})
+    state = ends.get(f"vm {vm}") if ends is not None else None
+    return _gated(derived, (place.command,)) if isinstance(state, tuple) and state[0] == "DONE" else None
+
+
+def _without(rest: Sequence[Step], vm: object) -> Iterator[Step]:
+    """Yield the steps that do not name a VM, nor an image that only it would have made."""
+    lacking = {vm}
+    for step in rest:
+        if not _named(step) & lacking:
+            yield step
+        else:
+            lacking |= _made(step)
+
+
 def _brief(rest: Sequence[Step]) -> Iterator[Step]:
     """Yield the steps in which VMs start, write and end and images go, but those that name what another step would have made."""
     lacking: set[object] = set()
     for step in rest:
-        named = {step.arguments.get("image"), step.arguments.get("vm"), *(disk.get("image") for disk in step.arguments.get("disks", ()))}
         ours = step.op.partition(".")[0] in ("vm", "image", "datastore")
-        if (step.op in _PLAIN or not ours) and not (named - {None}) & lacking:
+        if (step.op in _PLAIN or not ours) and not _named(step) & lacking:
             yield step
-        elif step.op in _MAKES_IMAGE:
-            lacking.add(step.arguments["image"])
-        elif step.op == "vm.create":
-            lacking.add(step.arguments["vm"])
+        else:
+            lacking |= _made(step)
+
+
+def _named(step: Step) -> set[object]:
+    """Return the images and VMs that a step is about."""
+    disks = step.arguments.get("disks", ())
+    return {step.arguments.get("image"), step.arguments.get("vm"), *(disk.get("image") for disk in disks)} - {None}
+
+
+def _made(step: Step) -> set[object]:
+    """Return the image or VM that a step makes."""
+    if step.op in _MAKES_IMAGE:
+        return {step.arguments["image"]}
+    return {step.arguments["vm"]} if step.op == "vm.create" else set()
 
 
 def _said(place: Place) -> str:
@@ -288,7 +322,7 @@ def lines(trace: Trace, name: str) -> str:
         row: dict[str, Any] = {"op": step.op, **step.arguments}
         if step.expect != "success":
             row["expect"] = step.expect
-        rows.append(row | {word: getattr(step, word) for word in ("about", "after") if getattr(step, word)})
+        rows.append(row | {word: getattr(step, word) for word in ("about", "beside", "after") if getattr(step, word)})
     return "".join(msgspec.json.encode(row).decode() + "\n" for row in rows)
 
 

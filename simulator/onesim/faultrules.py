@@ -63,6 +63,9 @@ def _kind(spec: Spec, kind: FaultKind) -> None:
     for action in kind.actions:
         if action not in actions:
             raise _refuse(spec, name, f"unknown action {action!r}")
+    kind_of, _, operation = kind.beside.partition(".")
+    if kind.beside and (kind_of != "vm" or operation not in {row.name for row in spec.lifecycles["vm"].operation}):
+        raise _refuse(spec, name, f"{kind.beside!r} is no operation of a VM")
     if kind.ends == "success" and kind.act not in ("slow", "lock"):
         raise _refuse(spec, name, f"an action struck by {kind.act} need not succeed")
 

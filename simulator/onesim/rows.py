@@ -349,6 +349,7 @@ class FaultKind(Row, frozen=True):
     away: bool = False
     guests: bool = True
     actions: tuple[str, ...] = ("*",)
+    beside: str = ""
     ends: Literal["any", "success"] = "any"
 
 

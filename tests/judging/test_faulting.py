@@ -158,6 +158,17 @@ def test_what_only_takes_longer_must_succeed() -> None:
     assert [one["op"] for one in derived("slow", trace, clone)] == ["fault.next"]
 
 
+def test_a_vm_is_given_up_and_the_rest_goes_on_without_it() -> None:
+    """given-up: the VM is deleted beside the call, and what names it afterwards is left out."""
+    trace, clone = deploy("host01:cp")
+    made = derive(SETTING.spec, SETTING.subject, trace, kind("given-up", trace, clone))
+    assert made is not None
+    again = parse_trace(lines(made, "fault-x"), Path("x"), SPEC)
+    at = index(again, "vm.recover_delete")
+    assert (again.steps[at].beside, again.steps[at - 1].op) == ("tm/clone", "vm.deploy")
+    assert [(step.op, step.arguments["image"]) for step in again.steps[at + 1 :]] == [("image.delete", "os"), ("image.delete", "data")]
+
+
 def test_the_second_call_of_an_action_is_struck_by_letting_one_pass() -> None:
     """`skip` counts the calls of that action in the operation before."""
     trace, clone = deploy("host01:cp")
@@ -225,6 +236,7 @@ def test_traces_with_impossible_faults_are_refused(line: str, said: str) -> None
         ('act = "slow"\narg = "500"', 'act = "full"\narg = "500"', "kind slow: an action struck by full need not succeed"),
         ('holds = ["time"]', 'holds = ["grace"]', "Invalid enum value 'grace'"),
         ("\naway = true", '\naway = true\nactions = ["tm/clown"]', "kind host-lost: unknown action 'tm/clown'"),
+        ('beside = "vm.recover_delete"', 'beside = "vm.fly"', "kind given-up: 'vm.fly' is no operation of a VM"),
         ('commands = ["ssh"]', "commands = []", "class remote: lists commands by their names"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from onesim.records import Call, Command
+from onesim.records import Call, Command, FaultInjected
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
 from onetck.checks.remains import copies
@@ -20,13 +20,23 @@ def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
         if fault is None or call.ended_by != "exit" or case.excuses(call, "truth"):
             continue
         if call.status != 0:
-            yield Finding("pass", f"{words(call)} failed after {fault.command} was made to {fault.act}", call.n)
+            yield Finding("pass", f"{words(call)} failed after {_struck(fault)}", call.n)
             continue
         wrong = _wrong(case, call)
         if wrong:
-            yield Finding("fail", f"{words(call)} exited with 0 after {fault.command} was made to {fault.act}, and {wrong}", call.n)
+            yield Finding("fail", f"{words(call)} exited with 0 after {_struck(fault)}, and {wrong}", call.n)
         elif wrong is not None:
             yield Finding("pass", f"{words(call)} made good what {fault.command} could not do", call.n)
+
+
+#: What acts do to the world, rather than to a command.
+_TO_THE_WORLD = {"full": "storage got full", "readonly": "the datastores got read-only", "lose": "a host was lost", "lock": "another held the lock"}
+
+
+def _struck(fault: FaultInjected) -> str:
+    if fault.act in _TO_THE_WORLD:
+        return f"{_TO_THE_WORLD[fault.act]} at {fault.command}"
+    return f"{fault.command} was made to {fault.act}"
 
 
 def _wrong(case: Case, call: Call) -> str | None:
