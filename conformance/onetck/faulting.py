@@ -210,20 +210,19 @@ def _given_up(spec: ContractSpec, subject: Subjected, begun: Trace, place: Place
     if vm is None:
         return None
     meanwhile = Step(0, place.kind.beside, {"vm": vm}, expect="any", beside=place.action)
-    derived = Trace(begun.path, begun.header, (*begun.steps, meanwhile, *_without(rest, vm)))
+    derived = Trace(begun.path, begun.header, (*begun.steps, meanwhile, *_without(rest, {vm} | _made(begun.steps[-1]))))
     ends = _final(spec, subject, derived, {})
     state = ends.get(f"vm {vm}") if ends is not None else None
     return _gated(derived, (place.command,)) if isinstance(state, tuple) and state[0] == "DONE" else None
 
 
-def _without(rest: Sequence[Step], vm: object) -> Iterator[Step]:
-    """Yield the steps that do not name a VM, nor an image that only it would have made."""
-    lacking = {vm}
+def _without(rest: Sequence[Step], lacking: set[object]) -> Iterator[Step]:
+    """Yield the steps that name nothing that is lacking, nor what only such steps would have made."""
     for step in rest:
         if not _named(step) & lacking:
             yield step
         else:
-            lacking |= _made(step)
+            lacking = lacking | _made(step)
 
 
 def _brief(rest: Sequence[Step]) -> Iterator[Step]:
