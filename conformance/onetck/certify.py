@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,8 +18,9 @@ from onesim.journal import read
 from onesim.records import Record
 from onesim.rows import Profile
 from onesim.schedule import recorded
-from onetck import conclude, execution, kept
+from onetck import conclude, execution, faultcases, kept
 from onetck.execution import Progress
+from onetck.faulting import LEVELS
 from onetck.judge import History, Judgement, cases_of, judge_case
 from onetck.plan import PlannedCase, choose
 from onetck.repeating import combined
@@ -43,6 +45,7 @@ class Wish:
     keep: bool = False
     fail_fast: bool = False
     times: int = 1
+    faults: str = "off"
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -52,13 +55,22 @@ class Wish:
             *(("--trace", str(path)) for path in self.traces),
             ("--schedule", str(self.schedule or "")),
             ("--seed", str(self.seed or "")),
+            ("--faults", self.faults if self.faults != "off" else ""),
         )
         return tuple(word for name, value in options if value for word in (name, value))
 
 
+def fault_level(word: str) -> str:
+    """Return the level of faults that a word names. Raises ConfigError for another word."""
+    if word not in LEVELS:
+        raise ConfigError(f"--faults {word!r} is unknown; choose one of {', '.join(LEVELS)}")
+    return word
+
+
 def certified(setting: Setting, wish: Wish) -> Profile:
     """Return the requirements that the run is about: those named, else those of the profiles."""
-    profile = conclude.find_profile(setting.spec, wish.profile or setting.claimed)
+    claimed = wish.profile or setting.claimed
+    profile = conclude.find_profile(setting.spec, claimed if wish.faults == "off" else f"{claimed},{faultcases.PROFILE}")
     if not wish.requirements:
         return profile
     known = setting.spec.requirements
@@ -75,12 +87,20 @@ def plan(setting: Setting, wish: Wish, profile: Profile) -> list[PlannedCase]:
         names += [name for name in _with_verdicts(wish) if name not in names]
         if not names:
             return []
-    cases = choose(setting.spec, setting.subject, wish.traces, names, profile.name.split(", "))
+    alone = {name: path for name in names if (path := _fault_trace(wish, name)).is_file()}
+    named, profiles = [name for name in names if name not in alone], profile.name.split(", ")
+    cases = choose(setting.spec, setting.subject, wish.traces, named, profiles) if named or not alone else []
+    cases += choose(setting.spec, setting.subject, tuple(alone.values()), (), profiles) if alone else []
     if wish.text:
         cases = [case for case in cases if wish.text.lower() in case.trace.name.lower()]
     if wish.requirements:
         cases = [case for case in cases if _reaches(setting, case, wish.requirements)]
-    return cases
+    return cases if wish.faults == "off" else faultcases.widened(setting.spec, cases)
+
+
+def _fault_trace(wish: Wish, case: str) -> Path:
+    """Return where the trace of a case would lie, if it were a fault case of the run that the wish follows."""
+    return (wish.source.parent if wish.source else wish.out) / faultcases.FOLDER / f"{case}.jsonl"
 
 
 def _with_verdicts(wish: Wish) -> Iterator[str]:
@@ -162,4 +182,5 @@ def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[Pla
         seed=wish.seed,
         schedules=recorded(wish.schedule) if wish.schedule is not None else {},
         enough=failed if wish.fail_fast else None,
+        more=partial(faultcases.follow, setting, cases, profile, out, wish.faults, wish.seed, progress.more) if wish.faults != "off" else None,
     )

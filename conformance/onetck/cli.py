@@ -107,8 +107,16 @@ def run(
     timeout_s: TimeoutOption = None,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", min=0, help="Picks how calls that overlap take turns; 0 if not given.", show_default=False),
+        typer.Option(
+            "--seed", metavar="N", min=0, help="Picks how calls that overlap take turns, and where faults strike; 0 if not given.", show_default=False
+        ),
     ] = None,
+    faults: Annotated[
+        str,
+        typer.Option(
+            "--faults", metavar="off|basic|full", help="Play the cases that passed again with faults: one place for each action, or every place."
+        ),
+    ] = "off",
     schedule: Annotated[
         Path | None,
         typer.Option("--schedule", metavar="HISTORY", help="Let calls that overlap take turns as in this history.jsonl of another run."),
@@ -135,6 +143,7 @@ def run(
             keep,
             fail_fast,
             repeat,
+            certify.fault_level(faults),
         )
         given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup)
         terminate_as_interrupt()

@@ -26,9 +26,15 @@ from onetck.waivers import Waiver
 def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
     """Judge the history in `out` and write results and reports beside it."""
     history = out / "history.jsonl"
-    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers)
+    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers, _alone(out, repeat))
     write(spec, out, judgement, history)
     return judgement
+
+
+def _alone(out: Path, repeat: str) -> dict[str, str]:
+    """Return the commands that repeat the fault cases of a run, by case: each is played from its own trace. `repeat` is that of other cases."""
+    traces = sorted((out / "faults").glob("*.jsonl"))
+    return {path.stem: repeat.replace("--case {case}", f"--trace {_word(str(path))}") for path in traces}
 
 
 def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) -> None:
@@ -76,7 +82,12 @@ def claimable(spec: ContractSpec, driver: Driver, template: Mapping[str, str] | 
 
 def repeat_command(words: Sequence[str]) -> str:
     """Return the command that repeats one case of a run with these words, with `{case}` for its name."""
-    return " ".join(shlex.quote(word).replace("{", "{{").replace("}", "}}") for word in ("onetck", "run", *words)) + " --case {case}"
+    return " ".join(_word(word) for word in ("onetck", "run", *words)) + " --case {case}"
+
+
+def _word(word: str) -> str:
+    """Return a word for a shell, in a text that is yet to be formatted."""
+    return shlex.quote(word).replace("{", "{{").replace("}", "}}")
 
 
 def recorded_contract(history: Path) -> str:

@@ -30,15 +30,16 @@ from onetck.plan import PlannedCase
 
 @dataclass(frozen=True)
 class Progress:
-    """Told as a run goes on: a case began, a call was seen, a case ended."""
+    """Told as a run goes on: a case began, a call was seen, a case ended; so many cases follow, in words."""
 
     began: Callable[[str], None] = lambda case: None
     call: Callable[[Call], None] = lambda call: None
     ended: Callable[[CaseSummary], None] = lambda summary: None
+    more: Callable[[int, str], None] = lambda cases, why: None
 
 
 #: What a run leaves in its directory.
-_FILES = ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "summary.md", "badge.svg", "blobs", "spec")
+_FILES = ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "summary.md", "badge.svg", "blobs", "spec", "faults")
 
 
 _REPEATED = re.compile(r"run-\d+")
@@ -86,11 +87,13 @@ def execute(
     seed: int = 0,
     schedules: Recorded | None = None,
     enough: Callable[[CaseSummary], bool] | None = None,
+    more: Callable[[], Sequence[PlannedCase]] | None = None,
 ) -> list[CaseSummary]:
     """Execute the cases of a plan and write `history.jsonl`. The world of the last case stays at the socket `keep`, if that is given.
 
     `seed` picks the schedules of calls that overlap, unless they are to be those of a history: `schedules`.
-    `enough` tells of a case that has ended whether the rest need not run. An interrupted run leaves a history without the cases not run, and says so in its footer.
+    `enough` tells of a case that has ended whether the rest need not run. `more` is asked, when all cases of the plan have ended, for those that follow from
+    them. An interrupted run leaves a history without the cases not run, and says so in its footer.
     """
     writer = Writer(out / "history.jsonl")
     blobs = BlobStore(out / "blobs")
@@ -121,7 +124,11 @@ def execute(
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         pending: set[Future[CaseSummary | None]] = {pool.submit(one, case) for case in plan}
         try:
-            while pending:
+            while pending or more is not None:
+                if not pending and more is not None:
+                    following, more = [] if stop.is_set() else more(), None
+                    pending = {pool.submit(one, case) for case in following}
+                    continue
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
                     summary = future.result()

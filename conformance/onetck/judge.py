@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
@@ -64,6 +65,8 @@ class History:
     cases: int = 0
     calls: int = 0
     shared: set[str] = field(default_factory=set)
+    struck: list[str] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
     begins: list[CaseBegin] = field(default_factory=list)
 
 
@@ -84,6 +87,8 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
                 case = open_cases.pop(record.case)
                 case.end = record
                 history.cases += 1
+                if any(row.kind for row in case.faults):
+                    (history.missed if case.missed else history.struck).append(case.name)
                 yield case
             case _:
                 name = _ROW_LISTS.get(type(record))
@@ -96,7 +101,8 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
 def judge_case(case: Case, requirements: Sequence[Requirement], required: Collection[str], repeat: str) -> list[Result]:
     """Return the results of one case: one for every requirement that the case reached, or would have reached had it not been stopped.
 
-    Only what is `required` can be blocked: of the others nobody knows whether the case would have reached their special condition.
+    Only what is `required` can be blocked: of the others nobody knows whether the case would have reached their special condition. A case that was to make a
+    fault, which did not strike, passes nothing.
     """
     requirements = [row for row in requirements if row.id not in case.spec.spec.quarantine]
     results: list[Result] = []
@@ -122,7 +128,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
             verdict = "error" if case.end and case.end.outcome == "error" else "blocked"
             blocked = Result(requirement.id, case.name, verdict, requirement.check, (Evidence(why),), ", ".join(failed[:3]), repeat)
             results.append(blocked if not findings or verdict == "error" else _result(requirement, case, "pass", findings[:1], repeat))
-        elif findings:
+        elif findings and not case.missed:
             results.append(_result(requirement, case, "pass", findings[:1], repeat))
     return results
 
@@ -166,16 +172,19 @@ def judge(
     chain: str,
     repeat: str,
     waivers: Sequence[Waiver] = (),
+    alone: Mapping[str, str] = MappingProxyType({}),
 ) -> Judgement:
     """Judge a history against a profile; `waivers` hold or do not on the day of the run.
 
-    `repeat` is the command that repeats a case, with `{case}` for its name. A history without footer, or one that says it was interrupted, is partial.
+    `repeat` is the command that repeats a case, with `{case}` for its name; `alone` are those of cases that have one of their own. A history without footer,
+    or one that says it was interrupted, is partial.
     """
     history = History()
     requirements = list(spec.requirements.values())
     results: list[Result] = []
     for case in cases_of(records, spec, history):
-        results.extend(judge_case(case, requirements, frozenset(profile.requirements), repeat.format(case=case.name)))
+        command = (alone.get(case.name) or repeat).format(case=case.name)
+        results.extend(judge_case(case, requirements, frozenset(profile.requirements), command))
     header = history.header
     assert header is not None, "a history begins with its header"
     verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history)) for row in requirements]
@@ -201,6 +210,7 @@ def judge(
             uses,
             tuple(f"{row.requirement} since {row.since}: {row.reason} ({row.issue})" for row in spec.spec.quarantine.values()),
             profile.digest,
+            _faults(history, header.seed),
         ),
         results,
         verdicts,
@@ -218,6 +228,17 @@ def judge(
             history.footer.wall_s,
         )
     return judgement
+
+
+def _faults(history: History, seed: int) -> str:
+    """Return what is to be said of the fault cases of a history; empty if it has none."""
+    if not history.struck and not history.missed:
+        return ""
+    text = f"{len(history.struck) + len(history.missed)} cases with faults, seed {seed}"
+    if not history.missed:
+        return text
+    names = ", ".join(history.missed[:5]) + (" and others" if history.missed[5:] else "")
+    return f"{text}; in {len(history.missed)} the fault did not strike, and nothing passed: {names}"
 
 
 def _quarantined(verdict: RequirementVerdict, spec: ContractSpec) -> RequirementVerdict:

@@ -27,7 +27,7 @@ def terminal_progress(console: Console, cases: int, *, quiet: bool) -> Iterator[
         yield Progress()
         return
     if not console.is_terminal:
-        yield Progress(ended=lambda summary: console.print(_line(summary), markup=False))
+        yield Progress(ended=lambda summary: console.print(_line(summary), markup=False), more=lambda cases, why: console.print(why, markup=False))
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True) as bar:
@@ -38,7 +38,12 @@ def terminal_progress(console: Console, cases: int, *, quiet: bool) -> Iterator[
             if summary.outcome != "completed":
                 bar.console.print(_line(summary), markup=False)
 
+        def more(following: int, why: str) -> None:
+            bar.update(task, total=cases + following)
+            bar.console.print(why, markup=False)
+
         yield Progress(
+            more=more,
             began=lambda case: bar.update(task, description=case),
             call=lambda call: bar.update(task, description=f"{call.case}  {call.family}/{call.action}"),
             ended=ended,

@@ -53,6 +53,8 @@ def render_markdown(records: Iterable[ResultRecord]) -> str:
     if footer is not None:
         lines += _counts(footer)
     lines += _requirements(wrong, results)
+    if header is not None and header.faults:
+        lines += [f"{escape(header.faults)}.", ""]
     if header is not None and header.quarantine:
         lines += ["Not judged, because their check is known to be wrong:", "", *(f"- {escape(one)}" for one in header.quarantine), ""]
     if header is not None and header.waivers:

@@ -46,7 +46,8 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
 
     `profile_sha256` is that of the requirements that the run is about, one a line: what was frozen, if it is one profile.
 
-    `quarantine` are requirements that are not judged because their check is known to be wrong, each with since when and why.
+    `quarantine` are requirements that are not judged because their check is known to be wrong, each with since when and why. `faults` tells of the fault cases:
+    how many, by which seed, and those in which the fault did not strike; empty if there are none.
     """
 
     schema: int
@@ -65,6 +66,7 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
     waivers: tuple[WaiverUse, ...] = ()
     quarantine: tuple[str, ...] = ()
     profile_sha256: str = ""
+    faults: str = ""
 
 
 class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit_defaults=True):

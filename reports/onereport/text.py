@@ -21,6 +21,8 @@ def render_text(records: Iterable[ResultRecord], console: Console) -> None:
     for record in records:
         match record:
             case ResultsHeader():
+                if record.faults:
+                    console.print(f"{record.faults}.", markup=False)
                 for one in record.quarantine:
                     console.print(f"not judged, its check is known to be wrong: {one}", markup=False)
             case Result():

@@ -93,12 +93,14 @@ class CaseRun:
         number, at = self.outstanding.number, self.scripts.at
         self.listing = BackupListing(self.oned, subject, trace, world, self.observer, writer, blobs, number, at, call_seen)
         self.guests = Guests(trace, world, self.observer, self.tracking, self.virsh, writer, at)
-        self.files = UserFiles(world, self.case, self.tracking.files, self.tracking.packed)
+        self.files = UserFiles(world, trace.header.bytes_of or self.case, self.tracking.files, self.tracking.packed)
         self.lost = ""
         self.sources: dict[int, Seat] = {}
         self._lent: set[int] = set()  # images of volumes that were in a pool before, and stay there
         self.stopped = ""
         self._acted = False
+        self._last = -1
+        self._failed: set[int] = set()
         self._gone: list[tuple[int, Changed]] = []
         self._of: dict[tuple[str, int], int] = {}
         self._given_up: set[int] = set()
@@ -134,6 +136,8 @@ class CaseRun:
             self.observer.refresh()
             self.runner.open()
             for group in self.trace.groups():
+                if self._skips(*group[0]):
+                    continue
                 reason = self.runner.broken or self._play(group)
                 if reason:
                     outcome = "stopped"
@@ -146,6 +150,12 @@ class CaseRun:
         duration, calls = self.scripts.at(), self.outstanding.calls
         self.writer.write(CaseEnd(self.case, outcome, reason, calls, duration))
         return CaseSummary(self.case, outcome, reason, calls, duration / 1e9)
+
+    def _skips(self, n: int, step: Step) -> bool:
+        """Whether a step is left out: one that is to do again what has not failed."""
+        if not step.after and not self._of_the_world(step):
+            self._last = n
+        return bool(step.after) and self._last not in self._failed
 
     def _play(self, group: tuple[tuple[int, Step], ...]) -> str:
         """Play the steps of a group. Returns why the case cannot go on, empty if it can."""
@@ -324,6 +334,7 @@ class CaseRun:
         if run.ended_by == "world_lost" or self.world.broken:
             self.lost = f"world lost in call {begun.n} ({asked.action.key})"
         elif not outcome.success:
+            self._failed.add(asked.operation)
             self.lost = f"call {begun.n} ({asked.action.key}) failed"
         elif self.trace.steps[asked.operation].expect == "failure":
             self.lost = f"call {begun.n} ({asked.action.key}) succeeded"

@@ -48,6 +48,8 @@ class Guests:
         vm = self._vm(step)
         disk = next((one for one in vm.disks if one.id == step.arguments.get("disk")), None) if vm is not None else None
         if vm is None or (disk is None and step.op == "guest.write"):
+            if lost:
+                return f"{step.op} became impossible (there is no such {'VM' if vm is None else 'disk'}) after {lost}"
             raise TraceError(f"{self.trace.path}:{step.line}: {step.op} names no {'VM' if vm is None else 'disk of a VM'} that exists")
         if vm.state != "RUNNING":
             if lost:

@@ -266,7 +266,7 @@ class GuestWrite(msgspec.Struct, frozen=True, tag="guest_write", tag_field="reco
 
 
 class FaultInjected(msgspec.Struct, frozen=True, tag="fault", tag_field="record", omit_defaults=True):
-    """A fault that the trace planned for a coming call; `hit` tells whether the call reached it."""
+    """A fault that the trace planned for a coming call; `hit` tells whether the call reached it. `kind` is its row of `spec/faults.toml`, if it is of one."""
 
     case: str
     call: int
@@ -274,6 +274,7 @@ class FaultInjected(msgspec.Struct, frozen=True, tag="fault", tag_field="record"
     ordinal: int
     act: str
     hit: bool
+    kind: str = ""
 
 
 class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="record", omit_defaults=True):

@@ -14,13 +14,23 @@ from onesim.trace import Step, Trace
 _ROOM = "DS_LOCATION_TOTAL_MB = 1048576\nDS_LOCATION_FREE_MB = 1048575\nDS_LOCATION_USED_MB = 1\n"
 
 
-def rehearse(oned: Oned, trace: Trace, answer: Callable[[CallAsked], CallFinished]) -> Iterator[tuple[int, CallAsked | Refused]]:
+def rehearse(
+    oned: Oned, trace: Trace, answer: Callable[[CallAsked], CallFinished], comes: Callable[[int, Step], None] = lambda n, step: None
+) -> Iterator[tuple[int, CallAsked | Refused]]:
     """Yield the calls of a trace in order, each with the number of the step that led to it, and the refusals. `answer` plays the driver.
 
-    Operations that are asked beside others are asked as early as they may.
+    `comes` is told of each step before it is asked. Operations that are asked beside others are asked as early as they may.
     """
+    failed: set[int] = set()
+    last = -1
     for group in trace.groups():
-        for _, step in group:
+        if group[0][1].after:
+            if last not in failed:
+                continue
+        elif group[0][1].op.partition(".")[0] in oned.spec.spec.lifecycles:
+            last = group[0][0]
+        for n, step in group:
+            comes(n, step)
             if step.op == "host.probe":
                 host = oned.cloud.host_named(step.arguments["host"])
                 oned.feed(DatagramReceived(encode(Message("SYSTEM_HOST", "SUCCESS", host.id if host else -1, 0, _ROOM))))
@@ -35,7 +45,10 @@ def rehearse(oned: Oned, trace: Trace, answer: Callable[[CallAsked], CallFinishe
             if isinstance(output, CallAsked | Refused):
                 yield n, output
             if isinstance(output, CallAsked):
-                waiting.extend((n, one) for one in oned.feed(answer(output)))
+                answered = answer(output)
+                if not answered.ok:
+                    failed.add(n)
+                waiting.extend((n, one) for one in oned.feed(answered))
 
 
 def _begun(waiting: deque[tuple[int, Output]], step: Step) -> bool:

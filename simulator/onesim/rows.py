@@ -321,6 +321,39 @@ class Requirement(Row, frozen=True):
     until: Range = ()
 
 
+class CommandClass(Row, frozen=True):
+    """Commands of one kind, at which faults apply alike."""
+
+    name: str
+    commands: tuple[str, ...]
+    meaning: str
+
+
+class Once(Row, frozen=True):
+    """An action that must fail for what is gone already, so that asking again fails where it was ended after its work."""
+
+    action: str
+    source: str
+
+
+class FaultKind(Row, frozen=True):
+    """A kind of fault that a run makes. Columns are explained at the top of `spec/faults.toml`."""
+
+    name: str
+    title: str
+    act: str
+    level: Literal["basic", "full"]
+    holds: tuple[Literal["truth", "reason", "remains", "temporary", "time", "guest", "again"], ...]
+    source: str
+    arg: str = ""
+    at: tuple[str, ...] = ()
+    away: bool = False
+    guests: bool = True
+    actions: tuple[str, ...] = ("*",)
+    beside: str = ""
+    ends: Literal["any", "success"] = "any"
+
+
 class Quarantined(Row, frozen=True):
     """A requirement whose check is wrong, since a day, and why; `issue` is where that is discussed."""
 

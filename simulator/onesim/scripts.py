@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from onesim import documents, hypervisor, measuring, validation
 from onesim.events import CallAsked, Outcome
@@ -138,10 +138,14 @@ class Scripts:
         return {"none": b"", "plain": document, "base64": base64.b64encode(document)}[self.spec.spec.carriages[asked.stdin].encoding]
 
     def _fault(self, asked: CallAsked) -> Step | None:
-        for step in self.faults:
+        """Return the fault that is meant for a call: the first one for its action, unless it lets some calls of that action pass before."""
+        for n, step in enumerate(self.faults):
             if step.arguments["action"] == asked.action.key:
-                self.faults.remove(step)
-                return step
+                passing = int(step.arguments.get("skip", 0))
+                if passing:
+                    self.faults[n] = replace(step, arguments={**step.arguments, "skip": passing - 1})
+                    return None
+                return self.faults.pop(n)
         return None
 
     def wait_s(self, asked: CallAsked) -> float:
@@ -201,7 +205,8 @@ class Scripts:
             fault = begun.fault.arguments
             hit = run.ended_by == "lost" or any(one.fault for one in run.commands)
             ordinal = int(fault.get("ordinal", 1))
-            self.writer.write(FaultInjected(self.trace.name, begun.n, str(fault.get("command", "")), ordinal, str(fault["act"]), hit))
+            words = str(fault.get("command", "")), ordinal, str(fault["act"]), hit, str(fault.get("kind", ""))
+            self.writer.write(FaultInjected(self.trace.name, begun.n, *words))
 
     def _files(self, asked: CallAsked, deployment: str) -> hypervisor.Files:
         """Return what one_vmm_exec lays into the VM directory."""

@@ -26,17 +26,20 @@ from onesim.rows import (
     Carriage,
     Chapter,
     Child,
+    CommandClass,
     Complaint,
     Contract,
     Discrepancy,
     Effect,
     ExitRow,
+    FaultKind,
     Form,
     Kind,
     Lifecycle,
     Mad,
     MadFaultRow,
     MadWait,
+    Once,
     OperationRow,
     Output,
     ParserRow,
@@ -111,6 +114,12 @@ class _Mads(Row, frozen=True):
     fault: tuple[MadFaultRow, ...]
 
 
+class _Faults(Row, frozen=True):
+    class_: tuple[CommandClass, ...] = msgspec.field(name="class")
+    once: tuple[Once, ...]
+    kind: tuple[FaultKind, ...]
+
+
 class _Effects(Row, frozen=True):
     effect: tuple[Effect, ...]
 
@@ -173,6 +182,11 @@ class Spec:
         self.mad_faults = {row.name: row for row in mads.fault}
         self.lifecycles: dict[str, Lifecycle] = {table.object: table for table in (_read(path, Lifecycle) for path in self._files("lifecycle"))}
         self.effects = {row.name: row for row in _read(root / "content.toml", _Effects).effect}
+        faults = _read(root / "faults.toml", _Faults)
+        self.command_classes = {row.name: row for row in faults.class_}
+        self.faults = {row.name: row for row in faults.kind}
+        self.once = {row.action: row for row in faults.once}
+        self.fault_rows = (faults.class_, faults.kind)
         self.places = {row.name: row for row in _read(root / "places.toml", _Places).place}
         self.chapters: dict[str, Chapter] = {path.stem: _read(path, Chapter) for path in self._files("requirements")}
         self.requirements = tuple(row for chapter in self.chapters.values() for row in chapter.requirement)

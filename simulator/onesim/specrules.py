@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from string import Formatter
 
-from onesim import changes, derived, object_changes, parsers
+from onesim import changes, derived, faultrules, object_changes, parsers
 from onesim.contracts import in_range
 from onesim.errors import SpecError
 from onesim.rows import Action, Contract, Lifecycle, OperationRow, Phase
@@ -23,6 +23,7 @@ def verify(spec: Spec) -> None:
         for kind, lifecycle in spec.lifecycles.items():
             _lifecycle(spec, contract, kind, lifecycle)
     _places(spec)
+    faultrules.verify(spec)
     _requirements(spec)
 
 

@@ -8,6 +8,8 @@ group, whose calls overlap:
 
     {"op": "vm.deploy", "vm": "one", "host": "host01"}
     {"op": "vm.deploy", "vm": "two", "host": "host02", "beside": true}
+
+An operation with `"after": "failure"` is asked only if a call of the last operation without it has failed: it does again what a fault has spoiled.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from onesim.data import data_dir
 from onesim.errors import TraceError
 from onesim.pool_datastores import PoolKind
 from onesim.spec import Spec
+from onesim.world.interface import ACTS
 
 #: Operations that are not oned's, with the arguments they need.
 WORLD_OPERATIONS = {
@@ -55,6 +58,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `ds_migrate` = it is for drivers whose VMs may move to another system datastore, or for those whose may not; without it, for all.
     `pool` = it is for datastores that are such storage pools of libvirt; without it, for all.
     `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent.
+    `bytes_of` is the case whose bytes users' files have, where a trace was made from another one; without it they are its own.
     """
 
     trace: int
@@ -65,6 +69,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ds_migrate: bool | None = None
     pool: tuple[PoolKind, ...] = ()
     gates: tuple[str, ...] = ()
+    bytes_of: str = ""
     since: str = ""
     until: str = ""
 
@@ -75,7 +80,8 @@ class Step:
 
     `expect` is success; failure (a call of this operation must fail); or any (the trace has made it fail, or may have). `about` is a label that the
     calls of the operation carry, for requirements that are about one special situation. `beside` is empty for an operation that waits for the one
-    before; else it is asked when that one has begun a call of the action named (`*`: any).
+    before; else it is asked when that one has begun a call of the action named (`*`: any). `after` is failure for one that is asked only if a call of the last
+    operation without it has failed.
     """
 
     line: int
@@ -84,6 +90,7 @@ class Step:
     expect: str = "success"
     about: str = ""
     beside: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,8 +145,9 @@ def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
     if header.profile not in spec.profiles:
         raise TraceError(f"{path}:1: profile {header.profile!r} is unknown; choose one of {', '.join(spec.profiles)}")
     steps = tuple(_step(path, number, line, spec) for number, line in lines[1:])
-    if steps and steps[0].beside:
-        raise TraceError(f'{path}:{steps[0].line}: "beside" needs an operation above it')
+    for word in ("beside", "after"):
+        if steps and getattr(steps[0], word):
+            raise TraceError(f'{path}:{steps[0].line}: "{word}" needs an operation above it')
     for above, step in pairwise(steps):
         alone = {above.op, step.op} & _ALONE
         if step.beside and alone:
@@ -171,7 +179,25 @@ def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
     about = row.pop("about", "")
     if not isinstance(about, str):
         raise TraceError(f'{where}: "about" is a word, not {about!r}')
-    return Step(number, op, row, expect, about, _beside(where, row.pop("beside", False), spec))
+    beside, after = _beside(where, row.pop("beside", False), spec), row.pop("after", "")
+    if after not in ("", "failure") or (after and beside):
+        raise TraceError(f'{where}: "after" is failure, and such an operation is beside no other')
+    if op == "fault.next":
+        _fault(where, row, spec)
+    return Step(number, op, row, expect, about, beside, after)
+
+
+def _fault(where: str, row: dict[str, Any], spec: Spec) -> None:
+    """Refuse a fault that could strike nothing. Raises TraceError."""
+    if row["action"] not in {action.key for action in spec.actions}:
+        raise TraceError(f"{where}: there is no action {row['action']!r} that a fault could strike; `onetck spec` lists them")
+    if row["act"] not in ACTS:
+        raise TraceError(f"{where}: act {row['act']!r} is unknown; choose one of {', '.join(ACTS)}")
+    if (row["act"] == "lost") == ("command" in row):
+        raise TraceError(f"{where}: {row['act']} {'strikes a call, and takes no' if 'command' in row else 'needs a'} command")
+    kind = row.get("kind")
+    if kind is not None and kind not in spec.faults:
+        raise TraceError(f"{where}: kind {kind!r} of fault is unknown; there are {', '.join(spec.faults)}")
 
 
 def _beside(where: str, value: object, spec: Spec) -> str:

@@ -107,6 +107,7 @@ MISTAKES = [
     (("run", "{reference}", "--case", "nothing"), 4, ("nothing", "vm-example")),
     (("run", "{reference}", "--profile", "platinum", "--case", "datastore-monitor"), 4, ("platinum", "core")),
     (("run", "{reference}", "--trace", "/no/such.jsonl"), 4, ("/no/such.jsonl",)),
+    (("run", "{reference}", "--faults", "some"), 4, ("--faults 'some' is unknown", "off, basic, full")),
     (("run", "{reference}", "--trace", "{tmp}/unknown.jsonl"), 4, ("unknown.jsonl:2", "vm.fly")),
     (("run", "{reference}", "--trace", "{tmp}/malformed.jsonl"), 4, ("malformed.jsonl:2", "JSON")),
     (("run", "{reference}", "--trace", "{tmp}/refused.jsonl"), 4, ("refused.jsonl:2", "vm.stop")),

@@ -10,6 +10,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import msgspec
 from onesim.data import data_dir
 from onesim.journal import head, read
 from onesim.records import Record
+from onetck import faultcases
 from onetck.conclude import find_profile
 from onetck.execution import Progress, execute
 from onetck.judge import Judgement, judge
@@ -50,6 +52,7 @@ class Miniature(msgspec.Struct, forbid_unknown_fields=True):
     time_s: float = 20.0
     memory_mb: int = 1024
     wait_scale: float = 1.0
+    fault: str = ""
     and_: Patch | None = msgspec.field(name="and", default=None)
 
 
@@ -88,7 +91,12 @@ def play(miniature: Miniature, out: Path) -> Judgement:
     limits = replace(setting.subject.limits, memory_mb=miniature.memory_mb)
     subject = replace(setting.subject, limits=limits, wait_scale=miniature.wait_scale)
     plan = choose(spec, subject, [], miniature.cases, profile.name.split(", "))
-    execute(spec, driver, subject, plan, out, jobs=1, progress=Progress(), command=["test"])
+    more = None
+    if miniature.fault:
+        setting = replace(setting, subject=subject)
+        plan = faultcases.widened(spec, plan)
+        more = partial(faultcases.follow, setting, plan, profile, out, "full", 0, only=(miniature.fault,))
+    execute(spec, driver, subject, plan, out, jobs=1, progress=Progress(), command=["test"], more=more)
     history = out / "history.jsonl"
     return judge(read(history, Record), spec, profile, "history.jsonl", head(history), "onetck run --case {case}")
 

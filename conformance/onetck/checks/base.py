@@ -74,15 +74,28 @@ class Case:
         """Yield those of them that ran alone: only of these it is known what they have changed."""
         return (call for call in self.of(requirement) if call.observed)
 
+    @property
+    def missed(self) -> bool:
+        """Whether the case was to make a fault, and none has struck."""
+        return any(row.kind for row in self.faults) and not any(row.hit for row in self.faults)
+
     @cached_property
     def operation_names(self) -> dict[int, str]:
         """The name of each operation by its number."""
         return {row.n: row.op for row in self.operations}
 
+    def excuses(self, call: Call, what: str) -> bool:
+        """Whether a call was struck by a fault of a kind after which `what` need not hold: a word of the column `holds` of spec/faults.toml."""
+        kinds = (self.spec.spec.faults.get(row.kind) for row in self.faults if row.call == call.n and row.hit)
+        return any(kind is not None and what not in kind.holds for kind in kinds)
+
     def expected(self, operation: int) -> str:
         """What the trace expects of an operation: success, failure or any."""
         return next((str(row.arguments.get("expect", "success")) for row in self.operations if row.n == operation), "success")
 
+
+#: What the operation is labelled that does again what a fault has spoiled.
+RETRY = "retry"
 
 _LOOKED_AT = ("part", "command")
 

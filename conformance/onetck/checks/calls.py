@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from onesim.records import Call
 from onesim.rows import Requirement
-from onetck.checks.base import Case, Check, Finding, quoted, words
+from onetck.checks.base import RETRY, Case, Check, Finding, quoted, words
 
 _ENDED_BADLY = {
     "exists": ("missing", "fail", "there is no script {script}"),
@@ -25,6 +25,8 @@ def _ended(name: str) -> Check:
 
     def check(case: Case, requirement: Requirement) -> Iterator[Finding]:
         for call in case.of(requirement):
+            if name == "in_time" and case.excuses(call, "time"):
+                continue
             if call.ended_by == ended_by:
                 seen = call.stdout.bytes_seen + call.stderr.bytes_seen
                 yield Finding(verdict, sentence.format(script=call.script, call=words(call), seen=seen), call.n)
@@ -92,16 +94,17 @@ def succeeds_named(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 
 def succeeds_again(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """The same, when a script runs again after it was cut off."""
+    """The same, when a script runs again after it was cut off: a prolog or epilog as oned has it, anything else as the user asks again."""
     for call in case.of(requirement):
-        if call.facts.get("op") == "vm.recover_retry" and call.facts.get("expect") == "success":
+        again = call.facts.get("op") == "vm.recover_retry" or call.facts.get("about") == RETRY
+        if again and call.facts.get("expect") == "success":
             yield from _success(call)
 
 
 def error_text(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call that failed by its own decision left an error text that oned shows."""
     for call in case.of(requirement):
-        if call.ended_by == "exit" and call.status != 0 and call.facts.get("expect") != "success":
+        if call.ended_by == "exit" and call.status != 0 and call.facts.get("expect") != "success" and not case.excuses(call, "reason"):
             if not call.error:
                 yield Finding("fail", f"{words(call)} failed without an error text that oned would show", call.n)
             elif call.error.startswith("-"):

@@ -52,6 +52,8 @@ def _more(rows: list[TreeChange]) -> str:
 def no_temporary_files(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Nothing new in the temporary directories."""
     for call in case.watched(requirement):
+        if case.excuses(call, "temporary"):
+            continue
         left = [one for one in call.tree if one.change == "created" and any(_below(one.path, tmp) for tmp in _TEMPORARY)]
         if left:
             yield Finding("fail", f"{words(call)} left {left[0].host}:{left[0].path}{_more(left)}", call.n)
@@ -108,7 +110,10 @@ def _strange(case: Case, call: Call, change: TreeChange) -> bool:
 def places(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Within the datastores, only the places that the action's row names have changed."""
     for call in case.watched(requirement):
-        wrong = [one for one in call.tree if _strange(case, call, one)]
+        half_done = case.excuses(call, "remains")
+        wrong = [
+            one for one in call.tree if _strange(case, call, one) and not (half_done and one.change == "created" and _in_own_directory(call, one))
+        ]
         if wrong:
             yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}, which is not its own", call.n)
         else:

@@ -30,6 +30,7 @@ from onesim.world.holding import CROWD, Holding
 from onesim.world.programs import Programs
 from onesim.world.services import Services
 from onesim.world.starting import Starter
+from onesim.world.striking import Striking
 from onesim.world.virsh import Virsh
 from onesim.world.web import Web
 from onesim.world.work import WORK, lay, members, needs_root
@@ -71,6 +72,7 @@ class Agent:
         self.simulated = frozenset(settings["simulated"])
         self.gates = nsview.build_root(settings["gates"], settings["simulated"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
         self.holding = Holding(self.send)
+        self.striking = Striking(self, settings["disk_mb"])
         self.unclaimed: list[bytes] = []
         self.doors = clients.Doors(self)
         self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
@@ -299,6 +301,7 @@ class Agent:
                     call.take(name, data)
             self._close_stream(call, name, fd)
         del self.running[call.id]
+        self.striking.over(call)
         self._reply(call)
 
     def _close_stream(self, call: Call, name: str, fd: int) -> None:

@@ -61,6 +61,10 @@ class Call:
         waiting = now_ns - self.held_since_ns if self.held else 0
         return now_ns - self.began_ns - self.held_ns - waiting
 
+    def ends_within(self, seconds: float) -> None:
+        """Its time is up after so many seconds more, if it is not up before."""
+        self.limits["time_s"] = min(self.limits["time_s"], self.elapsed_ns(time.monotonic_ns()) / 1e9 + seconds)
+
     def take(self, stream: str, data: bytes) -> bool:
         """Keep output up to the limit. Returns whether the limit is passed."""
         self.seen[stream] += len(data)

@@ -159,7 +159,11 @@ class Doors:
         """Do to a command what is to be done. One that hangs is never answered: the connection stays open with the process."""
         name, words = argv[0], argv[1:]
         if act == "hang":
+            if call is not None and argument:
+                call.ends_within(int(argument) / 1000)
             return
+        if call is not None:
+            self.agent.striking.strike(act, argument, call, pid, argv, host, ssh_words(words)[0] if name == "ssh" else "")
         if act == "die" and call is not None:
             with contextlib.suppress(OSError):
                 os.kill(call.leader, 9 if argument == "KILL" else 15)

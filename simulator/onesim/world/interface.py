@@ -36,7 +36,11 @@ GATEABLE = (
     "df",
     "du",
     "stat",
+    "flock",
 )
+
+#: What can be done at a gate; see `Fault`. A call that is lost never began.
+ACTS = ("fail", "cut", "slow", "hang", "die", "full", "readonly", "lose", "lock", "lost")
 
 
 #: Below it every service has a directory of its own; it is not watched: what daemons write there is nobody's doing.
@@ -57,8 +61,10 @@ class Limits:
 class Fault:
     """A fault at a gate: the `ordinal`-th time (from 1) that `command` is run in the call; with `host`, that it is run there.
 
-    `act` is fail (`arg`: exit status and message), cut (`arg`: KiB that may be written to a file), slow (`arg`: milliseconds), hang, or die (the script itself
-    is killed; `arg`: TERM or KILL).
+    To the command: fail (`arg`: exit status and message), cut (`arg`: KiB that may be written to a file), slow (`arg`: milliseconds), or hang (`arg`:
+    milliseconds after which the call's time is up). To the script itself: die (`arg`: TERM or KILL). To the world, before the command goes on and until
+    the call has ended: full (`arg`: KiB that storage still takes), readonly (the datastores), lose (the host of the command, or that it goes to), lock
+    (what the command wants to lock is held; `arg`: milliseconds, 0 for until the call ends).
     """
 
     command: str

@@ -1,0 +1,149 @@
+"""What a fault does to the world while a call goes on: storage that is full or read-only, a host that is lost, a lock that another holds.
+
+It lasts until the call has ended. Run by the agent; standard library only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from onesim.world import calls
+from onesim.world import syscalls as sc
+
+if TYPE_CHECKING:
+    from onesim.world.agent import Agent
+    from onesim.world.calls import Call
+
+_DATASTORES = "/var/lib/one/datastores"
+_F_OFD_SETLK = 37
+_QEMU_LOCKS = (100, 200)  # the bytes by which QEMU tells others what it does with a file, and what they may: from the first on, 200 in all
+_FLOCK_WITH_VALUE = frozenset({"-w", "--wait", "--timeout", "-E", "--conflict-exit-code"})
+_OPENS = os.O_RDWR | os.O_CLOEXEC
+
+
+class Striking:
+    """Strikes the world for a call, and puts it right again when that has ended."""
+
+    def __init__(self, agent: Agent, disk_mb: int) -> None:
+        self.agent, self.disk_mb = agent, disk_mb
+        self._undone: dict[str, list[Callable[[], object]]] = {}
+
+    def strike(self, act: str, argument: str, call: Call, pid: int, argv: list[str], host: str, reached: str) -> None:
+        """Do what an act does before a command goes on. `host` is where the command runs, `reached` the host that it goes to by ssh, empty if none.
+
+        full: KiB that are still free; readonly; lose: the host of the command, for a command that goes to one that host; lock: milliseconds for which
+        what the command wants to lock is held (0: until the call ends).
+        """
+        match act:
+            case "full":
+                self._fill(call, int(argument or 0))
+            case "readonly":
+                for one in self.agent.hosts:
+                    self._protect(call, one)
+            case "lose":
+                self._lose(call, reached or host)
+            case "lock":
+                self._lock(call, pid, argv, host, int(argument or 0))
+
+    def over(self, call: Call) -> None:
+        """The call has ended: everything is as it was."""
+        for undo in reversed(self._undone.pop(call.id, [])):
+            with contextlib.suppress(OSError):
+                undo()
+
+    def _after(self, call: Call, undo: Callable[[], object]) -> None:
+        self._undone.setdefault(call.id, []).append(undo)
+
+    # storage
+
+    def _fill(self, call: Call, free_kib: int) -> None:
+        """Leave no more room on any datastore than so many KiB: they all lie on the world's own file system."""
+        seen = os.statvfs("/")
+        used_kib = (seen.f_blocks - seen.f_bfree) * seen.f_frsize >> 10
+        self._after(call, partial(_resize, f"{self.disk_mb}m"))
+        _resize(f"{max(used_kib + free_kib, 4)}k")
+
+    def _protect(self, call: Call, host: str) -> None:
+        """Lay the datastores of a host over themselves, read-only: what is open already stays as it is."""
+
+        def protect() -> dict[str, object]:
+            sc.bind(_DATASTORES, _DATASTORES, readonly=True)
+            return {}
+
+        def uncover() -> dict[str, object]:
+            sc.unmount(_DATASTORES)
+            return {}
+
+        within = self.agent.starter.within
+        if "error" not in within(host, protect, root=True):
+            self._after(call, lambda: within(host, uncover, root=True))
+
+    # hosts
+
+    def _lose(self, call: Call, host: str) -> None:
+        """Take a host down with everything that the call has running there; who waits for an answer over ssh gets none."""
+        if host == self.agent.hosts[0] or host in self.agent.down:
+            return
+        self.agent.down.add(host)
+        self._after(call, partial(self.agent.down.discard, host))
+        views = {view for view, name in self.agent.starter.namespaces.items() if name == host}
+        for pid in calls.processes():
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/ns/mnt") in views and calls.owner(pid, {call.id: call}, certain=True) is call:
+                    os.kill(pid, signal.SIGKILL)
+
+    # locks
+
+    def _lock(self, call: Call, pid: int, argv: list[str], host: str, held_ms: int) -> None:
+        """Hold the locks that a command is about to take: the file or descriptor that flock names, or the disks that an image tool opens."""
+        held = [fd for fd in (self._open(pid, word, host) for word in _files(argv)) if fd >= 0]
+        for fd in held:
+            with contextlib.suppress(OSError):
+                if argv[0] == "flock":
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                else:
+                    fcntl.fcntl(fd, _F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, *_QEMU_LOCKS, 0))
+        release = partial(_close, held)
+        self._after(call, release)
+        if held_ms:
+            self.agent.holding.later(held_ms / 1000, os.getpid(), release)
+
+    def _open(self, pid: int, word: str, host: str) -> int:
+        """Open a file that a process names, in its own view; -1 if there is none."""
+        with contextlib.suppress(OSError):
+            if word.isdigit():
+                return os.open(f"/proc/{pid}/fd/{word}", _OPENS)
+            start = os.readlink(f"/proc/{pid}/cwd")
+            real = self.agent.starter.within(host, lambda: {"path": os.path.realpath(os.path.join(start, word))}, root=True)["path"]
+            at = f"/proc/{pid}/root{real}"
+            return os.open(at, _OPENS) if os.path.isfile(at) else -1
+        return -1
+
+
+def _resize(size: str) -> None:
+    sc.mount("tmpfs", "/", "tmpfs", sc.MS_REMOUNT | sc.MS_NOSUID | sc.MS_NODEV, f"size={size}")
+
+
+def _files(argv: list[str]) -> list[str]:
+    """Return the words of a command that may be files to lock: the first one of flock that is no option nor an option's value, of others all."""
+    if argv[0] != "flock":
+        return [word for word in argv[1:] if not word.startswith("-")]
+    words = iter(argv[1:])
+    for word in words:
+        if word in _FLOCK_WITH_VALUE:
+            next(words, "")
+        elif not word.startswith("-"):
+            return [word]
+    return []
+
+
+def _close(held: list[int]) -> None:
+    while held:
+        os.close(held.pop())
