@@ -116,6 +116,9 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no further case once one has failed.")] = False,
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", min=1, max=100, help="Run N times; what passes and fails is flaky.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the world of the last case for inspection, and say how to enter it.")] = False,
+    lines: Annotated[
+        bool, typer.Option("--lines/--no-lines", help="Tell which lines of the driver's bash scripts are run, and which one failed.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
@@ -136,7 +139,7 @@ def run(
             fail_fast,
             repeat,
         )
-        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup)
+        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines)
         terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]
         if len(contracts) > 1:

@@ -63,4 +63,6 @@ def _show(row: RequirementVerdict, results: list[Result], console: Console) -> N
     for result in results[:2]:
         for said in result.evidence[:1]:
             console.print(f"         {result.case}: {said.sentence}", markup=False)
+            if said.place:
+                console.print(f"           {said.place}", markup=False)
         console.print(f"         repeat: {result.repeat}", markup=False, style="dim")

@@ -76,6 +76,7 @@ class Scripts:
         self.observer, self.writer, self.blobs, self.seen = observer, writer, blobs, seen
         self.acted = acted
         self.faults: list[Step] = []
+        self.lines: dict[str, set[int]] = {}
         self.started_ns = time.monotonic_ns()
 
     def at(self) -> int:
@@ -156,7 +157,10 @@ class Scripts:
 
     def record(self, begun: Begun, run: Run, outcome: Outcome, tree: tuple[TreeChange, ...], observed: bool) -> None:
         """Write down a call that has ended."""
-        asked = begun.asked
+        asked, sources = begun.asked, self.subject.sources
+        if sources is not None and run.lines is not None:
+            for file, lines in sources.lines(run.lines, self.lines).items():
+                self.lines.setdefault(file, set()).update(lines)
         call = Call(
             case=self.trace.name,
             n=begun.n,
@@ -190,6 +194,8 @@ class Scripts:
             image=asked.image,
             datastore=asked.datastore,
             observed=observed,
+            failed_at=sources.failed(run, begun.start.script) if sources is not None and not outcome.success else None,
+            last_at=sources.last(run, begun.start.script, self.lines) if sources is not None else (),
         )
         self.writer.write(call)
         self._note_fault(begun, run)
