@@ -13,7 +13,7 @@ import typer
 
 from onereport.jsonout import summary
 from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, EXIT_USAGE
-from onereport.text import render_text
+from onereport.text import render_lines, render_text
 from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract, load
@@ -149,6 +149,8 @@ def run(
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:
             render_text(judgement.records(), out_console)
+            if wish.whole:
+                render_lines(judgement.records(), "report.html", out_console)
             out_console.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
 

@@ -16,6 +16,8 @@ from onesim.data import data_dir
 from onesim.errors import ConfigError
 from onesim.records import DriverFile
 
+#: Helpers that stand for what a front-end brings itself: no part of a driver.
+OF_THE_FRONT_END = frozenset(("scripts_common.sh", "tm/tm_common.sh", "datastore/libfs.sh", "datastore/downloader.sh"))
 _FAMILIES = ("datastore", "tm")
 #: A script that only refuses is shorter than this, and says so.
 _SHORT = 1024

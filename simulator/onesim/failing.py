@@ -9,8 +9,8 @@ from onesim.world.interface import Traced
 
 #: Commands that report a failure or clean up after it, and are not what failed.
 _REPORTING = frozenset(
-    ("exit", "return", "echo", "printf", "cat", "logger", "local", "declare", "export", "set", "trap", "shift", ":", "true")
-    + ("rm", "rmdir", "kill", "wait", "popd", "cd", "exec", "unset")
+    {"exit", "return", "echo", "printf", "cat", "logger", "local", "declare", "export", "set", "trap", "shift"}
+    | {":", "true", "rm", "rmdir", "kill", "wait", "popd", "cd", "exec", "unset"}
 )
 #: A helper that reports tests things too.
 _IN_HELPER = _REPORTING | {"[", "[[", "test", "((", "case", "date", "basename"}

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 _TELLS = re.compile(
     r"\bset\s+(?:-\S+\s+)*[-+]\w*x|\bxtrace\b|\bBASH_XTRACEFD\b|\bPS4\b|\bBASH_ENV\b|\bSHELLOPTS\b|\$-|\$\{-"
-    r"|\bbash\s+(?:-\S+\s+)*-\w*x|\bulimit\b.*-\w*f|/proc/(?:self|\$\$|\$\{?BASHPID\}?)/fd\b(?!/\d)|/dev/fd/\*"
+    r"|\bbash\s+(?:-\S+\s+)*-\w*x|\bulimit\b.*-\w*f|/proc/(?:self|\$\$|\$\{?BASHPID\}?)/fd(?![/\w])|/fd/(?=[\s\"'*)]|$)"
 )
 _FUNCTION = re.compile(r"^([ \t]*)(?:function[ \t]+([\w.:-]+)|([\w.:-]+)[ \t]*\([ \t]*\))")
 _NAME = re.compile(r"[\w.:-]+")
