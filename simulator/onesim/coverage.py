@@ -45,6 +45,8 @@ _DEFINED = re.compile(r"^(\w+)\(\)", re.MULTILINE)
 #: The end of a function that has not ended on the line of its name.
 _CLOSED = re.compile(r"\n\}")
 _BASH_S = 20
+#: What bash prints where a line could not be expanded, at the end of all.
+_UNEXPANDED = re.compile(r": line \d+: [^\n]*(?:unbound variable|not set|bad substitution|division by 0|syntax error[^\n]*)\n?\Z")
 #: What interpreters print of a failure: Python, Ruby, bash, dash, Perl. Of several places the last one counts in Python, the first one in the others.
 _SAID = (
     re.compile(r'File "([^"\n]+)", line (\d+)'),
@@ -137,8 +139,11 @@ class Sources:
 
     def failed(self, run: Run, script: str) -> Place | None:
         """Return where a call of a script failed: at its command, else where an interpreter has said on stderr. None if nothing tells."""
+        stderr = run.stderr.decode(errors="replace")
         traced = failed_command(run.lines.tail, script, self._ours) if run.lines is not None else None
-        return self._place(traced) if traced is not None else self._said(run.stderr.decode(errors="replace"))
+        # a command that cannot be expanded is none that bash tells of before it runs
+        said = self._said(stderr) if traced is None or _UNEXPANDED.search(stderr) else None
+        return said or (None if traced is None else self._place(traced))
 
     def last(self, run: Run, script: str, known: Mapping[str, set[int]]) -> tuple[Place, ...]:
         """Return the last line of the script itself that a call has run, then the last one on each host; `known` are the lines of the case."""

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from onesim.world.interface import Traced
+from onesim.world.lines import REPORTING, TESTING
 
-#: Commands that report a failure or clean up after it, and are not what failed.
-_REPORTING = frozenset(
-    {"exit", "return", "echo", "printf", "cat", "logger", "local", "declare", "export", "set", "trap", "shift"}
-    | {":", "true", "rm", "rmdir", "kill", "wait", "popd", "cd", "exec", "unset"}
-)
 #: A helper that reports tests things too.
-_IN_HELPER = _REPORTING | {"[", "[[", "test", "((", "case", "date", "basename"}
+_IN_HELPER = REPORTING | TESTING
 _LEAVING = ("exit", "return")
-_ASSIGNED = re.compile(r"\w+=$")
 
 
 def last_command(tail: Sequence[Traced], script: str, ours: Callable[[str], bool]) -> Traced | None:
@@ -49,7 +43,7 @@ def failed_command(tail: Sequence[Traced], script: str, ours: Callable[[str], bo
             if helper == before:
                 return _outermost(rows, before, script, ours)
             before = helper
-        elif not _reports(rows[before], _REPORTING):
+        elif not _reports(rows[before], REPORTING):
             return _outermost(rows, before, script, ours)
         at = before
     return _outermost(rows, left, script, ours)
@@ -64,7 +58,7 @@ def _without_traps(tail: Sequence[Traced]) -> list[Traced]:
 
 
 def _reports(row: Traced, words: frozenset[str]) -> bool:
-    return row.word in words or bool(_ASSIGNED.match(row.word)) or row.word == ""
+    return row.word in words or row.word in ("=", "")
 
 
 def _caller(rows: Sequence[Traced], at: int) -> int:

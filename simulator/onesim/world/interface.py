@@ -81,8 +81,10 @@ class GateCommand:
 
 @dataclass(frozen=True)
 class Traced:
-    """A command that bash was about to run: its place, as bash names it, and its first word. `calls` are the lines from which the functions were called
-    that it stands in, the innermost first, then 0; `status` is the exit status of the command before it.
+    """A command that bash was about to run: its place, as bash names it, and its first word (`=` for an assignment, `*` for most).
+
+    `calls` are the lines from which the functions were called that it stands in, the innermost first, then 0; `status` is the exit status of the command
+    before it.
     """
 
     source: str

@@ -21,9 +21,16 @@ TRACER = f"{SEEN}/tracer"
 _READ_BYTES, _END_BYTES = 4 << 20, 1 << 16
 #: A file larger than this is read and emptied while the call goes on.
 _TRIM_BYTES = 1 << 20
+#: Commands that report a failure or clean up after it, and those that look at things. No other names leave the world: they could be anything.
+REPORTING = frozenset(
+    {"exit", "return", "echo", "printf", "cat", "logger", "local", "declare", "export", "set", "trap", "shift"}
+    | {":", "true", "rm", "rmdir", "kill", "wait", "popd", "cd", "exec", "unset"}
+)
+TESTING = frozenset({"[", "[[", "test", "((", "case", "date", "basename"})
+OTHER, ASSIGNED = "*", "="
 _TAIL = 64
 _TAIL_OF_SUCCESS = 12
-_PLACE = re.compile(rb"^\++\x01([^\x01\n]*)\x01(\d+)\x01([\d ]*)\x01([^\x01\n]*)\x01(\d+)\x01 ?([\w./\[:-]{0,40}=?)", re.MULTILINE)
+_PLACE = re.compile(rb"^\++\x01([^\x01\n]*)\x01(\d+)\x01([\d ]*)\x01([^\x01\n]*)\x01(\d+)\x01 ?((?:[\w./\[:-]|\(\(){0,40}=?)", re.MULTILINE)
 
 
 @dataclass
@@ -50,28 +57,23 @@ class Trail:
                     self._sent(process, function, int(line))
             if leads:
                 self.tail.extend(rows[-_TAIL:])
-            for source, line, _, function, _, _ in reversed(rows):
-                if b"/" in source or function:
-                    place = (
-                        [source.decode(errors="replace"), int(line)]
-                        if b"/" in source
-                        else [function.decode(), self._sent(process, function, int(line))]
-                    )
-                    host = process.rpartition(".")[0]
-                    if at_ns >= self.last.get(host, (0, []))[0]:
-                        self.last[host] = at_ns, place
-                    break
+            told = next(((one[0], int(one[1]), one[3]) for one in reversed(rows) if b"/" in one[0] or one[3]), None)
+            host = process.rpartition(".")[0]
+            if told is not None and at_ns >= self.last.get(host, (0, []))[0]:
+                source, number, function = told
+                place = [_text(source), number] if b"/" in source else [_text(function), self._sent(process, function, number)]
+                self.last[host] = at_ns, place
 
     def _sent(self, process: str, function: bytes, line: int) -> int:
         """Note a line of a function that a process was sent. Returns how far it is below the first one."""
         offset = line - self.firsts.setdefault((process, function), line)
-        self.sent.setdefault(function.decode(errors="replace"), set()).add(offset)
+        self.sent.setdefault(_text(function), set()).add(offset)
         return offset
 
     def told(self, *, success: bool) -> dict[str, Any]:
         """Return it as it travels to the harness."""
         return {
-            "ran": {source.decode(errors="replace"): sorted(map(int, lines)) for source, lines in self.ran.items()},
+            "ran": {_text(source): sorted(map(int, lines)) for source, lines in self.ran.items()},
             "sent": {function: sorted(offsets) for function, offsets in self.sent.items()},
             "last": [[host, *place] for host, (_, place) in self.last.items()],
             "tail": [_row(*row) for row in list(self.tail)[-_TAIL_OF_SUCCESS if success else -_TAIL :]],
@@ -79,14 +81,13 @@ class Trail:
 
 
 def _row(source: bytes, line: bytes, calls: bytes, function: bytes, status: bytes, word: bytes) -> list[Any]:
-    return [
-        source.decode(errors="replace"),
-        int(line),
-        [int(one) for one in calls.split()],
-        function.decode(),
-        int(status),
-        word.decode(errors="replace"),
-    ]
+    name = word.decode(errors="replace")
+    known = ASSIGNED if name.endswith("=") else name if name in REPORTING or name in TESTING or not name else OTHER
+    return [_text(source), int(line), [int(one) for one in calls.split()], _text(function), int(status), known]
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")
 
 
 class Lines:
