@@ -26,7 +26,7 @@ from onesim.world.namespaces import NamespaceWorld, obtainable
 from onesim.world.probe import probe
 from onetck.driver import OF_THE_FRONT_END, Driver
 from onetck.plan import PlannedCase
-from onetck.selftest.source import lines_of
+from onetck.selftest.source import code_lines
 
 
 @dataclass(frozen=True)
@@ -197,9 +197,8 @@ def _note_scripts(subject: Subjected, ran: Collection[str], writer: Writer, blob
     folders = {f"datastore/{subject.datastore_mad}", f"datastore/{subject.backup_mad}", f"tm/{subject.tm_mad}", f"tm/{subject.system_tm_mad}"}
     for file, text in sorted(subject.sources.scripts.items()):
         if file not in OF_THE_FRONT_END and (file in ran or file.rpartition("/")[0] in folders):
-            lines = tuple(line.number for line in lines_of(text) if line.pieces)
             digest = blobs.put(text.encode(), inline=0).sha256
-            writer.write(Script(file, digest, lines, file not in subject.sources.left_alone))
+            writer.write(Script(file, digest, code_lines(text), file not in subject.sources.left_alone))
 
 
 def require_world() -> None:

@@ -10,6 +10,8 @@ from onesim.world.lines import REPORTING, TESTING
 #: A helper that reports tests things too.
 _IN_HELPER = REPORTING | TESTING
 _LEAVING = ("exit", "return")
+#: After `||` they say that a failure does not matter.
+_IGNORING = (":", "true")
 
 
 def last_command(tail: Sequence[Traced], script: str, ours: Callable[[str], bool]) -> Traced | None:
@@ -24,7 +26,8 @@ def last_command(tail: Sequence[Traced], script: str, ours: Callable[[str], bool
 def failed_command(tail: Sequence[Traced], script: str, ours: Callable[[str], bool]) -> Traced | None:
     """Return the command of the script that failed, as far as the order of commands and their exit statuses tell.
 
-    What ran last is it, unless the script left by itself: then the command before the helper that printed the error, or before the lines that did.
+    What ran last is it, unless the script left by itself: then the command before the helper that printed the error, or before the lines that did and tested
+    what to say. Where no status tells, it is the test that came first on the way back, else the command before.
     """
     rows = _without_traps(tail)
     if not rows:
@@ -32,21 +35,22 @@ def failed_command(tail: Sequence[Traced], script: str, ours: Callable[[str], bo
     at = len(rows) - 1
     if rows[at].word not in _LEAVING:
         return _outermost(rows, at, script, ours)
-    at = _out_of_helpers(rows, at)
-    left = at
+    at = suspect = _out_of_helpers(rows, at)
+    tested = False
     while at > 0:
-        if rows[at].status:
+        if rows[at].status and rows[at].word not in _IGNORING:
             return _outermost(rows, at - 1, script, ours)
         before = at - 1
         if len(rows[before].calls) > len(rows[at].calls):
-            helper = _out_of_helpers(rows, before)
-            if helper == before:
-                return _outermost(rows, before, script, ours)
-            before = helper
+            at, before = before, _out_of_helpers(rows, before)
+            if before == at:  # a function that does more than report
+                return _outermost(rows, suspect if tested else before, script, ours)
+        elif rows[before].word in TESTING:
+            suspect, tested = (suspect if tested else before), True
         elif not _reports(rows[before], REPORTING):
-            return _outermost(rows, before, script, ours)
+            return _outermost(rows, suspect if tested else before, script, ours)
         at = before
-    return _outermost(rows, left, script, ours)
+    return _outermost(rows, suspect, script, ours)
 
 
 def _without_traps(tail: Sequence[Traced]) -> list[Traced]:
