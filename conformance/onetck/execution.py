@@ -98,6 +98,7 @@ def execute(
     stop = threading.Event()
     summaries: list[CaseSummary] = []
     ran: set[str] = set()
+    failed: set[str] = set()
 
     def one(case: PlannedCase) -> CaseSummary | None:
         if stop.is_set():
@@ -112,6 +113,7 @@ def execute(
             holder.append(run)
             summary = run.run()
             ran.update(run.scripts.lines)
+            failed.update(run.scripts.failed_in)
             if enough is not None and enough(summary):
                 stop.set()  # by this worker, before it takes the next case
             return summary
@@ -135,7 +137,7 @@ def execute(
         except BaseException:
             stop.set()
             raise
-    _note_scripts(subject, ran, writer, blobs)
+    _note_scripts(subject, ran, failed, writer, blobs)
     finish(writer, len(summaries), sum(one.calls for one in summaries), interrupted, time.time() - began)
     return summaries
 
@@ -190,15 +192,17 @@ def _header(
     )
 
 
-def _note_scripts(subject: Subjected, ran: Collection[str], writer: Writer, blobs: BlobStore) -> None:
-    """Write down the bash scripts that the run is about: those in the folders of its drivers, and those that were run besides."""
-    if subject.sources is None:
+def _note_scripts(subject: Subjected, ran: Collection[str], failed: Collection[str], writer: Writer, blobs: BlobStore) -> None:
+    """Write down the bash scripts that the run is about: those in the folders of its drivers, and those that were run besides; and any that have failed."""
+    sources = subject.sources
+    if sources is None:
         return
     folders = {f"datastore/{subject.datastore_mad}", f"datastore/{subject.backup_mad}", f"tm/{subject.tm_mad}", f"tm/{subject.system_tm_mad}"}
-    for file, text in sorted(subject.sources.scripts.items()):
-        if file not in OF_THE_FRONT_END and (file in ran or file.rpartition("/")[0] in folders):
+    for file, text in sorted(sources.texts.items()):
+        told = file in sources.scripts and file not in OF_THE_FRONT_END
+        if file in failed or (told and (file in ran or file.rpartition("/")[0] in folders)):
             digest = blobs.put(text.encode(), inline=0).sha256
-            writer.write(Script(file, digest, code_lines(text), file not in subject.sources.left_alone))
+            writer.write(Script(file, digest, code_lines(text) if told else (), told and file not in sources.left_alone))
 
 
 def require_world() -> None:

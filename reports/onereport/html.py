@@ -154,7 +154,7 @@ def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blob
             (one for one in cases[case].observations if f"{one.host}:{one.path}" == said.observation and one.problem), None
         ),
         "failures": FAILURES,
-        "scripts": sorted(scripts.values(), key=lambda one: (-len(one.unrun), one.file)),
+        "told": sorted((one for one in scripts.values() if one.lines), key=lambda one: (-len(one.unrun), one.file)),
         "excerpts": Excerpts(scripts, blobs),
         "broken_before": broken_before,
         "link": (links or {}).get,

@@ -43,7 +43,7 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                 if record.broken_before:
                     row["broken_before"] = list(record.broken_before)
                 rows["requirements"].append(row)
-            case ScriptLines():
+            case ScriptLines() if record.lines:
                 rows.setdefault("scripts", []).append(
                     {"file": record.file, "lines": record.lines, "never_ran": list(record.unrun), "traced": record.traced}
                 )

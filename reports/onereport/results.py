@@ -122,7 +122,7 @@ class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_fie
 class ScriptLines(msgspec.Struct, frozen=True, tag="script", tag_field="record", omit_defaults=True):
     """What a run has reached of a bash script of the driver: how many lines hold code, and which of them never ran.
 
-    `sha256` names the script beside the history. One that is not `traced` could tell that it is, and is left alone.
+    `sha256` names the script beside the history. One that is not `traced` could tell that it is, and is left alone, or is no bash script and has no `lines`.
     """
 
     file: str

@@ -80,6 +80,6 @@ def render_lines(records: Iterable[ResultRecord], report: str, console: Console)
         console.print(f"… and lines of {len(lacking) - _SCRIPTS_MAX} more scripts", markup=False)
     if lacking:
         console.print(f"give a trace that reaches them: onetck run --trace FILE; all lines: {report}", markup=False, style="dim")
-    alone = [one.file for one in scripts if not one.traced]
+    alone = [one.file for one in scripts if one.lines and not one.traced]
     if alone:
         console.print(f"lines not told, for the script could tell that it is traced: {', '.join(alone)}", markup=False, style="dim")

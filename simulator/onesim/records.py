@@ -393,7 +393,8 @@ class Lines(msgspec.Struct, frozen=True, tag="lines", tag_field="record"):
 class Script(msgspec.Struct, frozen=True, tag="script", tag_field="record"):
     """A bash script of the driver that the run is about, and its lines that hold code. The file itself lies beside the log by its digest.
 
-    `traced` is false for a script whose lines are not told, because it could tell that they are.
+    `traced` is false for a script whose lines are not told, because it could tell that they are. One that is no bash script stands here without lines if a call
+    has failed in it.
     """
 
     file: str

@@ -118,7 +118,7 @@ def _failing(files: dict[str, str], file: str, limits: Limits | None = None) -> 
         ('[[ -n "" ]] && true\nif ! cp /none /x; then\n    echo bad >&2\n    exit 2\nfi', 4),
         ("cp /none /x\nrc=$?\nrm -f /tmp/x\nexit $rc", 3),
         ("main() {\n    true\n    cp /none /x || { echo bad; exit 1; }\n}\nmain", 5),
-        ('cp /none /x || {\n    problem=bad\n    if [[ -n $1 ]]; then\n        [[ $1 == x ]] || problem+=x\n    fi\n    fail "$problem"\n}', 3),
+        ('cp /none /x || {\n    problem+=bad\n    if [[ -n $1 ]]; then\n        [[ $1 == x ]] || problem+=x\n    fi\n    fail "$problem"\n}', 3),
         ("grep -q x /none || :\n[[ $1 == x ]] || fail no", 4),
         ("die() { echo bad >&2; exit 1; }\ncp /none /x || die", 4),
         ("die() {\n    [[ -n $1 ]] && echo bad >&2\n    exit 1\n}\nif ! false; then\n    die\nfi", 7),

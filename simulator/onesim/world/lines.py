@@ -30,7 +30,7 @@ TESTING = frozenset({"[", "[[", "test", "((", "case", "date", "basename"})
 OTHER, ASSIGNED = "*", "="
 _TAIL = 64
 _TAIL_OF_SUCCESS = 12
-_PLACE = re.compile(rb"^\++\x01([^\x01\n]*)\x01(\d+)\x01([\d ]*)\x01([^\x01\n]*)\x01(\d+)\x01 ?((?:[\w./\[:-]|\(\(){0,40}=?)", re.MULTILINE)
+_PLACE = re.compile(rb"^\++\x01([^\x01\n]*)\x01(\d+)\x01([\d ]*)\x01([^\x01\n]*)\x01(\d+)\x01 ?((?:[\w./\[\]:-]|\(\(){0,40}\+?=?)", re.MULTILINE)
 
 
 @dataclass
