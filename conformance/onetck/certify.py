@@ -48,6 +48,11 @@ class Wish:
     faults: str = "off"
 
     @property
+    def whole(self) -> bool:
+        """Whether the whole library is asked for."""
+        return not (self.traces or self.cases or self.text or self.requirements or self.only)
+
+    @property
     def words(self) -> tuple[str, ...]:
         """The words of the command line that repeat it, but for the choice of cases."""
         options = (

@@ -13,7 +13,7 @@ import typer
 
 from onereport.jsonout import summary
 from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, EXIT_USAGE
-from onereport.text import render_text
+from onereport.text import render_lines, render_text
 from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract, load
@@ -124,6 +124,9 @@ def run(
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no further case once one has failed.")] = False,
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", min=1, max=100, help="Run N times; what passes and fails is flaky.")] = 1,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the world of the last case for inspection, and say how to enter it.")] = False,
+    lines: Annotated[
+        bool, typer.Option("--lines/--no-lines", help="Tell which lines of the driver's bash scripts are run, and which one failed.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
@@ -145,7 +148,7 @@ def run(
             repeat,
             certify.fault_level(faults),
         )
-        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup)
+        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines)
         terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]
         if len(contracts) > 1:
@@ -155,6 +158,8 @@ def run(
             sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
         else:
             render_text(judgement.records(), out_console)
+            if wish.whole:
+                render_lines(judgement.records(), "report.html", out_console)
             out_console.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
         raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -15,9 +16,12 @@ from onesim.data import data_dir
 from onesim.errors import ConfigError
 from onesim.records import DriverFile
 
+#: Helpers that stand for what a front-end brings itself: no part of a driver.
+OF_THE_FRONT_END = frozenset(("scripts_common.sh", "tm/tm_common.sh", "datastore/libfs.sh", "datastore/downloader.sh"))
 _FAMILIES = ("datastore", "tm")
 #: A script that only refuses is shorter than this, and says so.
 _SHORT = 1024
+_TEXT_MAX = 1 << 18
 _REFUSAL = re.compile(rb"not[ _-]?(supported|implemented)", re.IGNORECASE)
 
 
@@ -51,6 +55,15 @@ class Driver:
         """Return `scripts_common.sh`: the driver's own, else that of the reference driver."""
         own = self.files.get("scripts_common.sh")
         return (own or data_dir("reference_driver") / "remotes" / "scripts_common.sh").read_bytes()
+
+    def texts(self) -> dict[str, str]:
+        """Return the text of every file that is one, by its path in the tree."""
+        found = {}
+        for name, path in self.files.items():
+            with contextlib.suppress(OSError, UnicodeDecodeError):  # a dangling link, a directory, a program
+                if path.stat().st_size <= _TEXT_MAX:
+                    found[name] = path.read_text(encoding="utf-8")
+        return found
 
     def has(self, action: str) -> bool:
         """Tell whether the driver has an action, such as tm/snap_create, and does more in it than refuse it.

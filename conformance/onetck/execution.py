@@ -8,7 +8,7 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +19,14 @@ from onesim.errors import ConfigError, HarnessError
 from onesim.executor import CaseRun, CaseSummary
 from onesim.journal import BlobStore, Writer, normalised, read
 from onesim.layout import Subjected, shared_of
-from onesim.records import SCHEMA, Call, CaseEnd, Footer, Header, Record
+from onesim.records import SCHEMA, Call, CaseEnd, Footer, Header, Lines, Record, Script
 from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
 from onesim.world.namespaces import NamespaceWorld, obtainable
 from onesim.world.probe import probe
-from onetck.driver import Driver
+from onetck.driver import OF_THE_FRONT_END, Driver
 from onetck.plan import PlannedCase
+from onetck.selftest.source import code_lines
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,15 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(
-    subject: Subjected, shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None, login: Mapping[str, str] | None = None
-) -> NamespaceWorld:
-    """Start a world that the driver needs; its questions are answered by the case in `holder`. `login`: what commands find that come by ssh."""
+def start_world(subject: Subjected, shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
+    """Start a world that the driver needs; its questions are answered by the case in `holder`."""
     return NamespaceWorld.start(
         shared=shared,
         gates=tuple(gates),
         simulated=subject.simulated,
         apart=subject.apart,
         keep=keep,
-        login=login,
+        tracer=subject.sources.tracer if subject.sources is not None else b"",
         on_question=lambda asked: holder[0].question(asked),
     )
 
@@ -101,6 +100,8 @@ def execute(
     writer.write(_header(spec, driver, subject, plan, began, command, seed))
     stop = threading.Event()
     summaries: list[CaseSummary] = []
+    ran: set[str] = set()
+    failed: set[str] = set()
 
     def one(case: PlannedCase) -> CaseSummary | None:
         if stop.is_set():
@@ -114,6 +115,8 @@ def execute(
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)
             holder.append(run)
             summary = run.run()
+            ran.update(run.scripts.lines)
+            failed.update(run.scripts.failed_in)
             if enough is not None and enough(summary):
                 stop.set()  # by this worker, before it takes the next case
             return summary
@@ -141,6 +144,7 @@ def execute(
         except BaseException:
             stop.set()
             raise
+    _note_scripts(subject, ran, failed, writer, blobs)
     finish(writer, len(summaries), sum(one.calls for one in summaries), interrupted, time.time() - began)
     return summaries
 
@@ -156,7 +160,7 @@ def finish(writer: Writer, cases: int, calls: int, interrupted: bool, wall_s: fl
     per_case: dict[str, list[bytes]] = {}
     for record in read(writer.path, Record):
         case = getattr(record, "case", None)
-        if case is not None and not isinstance(record, CaseEnd):
+        if case is not None and not isinstance(record, CaseEnd | Lines):
             per_case.setdefault(case, []).append(normalised(record))
     digest = hashlib.sha256(b"".join(b"\n".join(rows) for _, rows in sorted(per_case.items()))).hexdigest()
     writer.write(Footer(cases, calls, writer.records + 1, digest, interrupted, round(wall_s, 3)))
@@ -193,6 +197,19 @@ def _header(
         tuple(f"{one.name}: {' '.join(one.command)}" for one in subject.mads),
         driver.backup_mad,
     )
+
+
+def _note_scripts(subject: Subjected, ran: Collection[str], failed: Collection[str], writer: Writer, blobs: BlobStore) -> None:
+    """Write down the bash scripts that the run is about: those in the folders of its drivers, and those that were run besides; and any that have failed."""
+    sources = subject.sources
+    if sources is None:
+        return
+    folders = {f"datastore/{subject.datastore_mad}", f"datastore/{subject.backup_mad}", f"tm/{subject.tm_mad}", f"tm/{subject.system_tm_mad}"}
+    for file, text in sorted(sources.texts.items()):
+        told = file in sources.scripts and file not in OF_THE_FRONT_END
+        if file in failed or (told and (file in ran or file.rpartition("/")[0] in folders)):
+            digest = blobs.put(text.encode(), inline=0).sha256
+            writer.write(Script(file, digest, code_lines(text) if told else (), told and file not in sources.left_alone))
 
 
 def require_world() -> None:

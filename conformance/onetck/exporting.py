@@ -50,7 +50,8 @@ def choose(out: Path, case: str, requirement: str) -> Chosen:
         raise ConfigError(f"{out}: nothing {f'of {requirement} ' if requirement else ''}failed there; name a case with --case")
     first = broken[0]
     last = next((one.call for one in first.evidence if one.call >= 0), -1)
-    return Chosen(first.case, last, (f"{first.requirement}: {sentences[first.requirement]}", *(one.sentence for one in first.evidence)))
+    said = (text for one in first.evidence for text in (one.sentence, one.place) if text)
+    return Chosen(first.case, last, (f"{first.requirement}: {sentences[first.requirement]}", *said))
 
 
 def render(out: Path, chosen: Chosen) -> str:

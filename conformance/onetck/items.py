@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from onereport.results import EXIT_INTERRUPTED, FAILURES, Result
+from onereport.results import EXIT_INTERRUPTED, FAILURES, Evidence, Result
 from onesim.errors import ConfigError, HarnessError, SpecError, TraceError
 from onesim.journal import read
 from onesim.records import Record
@@ -105,6 +105,7 @@ def begin(config: pytest.Config) -> Run:
         option.onetck_contract,
         Path(option.onetck_config) if option.onetck_config else None,
         backup=option.onetck_backup,
+        lines=not option.onetck_no_lines,
     )
     wish = Wish(Path(option.onetck_out).absolute(), option.onetck_profile)
     try:
@@ -171,5 +172,9 @@ class RequirementTest(pytest.Item):
 
 
 def _told(row: Requirement, result: Result) -> str:
-    lines = [f"{row.id} {row.sentence}", f"  {row.source}", *(f"  {result.verdict}: {one.sentence}" for one in result.evidence)]
+    lines = [f"{row.id} {row.sentence}", f"  {row.source}", *(_found(result.verdict, one) for one in result.evidence)]
     return "\n".join([*lines, f"  repeat: {result.repeat}"])
+
+
+def _found(verdict: str, said: Evidence) -> str:
+    return f"  {verdict}: {said.sentence}" + (f"\n    {said.place}" if said.place else "")

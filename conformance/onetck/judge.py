@@ -9,7 +9,19 @@ from types import MappingProxyType
 
 import msgspec
 
-from onereport.results import FAILURES, SCHEMA, Evidence, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, decide, worst
+from onereport.results import (
+    FAILURES,
+    SCHEMA,
+    Evidence,
+    RequirementVerdict,
+    Result,
+    ResultRecord,
+    ResultsFooter,
+    ResultsHeader,
+    ScriptLines,
+    decide,
+    worst,
+)
 from onesim import __version__
 from onesim.records import (
     Call,
@@ -21,12 +33,14 @@ from onesim.records import (
     GuestWrite,
     Header,
     Imported,
+    Lines,
     MadEnd,
     MadFault,
     Observation,
     Operation,
     Question,
     Record,
+    Script,
     StateChange,
     Together,
 )
@@ -35,6 +49,7 @@ from onesim.spec import ContractSpec
 from onetck import waivers as waiving
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
+from onetck.evidence import evident
 from onetck.waivers import Waiver
 
 _EVIDENCE_LIMIT = 3
@@ -68,6 +83,8 @@ class History:
     struck: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
     begins: list[CaseBegin] = field(default_factory=list)
+    scripts: dict[str, Script] = field(default_factory=dict)
+    ran: dict[str, set[int]] = field(default_factory=dict)
 
 
 def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) -> Iterator[Case]:
@@ -79,6 +96,11 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
                 history.header = record
             case Footer():
                 history.footer = record
+            case Script():
+                history.scripts[record.file] = record
+            case Lines():
+                for file, lines in record.ran.items():
+                    history.ran.setdefault(file, set()).update(lines)
             case CaseBegin():
                 open_cases[record.case] = Case(record.case, spec, record)
                 history.shared.add("YES" if record.shared else "NO")
@@ -134,7 +156,7 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
 
 
 def _result(requirement: Requirement, case: Case, verdict: str, findings: list[Finding], repeat: str) -> Result:
-    evidence = tuple(Evidence(one.sentence, one.call, one.observation) for one in findings[:_EVIDENCE_LIMIT])
+    evidence = tuple(evident(one, case) for one in findings[:_EVIDENCE_LIMIT])
     return Result(requirement.id, case.name, verdict, requirement.check, evidence, "", repeat)
 
 
@@ -153,6 +175,7 @@ class Judgement:
     header: ResultsHeader
     results: list[Result] = field(default_factory=list)
     requirements: list[RequirementVerdict] = field(default_factory=list)
+    scripts: list[ScriptLines] = field(default_factory=list)
     footer: ResultsFooter | None = None
 
     def records(self) -> Iterator[ResultRecord]:
@@ -160,6 +183,7 @@ class Judgement:
         yield self.header
         yield from self.results
         yield from self.requirements
+        yield from self.scripts
         if self.footer is not None:
             yield self.footer
 
@@ -214,6 +238,7 @@ def judge(
         ),
         results,
         verdicts,
+        [_lines(one, history.ran.get(one.file, set())) for one in history.scripts.values()],
     )
     if history.footer is not None:
         judgement.footer = ResultsFooter(
@@ -239,6 +264,11 @@ def _faults(history: History, seed: int) -> str:
         return text
     names = ", ".join(history.missed[:5]) + (" and others" if history.missed[5:] else "")
     return f"{text}; in {len(history.missed)} the fault did not strike, and nothing passed: {names}"
+
+
+def _lines(script: Script, ran: Collection[int]) -> ScriptLines:
+    unrun = tuple(line for line in script.lines if line not in ran) if script.traced else ()
+    return ScriptLines(script.file, script.sha256, len(script.lines), unrun, script.traced)
 
 
 def _quarantined(verdict: RequirementVerdict, spec: ContractSpec) -> RequirementVerdict:

@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--onetck-driver", action="append", default=[], metavar="DIR", help="A remotes/ tree, or a driver's directory; may be repeated.")
     for name, metavar, text in _OPTIONS:
         group.addoption(f"--onetck-{name}", default="", metavar=metavar, help=text)
+    group.addoption("--onetck-no-lines", action="store_true", help="Do not tell which lines of the driver's scripts are run.")
     group.addoption("--onetck-out", default="onetck-results", metavar="DIR", help="Where history, results and reports go.")
 
 

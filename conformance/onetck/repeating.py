@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from onereport.results import FAILURES, Evidence, RequirementVerdict, Result, ResultsFooter, decide, worst
+from onereport.results import FAILURES, Evidence, RequirementVerdict, Result, ResultsFooter, ScriptLines, decide, worst
 from onetck.judge import Judgement
 
 
@@ -15,7 +15,7 @@ def combined(judgements: Sequence[Judgement]) -> Judgement:
     first = judgements[0]
     results = [_result([_index(one).get(key) for one in judgements]) for key in dict.fromkeys(key for one in judgements for key in _index(one))]
     verdicts = [_verdict([one.requirements[n] for one in judgements], results) for n in range(len(first.requirements))]
-    made = Judgement(msgspec.structs.replace(first.header, history="run-1/history.jsonl"), results, verdicts)
+    made = Judgement(msgspec.structs.replace(first.header, history="run-1/history.jsonl"), results, verdicts, _scripts(judgements))
     footers = [one.footer for one in judgements if one.footer is not None]
     if len(footers) == len(judgements):
         decision = decide(verdicts, first.header.waivers)
@@ -31,6 +31,15 @@ def combined(judgements: Sequence[Judgement]) -> Judgement:
             round(sum(one.wall_s for one in footers), 3),
         )
     return made
+
+
+def _scripts(judgements: Sequence[Judgement]) -> list[ScriptLines]:
+    """Return the scripts of all runs, each with the lines that none of them has run."""
+    found: dict[str, ScriptLines] = {}
+    for one in (one for judgement in judgements for one in judgement.scripts):
+        known = found.setdefault(one.file, one)
+        found[one.file] = msgspec.structs.replace(known, unrun=tuple(line for line in known.unrun if line in one.unrun))
+    return list(found.values())
 
 
 def _index(judgement: Judgement) -> dict[tuple[str, str], Result]:

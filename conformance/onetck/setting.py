@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from onesim.coverage import Sources
 from onesim.errors import ConfigError
 from onesim.layout import Subjected, shared_of
 from onesim.spec import ContractSpec, for_contract
@@ -19,7 +20,7 @@ from onetck.waivers import Waiver, read_waivers
 
 @dataclass(frozen=True)
 class Given:
-    """The words of the command line; what is empty comes from the description."""
+    """The words of the command line; what is empty comes from the description. `lines` = it is told which lines of the scripts are run."""
 
     paths: Sequence[Path] = ()
     datastore: str = ""
@@ -29,6 +30,7 @@ class Given:
     config: Path | None = None
     timeout_s: float | None = None
     backup: str = ""
+    lines: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ def settle(given: Given) -> Setting:
         simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),
         backup_mad=driver.backup_mad,
         backup_template=config.backup_datastore,
+        sources=Sources(driver.texts(), driver.helpers().decode(errors="replace")) if given.lines else None,
     )
     options = (
         ("--datastore", given.datastore),
@@ -107,6 +110,7 @@ def settle(given: Given) -> Setting:
         ("--config", str(given.config or "")),
     )
     words = tuple(word for name, value in options if value for word in (name, value))
+    words += () if given.lines else ("--no-lines",)
     stated = base / statement.NAME
     claims = statement.read_statement(stated, spec.spec) if stated.is_file() else None
     waived = read_waivers(base / waivers.NAME, spec.spec)

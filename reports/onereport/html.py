@@ -15,7 +15,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
-from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, broken_before
+from onereport.excerpts import Excerpts
+from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines, broken_before
 from onereport.timeline import Timeline, draw
 from onesim.records import Blob, Call, CaseBegin, CaseEnd, FaultInjected, GuestWrite, Observation, Operation, Record, StateChange
 
@@ -112,6 +113,7 @@ def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blob
     header: ResultsHeader | None = None
     footer: ResultsFooter | None = None
     verdicts: list[RequirementVerdict] = []
+    scripts: dict[str, ScriptLines] = {}
     by_requirement: dict[str, list[Result]] = defaultdict(list)
     for record in results:
         match record:
@@ -121,6 +123,8 @@ def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blob
                 by_requirement[record.requirement].append(record)
             case RequirementVerdict():
                 verdicts.append(record)
+            case ScriptLines():
+                scripts[record.file] = record
             case ResultsFooter():
                 footer = record
     cases: dict[str, _CaseView] = {}
@@ -150,6 +154,8 @@ def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blob
             (one for one in cases[case].observations if f"{one.host}:{one.path}" == said.observation and one.problem), None
         ),
         "failures": FAILURES,
+        "told": sorted((one for one in scripts.values() if one.lines), key=lambda one: (-len(one.unrun), one.file)),
+        "excerpts": Excerpts(scripts, blobs),
         "broken_before": broken_before,
         "link": (links or {}).get,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from onereport.results import RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader
+from onereport.results import Evidence, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines
 
 
 def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                 results.append(record)
             case RequirementVerdict():
                 mine = [one for one in results if one.requirement == record.requirement and one.verdict == record.verdict]
-                evidence = [{"case": one.case, "sentence": said.sentence, "call": said.call} for one in mine for said in one.evidence]
+                evidence = [_evidence(one, said) for one in mine for said in one.evidence]
                 repeat = mine[0].repeat if mine else ""
                 row = {
                     "id": record.requirement,
@@ -43,6 +43,10 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                 if record.broken_before:
                     row["broken_before"] = list(record.broken_before)
                 rows["requirements"].append(row)
+            case ScriptLines() if record.lines:
+                rows.setdefault("scripts", []).append(
+                    {"file": record.file, "lines": record.lines, "never_ran": list(record.unrun), "traced": record.traced}
+                )
             case ResultsFooter():
                 rows |= {
                     "verdict": record.verdict,
@@ -56,3 +60,14 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                     "wall_s": record.wall_s,
                 }
     return rows
+
+
+def _evidence(result: Result, said: Evidence) -> dict[str, Any]:
+    row: dict[str, Any] = {"case": result.case, "sentence": said.sentence, "call": said.call}
+    if said.at:
+        row["at"] = said.at
+    if said.last:
+        row["ran_last"] = list(said.last)
+    if said.code:
+        row["code"] = said.code
+    return row

@@ -54,7 +54,7 @@ def write_junit(records: Iterable[ResultRecord], path: Path) -> None:
                 suite.add_property("verdict", record.verdict)
     for result in results:
         row = TestCase(f"{result.requirement} [{result.case}]", f"onetck.{actions[result.requirement]}")
-        said = "; ".join(one.sentence for one in result.evidence)
+        said = "; ".join(f"{one.sentence} [{one.place}]" if one.place else one.sentence for one in result.evidence)
         if result.requirement in waived and result.verdict in FAILURES:
             row.result = [Skipped(_clean(f"waived: {waived[result.requirement]}; {said}"), "waived")]
         else:

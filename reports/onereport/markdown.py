@@ -85,9 +85,11 @@ def _requirements(wrong: list[RequirementVerdict], results: dict[tuple[str, str]
     for row in wrong[:_SHOWN_MAX]:
         result = results.get((row.requirement, row.verdict))
         seen = f"{result.case}: {result.evidence[0].sentence}" if result is not None and result.evidence else row.reason
+        place = result.evidence[0].place if result is not None and result.evidence else ""
+        where = f"<br>{escape(place)}" if place else ""
         verdict = f"{row.verdict} (waived)" if row.waived else row.verdict
         repeat = _code(result.repeat) if result is not None else ""
-        lines.append(f"| {row.requirement} | {escape(verdict)} | {escape(row.sentence)} | {escape(seen)} | {repeat} |")
+        lines.append(f"| {row.requirement} | {escape(verdict)} | {escape(row.sentence)} | {escape(seen)}{where} | {repeat} |")
     if len(wrong) > _SHOWN_MAX:
         lines += ["", f"and {len(wrong) - _SHOWN_MAX} more; see the report"]
     return [*lines, ""]

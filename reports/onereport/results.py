@@ -22,11 +22,28 @@ EXIT_USAGE, EXIT_NOTHING, EXIT_WAIVER, EXIT_EVIDENCE = 4, 5, 6, 7
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One piece of evidence: the call (by its number in the case), the sentence that says what is wrong or right there."""
+    """One piece of evidence: the call (by its number in the case), the sentence that says what is wrong or right there.
+
+    Of what is wrong: `at` is the line of the driver whose command failed (`tm/shared/mv:41`), empty where the call succeeded or nobody knows; `last` the lines
+    that ran last, of the script itself and on hosts, where they are others; `code` the text of the line `at`, else of the first of `last`.
+    """
 
     sentence: str
     call: int = -1
     observation: str = ""
+    at: str = ""
+    code: str = ""
+    last: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The place in words; empty if there is none."""
+        if not self.at and not self.last:
+            return ""
+        code = f"  {self.code}" if self.code else ""
+        if self.at:
+            return f"at {self.at}{code}" + (f" (ran last: {', '.join(self.last)})" if self.last else "")
+        return f"ran last: {self.last[0]}{code}" + "".join(f", {one}" for one in self.last[1:])
 
 
 class WaiverUse(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,6 +121,19 @@ class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_fie
     broken_before: tuple[str, ...] = ()
 
 
+class ScriptLines(msgspec.Struct, frozen=True, tag="script", tag_field="record", omit_defaults=True):
+    """What a run has reached of a bash script of the driver: how many lines hold code, and which of them never ran.
+
+    `sha256` names the script beside the history. One that is not `traced` could tell that it is, and is left alone, or is no bash script and has no `lines`.
+    """
+
+    file: str
+    sha256: str
+    lines: int
+    unrun: tuple[int, ...] = ()
+    traced: bool = True
+
+
 def broken_before(references: Iterable[str]) -> str:
     """Return the sentence that tells where drivers have broken a requirement before."""
     return f"Drivers have broken here before: {', '.join(references)}"
@@ -123,7 +153,7 @@ class ResultsFooter(msgspec.Struct, frozen=True, tag="footer", tag_field="record
     wall_s: float = 0.0
 
 
-ResultRecord = ResultsHeader | Result | RequirementVerdict | ResultsFooter
+ResultRecord = ResultsHeader | Result | RequirementVerdict | ScriptLines | ResultsFooter
 
 
 class Decision(msgspec.Struct, frozen=True):

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, broken_before
+from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines, broken_before
 
 _STYLES = {"CONFORMANT": "bold green", "CONFORMANT WITH WAIVERS": "bold green", "NOT CONFORMANT": "bold red"}
 _SHOWN_MAX = 20
+_SCRIPTS_MAX = 8
 
 
 def render_text(records: Iterable[ResultRecord], console: Console) -> None:
@@ -65,4 +66,22 @@ def _show(row: RequirementVerdict, results: list[Result], console: Console) -> N
     for result in results[:2]:
         for said in result.evidence[:1]:
             console.print(f"         {result.case}: {said.sentence}", markup=False)
+            if said.place:
+                console.print(f"           {said.place}", markup=False)
         console.print(f"         repeat: {result.repeat}", markup=False, style="dim")
+
+
+def render_lines(records: Iterable[ResultRecord], report: str, console: Console) -> None:
+    """Print the scripts of which most lines never ran, and what to do about it. `report` is the page that shows them all."""
+    scripts = [one for one in records if isinstance(one, ScriptLines)]
+    lacking = sorted((one for one in scripts if one.unrun), key=lambda one: (-len(one.unrun), one.file))
+    width = max((len(one.file) for one in lacking[:_SCRIPTS_MAX]), default=0)
+    for one in lacking[:_SCRIPTS_MAX]:
+        console.print(f"{one.file:<{width}}  {len(one.unrun)} of {one.lines} lines never ran", markup=False)
+    if len(lacking) > _SCRIPTS_MAX:
+        console.print(f"… and lines of {len(lacking) - _SCRIPTS_MAX} more scripts", markup=False)
+    if lacking:
+        console.print(f"give a trace that reaches them: onetck run --trace FILE; all lines: {report}", markup=False, style="dim")
+    alone = [one.file for one in scripts if one.lines and not one.traced]
+    if alone:
+        console.print(f"lines not told, for the script could tell that it is traced: {', '.join(alone)}", markup=False, style="dim")

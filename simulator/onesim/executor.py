@@ -29,7 +29,7 @@ from onesim.oned import Oned
 from onesim.outstanding import Outstanding, Told
 from onesim.pool_datastores import pool_kind, with_lent
 from onesim.probing import Probing
-from onesim.records import Call, CaseBegin, CaseEnd, MadEnd, MadFault, MadLine, Operation, Question, StateChange
+from onesim.records import Call, CaseBegin, CaseEnd, Lines, MadEnd, MadFault, MadLine, Operation, Question, StateChange
 from onesim.running import DirectRunner, Runner
 from onesim.schedule import Chooser, Seeded
 from onesim.scripts import Begun, Scripts
@@ -148,6 +148,8 @@ class CaseRun:
         except HarnessError as error:
             outcome, reason = "error", str(error)
         duration, calls = self.scripts.at(), self.outstanding.calls
+        if self.scripts.lines:
+            self.writer.write(Lines(self.case, {file: tuple(sorted(lines)) for file, lines in sorted(self.scripts.lines.items())}))
         self.writer.write(CaseEnd(self.case, outcome, reason, calls, duration))
         return CaseSummary(self.case, outcome, reason, calls, duration / 1e9)
 

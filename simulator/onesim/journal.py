@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from onesim.errors import ConfigError
-from onesim.records import Blob, Datagram
+from onesim.records import Blob, Call, Datagram
 
 START = "0" * 64
 INLINE_LIMIT = 4096
@@ -148,10 +148,12 @@ def _opened(found: re.Match[bytes]) -> bytes:
 
 def normalised(record: msgspec.Struct) -> bytes:
     """Return the normalised form of a record: without times, digests and generated names (32 or more hexadecimal digits, or a suffix of six letters
-    or more as temporary names have), also within base64 documents, so that equal runs compare equal.
+    or more as temporary names have), also within base64 documents, and without places in the driver, so that equal runs compare equal.
     """
     if isinstance(record, Datagram) and record.encrypted:
         # encryption differs each time; the text stands beside it
         record = msgspec.structs.replace(record, payload=Blob())
+    if isinstance(record, Call):
+        record = msgspec.structs.replace(record, failed_at=None, last_at=())
     plain = _ENCODED.sub(_opened, _VOLATILE.sub(rb'"\1":0', msgspec.json.encode(record)))
     return _NAMES.sub(b"*", plain)

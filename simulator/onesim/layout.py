@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onesim.cloud import Cloud, MadConf, Mode
 from onesim.model import FRONTEND, Datastore, Host
@@ -12,6 +13,9 @@ from onesim.monitor_rows import MonitorTables
 from onesim.seats import Probes
 from onesim.spec import load
 from onesim.world.interface import Limits, Service, World
+
+if TYPE_CHECKING:
+    from onesim.coverage import Sources
 
 REMOTES = "/var/lib/one/remotes"
 NODE_REMOTES = "/var/tmp/one"
@@ -51,7 +55,7 @@ class Subjected:
 
     `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf); `wait_scale` what the seconds are multiplied by that oned waits.
     `simulated` are commands that the harness answers.
-    `backup_mad` is empty where the driver keeps no backups.
+    `backup_mad` is empty where the driver keeps no backups. `sources` are the scripts whose lines are to be told; None: no lines are.
     """
 
     archive: bytes
@@ -76,6 +80,7 @@ class Subjected:
     simulated: tuple[str, ...] = ("virsh",)
     backup_mad: str = ""
     backup_template: Mapping[str, str] = field(default_factory=dict)
+    sources: Sources | None = None
 
     @property
     def apart(self) -> tuple[str, ...]:

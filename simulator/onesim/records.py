@@ -134,6 +134,18 @@ class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):
     text: str = ""
 
 
+class Place(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the driver: file (relative to the remotes tree), line from 1, the host that it ran on, and the line's text, cut at 200 characters."""
+
+    file: str
+    line: int
+    host: str = "frontend"
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" + (f" on {self.host}" if self.host != "frontend" else "")
+
+
 class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_defaults=True):
     """One driver script that ran, as oned called it, and what was seen of it.
 
@@ -142,6 +154,8 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
     processes, memory, missing, not_executable, bad_interpreter, world_lost, or mad (the driver program did not get to it). `parsed` is what the contract's
     parser read; `error` the text that oned would show; `stdin_left` are bytes of stdin that nobody read. Where calls overlap nobody knows which of them
     changed what: then `observed` is false, `tree` is empty, and the differences stand in the record `together`.
+    `failed_at` is the line of the script whose command failed, as far as it is known; `last_at` the line of it that ran last, then the last one of the driver
+    on each host. Neither is part of the normalised form.
     """
 
     case: str
@@ -176,6 +190,8 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
     image: int = -1
     datastore: int = -1
     observed: bool = True
+    failed_at: Place | None = None
+    last_at: tuple[Place, ...] = ()
 
 
 class Question(msgspec.Struct, frozen=True, tag="question", tag_field="record", omit_defaults=True):
@@ -368,6 +384,26 @@ class MadEnd(msgspec.Struct, frozen=True, tag="mad_end", tag_field="record", omi
     at_ns: int = 0
 
 
+class Lines(msgspec.Struct, frozen=True, tag="lines", tag_field="record"):
+    """The lines of the driver's bash scripts that a case has run, by file. No part of the normalised form: a script may wait once more, or once less."""
+
+    case: str
+    ran: dict[str, tuple[int, ...]]
+
+
+class Script(msgspec.Struct, frozen=True, tag="script", tag_field="record"):
+    """A bash script of the driver that the run is about, and its lines that hold code. The file itself lies beside the log by its digest.
+
+    `traced` is false for a script whose lines are not told, because it could tell that they are. One that is no bash script stands here without lines if a call
+    has failed in it.
+    """
+
+    file: str
+    sha256: str
+    lines: tuple[int, ...]
+    traced: bool = True
+
+
 class CaseEnd(msgspec.Struct, frozen=True, tag="case_end", tag_field="record", omit_defaults=True):
     """A case ended: completed; stopped (the driver's failure made the rest impossible); or error (the harness's own fault)."""
 
@@ -405,6 +441,8 @@ Record = (
     | MadLine
     | MadFault
     | MadEnd
+    | Lines
+    | Script
     | CaseEnd
     | Footer
 )

@@ -56,6 +56,7 @@ class Scripts:
     """Has the driver's scripts of one case run, by `runner`.
 
     `faults` are the steps that wait for a call; `seen` is told of each record, `acted` of what the hypervisor did.
+    `lines` are those of the driver that were run, by file; `failed_in` the files in which calls have failed.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class Scripts:
         self.observer, self.writer, self.blobs, self.seen = observer, writer, blobs, seen
         self.acted = acted
         self.faults: list[Step] = []
+        self.lines: dict[str, set[int]] = {}
+        self.failed_in: set[str] = set()
         self.started_ns = time.monotonic_ns()
 
     def at(self) -> int:
@@ -160,7 +163,13 @@ class Scripts:
 
     def record(self, begun: Begun, run: Run, outcome: Outcome, tree: tuple[TreeChange, ...], observed: bool) -> None:
         """Write down a call that has ended."""
-        asked = begun.asked
+        asked, sources = begun.asked, self.subject.sources
+        if sources is not None and run.lines is not None:
+            for file, lines in sources.lines(run.lines, self.lines).items():
+                self.lines.setdefault(file, set()).update(lines)
+        failed_at = sources.failed(run, begun.start.script) if sources is not None and not outcome.success else None
+        if failed_at is not None:
+            self.failed_in.add(failed_at.file)
         call = Call(
             case=self.trace.name,
             n=begun.n,
@@ -194,6 +203,8 @@ class Scripts:
             image=asked.image,
             datastore=asked.datastore,
             observed=observed,
+            failed_at=failed_at,
+            last_at=sources.last(run, begun.start.script, self.lines) if sources is not None else (),
         )
         self.writer.write(call)
         self._note_fault(begun, run)

@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from onesim import coverage
 from onesim.data import data_dir
 from onesim.errors import HarnessError
-from onesim.world.interface import World
 from onetck.conclude import find_profile
 from onetck.plan import PlannedCase, choose
 from onetck.selftest.playing import play
@@ -128,12 +126,11 @@ def measure(chosen: list[Role], known: Mapping[str, CaseSeen], jobs: int, told: 
 
     Raises HarnessError if a case fails there: then nothing can be told of mutants.
     """
-    printed = coverage.functions(sources(chosen))
     work = keys(chosen)
     stop = threading.Event()
 
     def one(key: str) -> CaseSeen | None:
-        return None if stop.is_set() else _measure(key, *work[key], printed)
+        return None if stop.is_set() else _measure(key, *work[key])
 
     seen = dict(known)
     with ThreadPoolExecutor(max_workers=jobs) as pool:
@@ -159,27 +156,11 @@ def sources(chosen: Iterable[Role]) -> dict[str, str]:
     return found
 
 
-def _measure(key: str, role: Role, case: PlannedCase, printed: dict[str, coverage.Printed]) -> CaseSeen:
+def _measure(key: str, role: Role, case: PlannedCase) -> CaseSeen:
     setting = role.setting
     limits = replace(setting.subject.limits, time_s=_TRACED_S)
-    subject = replace(setting.subject, environment={**setting.subject.environment, **coverage.ENVIRONMENT}, limits=limits)
-    lines: dict[str, set[int]] = {}
-
-    def ended(world: World) -> None:
-        lines.update(coverage.collect(world, subject.machines, printed))
-
-    played = play(
-        setting.spec,
-        subject,
-        case,
-        role.required,
-        login=coverage.ENVIRONMENT,
-        furnished=lambda world: coverage.lay(world, subject.machines),
-        ended=ended,
-        to_the_end=True,
-    )
+    played = play(setting.spec, replace(setting.subject, limits=limits), case, role.required, to_the_end=True)
     failed = [id for id in played.bad if id in role.required]
     if played.error or failed:
         raise HarnessError(f"{role.name}, {case.trace.name}: the reference driver itself fails: {played.error or ', '.join(failed)}")
-    rows = {file: sorted(numbers) for file, numbers in sorted(lines.items())}
-    return CaseSeen(key, role.name, case.trace.name, played.duration_s, played.longest_s, dict(played.bad), played.warned, rows)
+    return CaseSeen(key, role.name, case.trace.name, played.duration_s, played.longest_s, dict(played.bad), played.warned, dict(played.lines))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from onereport.results import FAILURES
@@ -13,7 +13,6 @@ from onesim.journal import BlobStore, Writer, read
 from onesim.layout import Subjected, shared_of
 from onesim.records import Call, CaseBegin, Record
 from onesim.spec import ContractSpec
-from onesim.world.interface import World
 from onetck.driver import Driver
 from onetck.execution import start_world
 from onetck.judge import History, cases_of, judge_case
@@ -23,7 +22,7 @@ from onetck.plan import PlannedCase
 @dataclass(frozen=True)
 class Played:
     """What came of a case: bad verdicts by the ids of requirements, of all profiles and of none,
-    broken SHOULDs, the harness's own error, seconds of the case and of its longest call.
+    broken SHOULDs, the harness's own error, seconds of the case and of its longest call, and the lines that it has run where they are told.
     """
 
     bad: Mapping[str, str]
@@ -31,6 +30,7 @@ class Played:
     error: str = ""
     duration_s: float = 0.0
     longest_s: float = 0.0
+    lines: Mapping[str, list[int]] = field(default_factory=dict)
 
 
 class _Enough(Exception):
@@ -40,7 +40,7 @@ class _Enough(Exception):
 def with_file(subject: Subjected, driver: Driver, spec: ContractSpec, file: str, path: Path) -> Subjected:
     """Return the driver under test with another file in place of one."""
     changed = replace(driver, files={**driver.files, file: path})
-    return replace(subject, archive=changed.archive(spec.version), helpers=changed.helpers())
+    return replace(subject, archive=changed.archive(spec.version), helpers=changed.helpers(), sources=None)
 
 
 def play(
@@ -49,12 +49,9 @@ def play(
     case: PlannedCase,
     required: frozenset[str],
     *,
-    login: Mapping[str, str] | None = None,
-    furnished: Callable[[World], None] = lambda world: None,
-    ended: Callable[[World], None] = lambda world: None,
     to_the_end: bool = False,
 ) -> Played:
-    """Play a case. `furnished` and `ended` are told of the world before and after it; a call that hangs ends it unless it is to go `to_the_end`."""
+    """Play a case; a call that hangs ends it unless it is to go `to_the_end`."""
     longest = 0.0
 
     def seen(call: Call) -> None:
@@ -64,23 +61,22 @@ def play(
             raise _Enough
 
     holder: list[CaseRun] = []
-    world = start_world(subject, shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, login=login)
+    world = start_world(subject, shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder)
     try:
         with tempfile.TemporaryDirectory(prefix="onetck-selftest-") as scratch:
             out = Path(scratch)
             writer = Writer(out / "history.jsonl")
             run = CaseRun(spec, subject, case.trace, world, writer, BlobStore(out / "blobs"), case.expects, seen)
             holder.append(run)
-            furnished(world)
             error, duration = "", 0.0
             try:
                 summary = run.run()
                 error, duration = summary.reason if summary.outcome == "error" else "", summary.duration_s
             except _Enough:
                 duration = run.scripts.at() / 1e9
-            ended(world)
             writer.close()
-            return replace(_judged(out / "history.jsonl", spec, required), error=error, duration_s=duration, longest_s=longest)
+            lines = {file: sorted(rows) for file, rows in sorted(run.scripts.lines.items())}
+            return replace(_judged(out / "history.jsonl", spec, required), error=error, duration_s=duration, longest_s=longest, lines=lines)
     finally:
         world.close()
 

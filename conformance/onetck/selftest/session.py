@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from onesim.errors import ConfigError
+from onetck.driver import OF_THE_FRONT_END
 from onetck.execution import require_world
 from onetck.selftest import baseline as measuring
 from onetck.selftest.baseline import CaseSeen, Role
@@ -22,8 +23,6 @@ from onetck.selftest.results import Results
 from onetck.selftest.show import Outcome, outcome_of
 from onetck.selftest.trial import Bench, Trial, attempt
 
-#: Helpers that stand for what a front-end brings itself: no part of a driver.
-_OF_THE_FRONT_END = frozenset(("scripts_common.sh", "tm/tm_common.sh", "datastore/libfs.sh", "datastore/downloader.sh"))
 #: Of the cases of a role that run the same lines of a script, so many are played with a mutant of it; more of them hardly ever find what these do not.
 ALIKE = 4
 
@@ -62,7 +61,7 @@ def selftest(choice: Choice, told: Told) -> Outcome:
         raise ConfigError(f"--role {wrong!r} is unknown; choose of {', '.join(known)}")
     require_world()
     roles = measuring.roles(choice.roles)
-    files = {name: text for name, text in measuring.sources(roles).items() if name not in _OF_THE_FRONT_END}
+    files = {name: text for name, text in measuring.sources(roles).items() if name not in OF_THE_FRONT_END}
     chosen = _chosen(choice.only, files)
     if choice.only:
         roles = [_narrow(role, chosen, files) for role in roles]

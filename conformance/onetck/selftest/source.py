@@ -16,6 +16,7 @@ _KEYWORDS = frozenset(("if", "then", "elif", "else", "do", "while", "until", "!"
 _OPENERS = {"[[": "]]", "((": "))"}
 _CASE = re.compile(r"^\s*(\(?[^\s()\"'$]+(?:\s*\|\s*[^\s()\"'$]+)*|\"\"|\*)\)(?=\s|$)")
 _HEADER = re.compile(r"^\s*(?:function\s+)?[A-Za-z_]\w*\s*\(\)\s*\{?")
+_CLOSES = re.compile(r"^\s*(?:done|fi|esac|\}|\)|;;)(?!\w)")
 _LOOP = re.compile(r"^(for|case|select)\s")
 _ASSIGNED = re.compile(r"^(?:(?:local|declare|export|readonly)\s+(?:-\w+\s+)*)?[A-Za-z_]\w*(?:\[[^\]]*\])?\+?=")
 
@@ -84,6 +85,16 @@ def lines_of(text: str, family: str = "") -> list[Line]:
             continue
         found.append(Line(number, row, length, family))
     return found
+
+
+def code_lines(text: str) -> tuple[int, ...]:
+    """Return the numbers of the lines at which commands begin, as bash counts them: no line that goes on with a command, and none that closes what began above."""
+    rows = text.splitlines()
+    return tuple(
+        line.number
+        for line in lines_of(text)
+        if line.pieces and not _CLOSES.match(line.code) and not (line.number > 1 and rows[line.number - 2].endswith("\\"))
+    )
 
 
 def _code(row: str, quote: str) -> tuple[int, str]:

@@ -27,6 +27,7 @@ from typing import Any
 from onesim.world import calls, clients, nsview, tree
 from onesim.world.calls import Call
 from onesim.world.holding import CROWD, Holding
+from onesim.world.lines import Lines
 from onesim.world.programs import Programs
 from onesim.world.services import Services
 from onesim.world.starting import Starter
@@ -54,7 +55,6 @@ class Agent:
 
     def __init__(self, settings: dict[str, Any], control: socket.socket, listener: socket.socket | None) -> None:
         self.hosts: list[str] = settings["hosts"]
-        self.login: dict[str, str] = settings["login"]
         self.shared = frozenset(self.hosts) - frozenset(settings["apart"]) if settings["shared"] else frozenset()
         self.kept = listener is not None
         self.selector = selectors.DefaultSelector()
@@ -70,7 +70,9 @@ class Agent:
         self.questions: dict[int, Callable[[dict[str, Any]], None]] = {}
         self.next_question = 0
         self.simulated = frozenset(settings["simulated"])
-        self.gates = nsview.build_root(settings["gates"], settings["simulated"], base64.b64decode(settings["gate_script"]), settings["disk_mb"])
+        gate, tracer = base64.b64decode(settings["gate_script"]), base64.b64decode(settings["tracer"])
+        self.gates = nsview.build_root(settings["gates"], settings["simulated"], gate, settings["disk_mb"], traced=bool(tracer))
+        self.lines = Lines(tracer)
         self.holding = Holding(self.send)
         self.striking = Striking(self, settings["disk_mb"])
         self.unclaimed: list[bytes] = []
@@ -102,6 +104,8 @@ class Agent:
             self.programs.tick()
             if self.running and time.monotonic() - watched > _WATCH_S:
                 watched = time.monotonic()
+                for call in self.running.values():
+                    self.lines.trim(call.id, call.leader)
             for call in list(self.running.values()):
                 self._watch(call, watched)
 
@@ -197,6 +201,7 @@ class Agent:
                 one.alone = False
         shim = self.programs.shims.get(message["shim"])
         given = shim.environment if shim is not None else {**_ENVIRONMENT, **message["env"]}
+        traced = self.lines.environment(call.id, given) if message["call"] else {}
         data = bytes(shim.stdin) if shim is not None else base64.b64decode(message["stdin"])
         stdin = self._input(data)
         out, err, failed = os.pipe(), os.pipe(), os.pipe()
@@ -204,7 +209,7 @@ class Agent:
             call.host,
             message["argv"],
             (stdin, out[1], err[1]),
-            {**given, "ONETCK_CALL": call.id},
+            {**given, **traced, "ONETCK_CALL": call.id},
             root=message["root"],
             limits=self.bounds(call),
             cwd=shim.cwd if shim is not None else message["cwd"],
@@ -356,6 +361,7 @@ class Agent:
                 "datagrams": [base64.b64encode(one).decode() for one in call.datagrams],
                 "leftovers": call.leftovers,
                 "stdin_left": call.stdin_left,
+                "lines": self.lines.told(call.id, call.leader, success=ended_by == "exit" and status == 0),
                 "broken": self.broken,
             }
         )

@@ -266,7 +266,7 @@ class Doors:
             argv = ["/bin/bash", "-c", " ".join(command)]
         else:
             argv = ["/bin/bash", "-s"]
-        environment = {**_LOGIN, **self.agent.login, "SSH_CONNECTION": "127.0.0.1 50000 127.0.0.1 22"}
+        environment = {**_LOGIN, **self.agent.lines.inherited(pid), "SSH_CONNECTION": "127.0.0.1 50000 127.0.0.1 22"}
         self._attach(connection, pid, host, argv, environment, call, root=False, quiet=quiet)
 
     def _sudo(self, connection: socket.socket, pid: int, words: list[str], host: str, call: Call | None) -> None:

@@ -86,11 +86,40 @@ class GateCommand:
 
 
 @dataclass(frozen=True)
+class Traced:
+    """A command that bash was about to run: its place, as bash names it, and its first word (`=` for an assignment, `*` for most).
+
+    `calls` are the lines from which the functions were called that it stands in, the innermost first, then 0; `status` is the exit status of the command
+    before it.
+    """
+
+    source: str
+    line: int
+    calls: tuple[int, ...]
+    function: str
+    status: int
+    word: str
+
+
+@dataclass(frozen=True)
+class LinesRun:
+    """The lines of bash scripts that a call has run: by file, and for functions that came on standard input by their name, counted from their first command.
+
+    `last` is the last place on each host (a file or a function), `tail` are the last commands of the script itself.
+    """
+
+    ran: Mapping[str, tuple[int, ...]]
+    sent: Mapping[str, tuple[int, ...]]
+    last: tuple[tuple[str, str, int], ...]
+    tail: tuple[Traced, ...]
+
+
+@dataclass(frozen=True)
 class Run:
     """What was seen of one command. `ended_by` is exit, signal, timeout, output, processes, memory, missing, not_executable, bad_interpreter or world_lost.
 
     `*_seen` count the bytes printed, of which at most the limit is kept. `leftovers` are command lines still alive when the leader had ended.
-    `stdin_left` are bytes that nobody had read when the leader ended (0 where stdin is larger than a pipe).
+    `stdin_left` are bytes that nobody had read when the leader ended (0 where stdin is larger than a pipe). `lines` is None where it was not traced.
     """
 
     ended_by: str
@@ -105,6 +134,7 @@ class Run:
     datagrams: tuple[bytes, ...] = ()
     leftovers: tuple[str, ...] = ()
     stdin_left: int = 0
+    lines: LinesRun | None = None
 
 
 @dataclass(frozen=True)
@@ -289,7 +319,7 @@ class World(Protocol):
         faults: Sequence[Fault] = (),
         cwd: str = "/var/lib/one",
     ) -> Run:
-        """Run a command as oneadmin, to its end."""
+        """Run a command as oneadmin, to its end. One with a `call_id` is traced if the world tells which lines are run."""
 
     def begin(
         self,

@@ -93,13 +93,13 @@ class NamespaceWorld(Conversing, Filing):
         apart: Sequence[str] = (),
         disk_mb: int = 1024,
         keep: Path | None = None,
-        login: Mapping[str, str] | None = None,
+        tracer: bytes = b"",
         on_question: Callable[[Question], Reply | None],
     ) -> NamespaceWorld:
         """Start a world. With `keep` it survives this process and can be attached to at that socket.
 
-        `simulated` are commands that the harness answers, `apart` further machines that share no datastore; `login` is what commands find in their environment
-        that come by ssh.
+        `simulated` are commands that the harness answers, `apart` further machines that share no datastore; `tracer` is what every
+        bash of a call reads first, for the lines that it runs; without it they are not told.
         Raises HarnessError with the remedy if the machine refuses.
         """
         ours, theirs = socket.socketpair()
@@ -129,7 +129,7 @@ class NamespaceWorld(Conversing, Filing):
                 "simulated": list(simulated),
                 "gate_script": base64.b64encode(script).decode(),
                 "disk_mb": disk_mb,
-                "login": dict(login or {}),
+                "tracer": base64.b64encode(tracer).decode(),
                 "socket": str(keep) if keep else "",
             }
         )

@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 
+from onesim.world import lines
 from onesim.world import syscalls as sc
 
 ONEADMIN = 9869
@@ -53,12 +54,14 @@ _ROOT_DIRECTORIES = (
     "/run/onetck/usr",
     "/run/onetck/etc",
     "/run/onetck/lib-one",
+    lines.SEEN,
     "/var/cache",
     "/var/spool",
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _STUBS = ("ssh", "sudo", "onevm", "onedatastore", "onehost", "oneimage", "onecluster", "oneuser", "onezone")
 _NAMES = ("files.example",)  # further names of the loopback address: the web server of a world
+_LINES_MB = 64
 WORLD = "/tmp"  # where the root is built before the agent pivots into it
 
 
@@ -125,8 +128,11 @@ def loopback_up() -> None:
         fcntl.ioctl(sock, 0x8914, request)
 
 
-def build_root(gates: list[str], simulated: list[str], gate_script: bytes, disk_mb: int) -> list[str]:
-    """Build the world's root in memory and pivot into it. Returns the gates that have a command to guard, or stand for one that is `simulated`."""
+def build_root(gates: list[str], simulated: list[str], gate_script: bytes, disk_mb: int, *, traced: bool) -> list[str]:
+    """Build the world's root in memory and pivot into it. Returns the gates that have a command to guard, or stand for one that is `simulated`.
+
+    `traced` = with room for the lines that scripts run, which is no part of the root's.
+    """
     sc.mount("", "/", flags=sc.MS_REC | sc.MS_PRIVATE)
     try:
         sc.mount("tmpfs", WORLD, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV, f"mode=755,size={disk_mb}m")
@@ -150,9 +156,12 @@ def build_root(gates: list[str], simulated: list[str], gate_script: bytes, disk_
         "shared",
         "scratch",
         "etc",
+        lines.HERE[1:],
     ):
         os.makedirs(f"{WORLD}/{name}")
     os.chmod(f"{WORLD}/scratch", 0o1777)
+    if traced:
+        sc.mount("tmpfs", WORLD + lines.HERE, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC, f"mode=1777,size={_LINES_MB}m")
     for source in ("usr", "etc"):
         sc.bind(f"/{source}", f"{WORLD}/machine/{source}", recursive=True, readonly=True)
     kept = []
@@ -243,6 +252,7 @@ def enter_host(name: str, shared: bool) -> None:
     sc.bind(f"{root}/run/onetck/lib-one", f"{root}/usr/lib/one")
     sc.bind("/machine/usr", f"{root}/run/onetck/usr", recursive=True)
     sc.bind("/machine/etc", f"{root}/run/onetck/etc", recursive=True)
+    sc.bind(lines.HERE, root + lines.SEEN)
     for name_ in ("proc", "sys", "dev"):
         sc.bind(f"/{name_}", f"{root}/{name_}", recursive=True)
     if shared:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onesim.world.interface import Fault, GateCommand, Limits, Means, Patch, Run
+from onesim.world.interface import Fault, GateCommand, Limits, LinesRun, Means, Patch, Run, Traced
 
 HOME = "/var/lib/one"
 
@@ -68,4 +68,15 @@ def run_of(answer: dict[str, Any]) -> Run:
         tuple(base64.b64decode(one) for one in answer["datagrams"]),
         tuple(answer["leftovers"]),
         answer["stdin_left"],
+        _lines_of(answer["lines"]),
+    )
+
+
+def _lines_of(row: dict[str, Any] | None) -> LinesRun | None:
+    if row is None:
+        return None
+    tail = tuple(Traced(source, line, tuple(calls), function, status, word) for source, line, calls, function, status, word in row["tail"])
+    last = tuple((host, source, line) for host, source, line in row["last"])
+    return LinesRun(
+        {name: tuple(lines) for name, lines in row["ran"].items()}, {name: tuple(lines) for name, lines in row["sent"].items()}, last, tail
     )
