@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from onesim.journal import read
 from onesim.records import Record
 from onesim.rows import Profile
 from onesim.schedule import recorded
-from onetck import conclude, execution, faultcases, kept
+from onesim.spec import load
+from onetck import conclude, execution, faultcases, kept, levels
 from onetck.execution import Progress
 from onetck.faulting import LEVELS
 from onetck.judge import History, Judgement, cases_of, judge_case
@@ -46,6 +47,7 @@ class Wish:
     fail_fast: bool = False
     times: int = 1
     faults: str = "off"
+    level: str = ""
 
     @property
     def whole(self) -> bool:
@@ -60,7 +62,8 @@ class Wish:
             *(("--trace", str(path)) for path in self.traces),
             ("--schedule", str(self.schedule or "")),
             ("--seed", str(self.seed or "")),
-            ("--faults", self.faults if self.faults != "off" else ""),
+            ("--faults", self.faults if self.faults != "off" and not self.level else ""),
+            ("--level", self.level),
         )
         return tuple(word for name, value in options if value for word in (name, value))
 
@@ -72,9 +75,20 @@ def fault_level(word: str) -> str:
     return word
 
 
+def at_level(wish: Wish) -> Wish:
+    """Return the wish with the faults that the level demands, if one is wished. Raises ConfigError for an unknown one, or for what it decides by itself."""
+    if not wish.level:
+        return wish
+    if wish.profile or wish.faults != "off":
+        raise ConfigError(f"--level {wish.level} decides on profiles and faults; leave out --profile and --faults")
+    return replace(wish, faults=levels.find(load(), wish.level).faults)
+
+
 def certified(setting: Setting, wish: Wish) -> Profile:
     """Return the requirements that the run is about: those named, else those of the profiles."""
     claimed = wish.profile or setting.claimed
+    if wish.level:
+        claimed = levels.demanded(levels.find(setting.spec.spec, wish.level), claimed)
     profile = conclude.find_profile(setting.spec, claimed if wish.faults == "off" else f"{claimed},{faultcases.PROFILE}")
     if not wish.requirements:
         return profile
@@ -187,5 +201,7 @@ def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[Pla
         seed=wish.seed,
         schedules=recorded(wish.schedule) if wish.schedule is not None else {},
         enough=failed if wish.fail_fast else None,
+        claimed=[name for name in setting.claimed.split(",") if name],
+        faults=wish.faults,
         more=partial(faultcases.follow, setting, cases, profile, out, wish.faults, wish.seed, progress.more) if wish.faults != "off" else None,
     )

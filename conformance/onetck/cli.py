@@ -104,6 +104,15 @@ def run(
             show_default=False,
         ),
     ] = "",
+    level: Annotated[
+        str,
+        typer.Option(
+            "--level",
+            metavar="bronze|silver|gold",
+            help="Play what this level demands: the core, all that is claimed, or that with every fault.",
+            show_default=False,
+        ),
+    ] = "",
     timeout_s: TimeoutOption = None,
     seed: Annotated[
         int | None,
@@ -147,7 +156,9 @@ def run(
             fail_fast,
             repeat,
             certify.fault_level(faults),
+            level,
         )
+        wish = certify.at_level(wish)
         given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines)
         terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from onesim import __version__
 from onesim.errors import ConfigError, HarnessError
 from onesim.executor import CaseRun, CaseSummary
@@ -87,17 +89,20 @@ def execute(
     schedules: Recorded | None = None,
     enough: Callable[[CaseSummary], bool] | None = None,
     more: Callable[[], Sequence[PlannedCase]] | None = None,
+    claimed: Sequence[str] = (),
+    faults: str = "off",
 ) -> list[CaseSummary]:
     """Execute the cases of a plan and write `history.jsonl`. The world of the last case stays at the socket `keep`, if that is given.
 
     `seed` picks the schedules of calls that overlap, unless they are to be those of a history: `schedules`.
     `enough` tells of a case that has ended whether the rest need not run. `more` is asked, when all cases of the plan have ended, for those that follow from
-    them. An interrupted run leaves a history without the cases not run, and says so in its footer.
+    them; `claimed` and `faults` stand in the header. An interrupted run leaves a history without the cases not run, and says so in its footer.
     """
     writer = Writer(out / "history.jsonl")
     blobs = BlobStore(out / "blobs")
     began = time.time()
-    writer.write(_header(spec, driver, subject, plan, began, command, seed))
+    header = _header(spec, driver, subject, plan, began, command, seed)
+    writer.write(msgspec.structs.replace(header, claimed=tuple(claimed), faults=faults))
     stop = threading.Event()
     summaries: list[CaseSummary] = []
     ran: set[str] = set()

@@ -64,7 +64,15 @@ class Run:
         setting, part = self.setting, self.out / "cases" / case.trace.name
         part.mkdir(parents=True)
         execution.execute(
-            setting.spec, setting.driver, setting.subject, [case], part, jobs=1, progress=Progress(), command=["pytest", *setting.words]
+            setting.spec,
+            setting.driver,
+            setting.subject,
+            [case],
+            part,
+            jobs=1,
+            progress=Progress(),
+            command=["pytest", *setting.words],
+            claimed=setting.claimed.split(","),
         )
         (played,) = cases_of(read(part / "history.jsonl", Record), setting.spec, History())
         repeat = self.repeat.format(case=case.trace.name)

@@ -46,6 +46,7 @@ from onesim.records import (
 )
 from onesim.rows import Profile, Requirement
 from onesim.spec import ContractSpec
+from onetck import levels
 from onetck import waivers as waiving
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
@@ -251,6 +252,7 @@ def judge(
             history.cases,
             history.calls,
             history.footer.wall_s,
+            levels.reached(spec.spec, header, profile, decision),
         )
     return judgement
 

@@ -29,6 +29,7 @@ def combined(judgements: Sequence[Judgement]) -> Judgement:
             sum(one.cases for one in footers),
             sum(one.calls for one in footers),
             round(sum(one.wall_s for one in footers), 3),
+            footers[0].level if decision.exit_code == 0 else "",
         )
     return made
 

@@ -31,7 +31,8 @@ def render_badge(records: Iterable[ResultRecord]) -> str:
         profile = f"{first[:_PROFILE_MAX]} + {rest.count(',') + 1}" if rest else f"{first[:_PROFILE_MAX]}…"
     left = visible(f"OpenNebula {header.contract} {profile}" if header is not None else "OpenNebula")
     verdict = footer.verdict if footer is not None else "PARTIAL"
-    right = f"{verdict.lower()} {footer.executed}/{footer.required}" if footer is not None else "partial"
+    level = f" {footer.level}" if footer is not None and footer.level else ""
+    right = f"{verdict.lower()}{level} {footer.executed}/{footer.required}" if footer is not None else "partial"
     widths = [round(len(text) * _CHARACTER_PX + 12) for text in (left, right)]
     environment = Environment(loader=PackageLoader("onereport"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template("badge.svg.j2").render(left=left, right=right, widths=widths, colour=_COLOURS.get(verdict, _OTHER))

@@ -58,6 +58,7 @@ def summary(records: Iterable[ResultRecord]) -> dict[str, Any]:
                     "cases": record.cases,
                     "calls": record.calls,
                     "wall_s": record.wall_s,
+                    "level": record.level,
                 }
     return rows
 

@@ -47,7 +47,7 @@ def render_markdown(records: Iterable[ResultRecord]) -> str:
             case ResultsFooter():
                 footer = record
     lines = [f"## {footer.verdict if footer else 'PARTIAL'}", ""]
-    lines += [escape(footer.sentence) if footer else "The run was interrupted; no verdict follows.", ""]
+    lines += [escape(footer.said) if footer else "The run was interrupted; no verdict follows.", ""]
     if header is not None:
         lines += [f"{escape(header.driver)}; OpenNebula {escape(header.version)}; {escape(header.profile)}; {escape(header.tool)}", ""]
     if footer is not None:

@@ -140,7 +140,7 @@ def broken_before(references: Iterable[str]) -> str:
 
 
 class ResultsFooter(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit_defaults=True):
-    """Last record: the decision. Results without it are PARTIAL."""
+    """Last record: the decision, and the level that was reached (a row of `spec/levels.toml`). Results without it are PARTIAL."""
 
     verdict: str
     sentence: str
@@ -151,6 +151,12 @@ class ResultsFooter(msgspec.Struct, frozen=True, tag="footer", tag_field="record
     cases: int
     calls: int
     wall_s: float = 0.0
+    level: str = ""
+
+    @property
+    def said(self) -> str:
+        """The sentence, with the level that was reached."""
+        return f"{self.sentence} Level: {self.level}." if self.level else self.sentence
 
 
 ResultRecord = ResultsHeader | Result | RequirementVerdict | ScriptLines | ResultsFooter

@@ -40,7 +40,7 @@ def render_text(records: Iterable[ResultRecord], console: Console) -> None:
     if footer is None:
         console.print("PARTIAL: the run was interrupted; no verdict follows.", markup=False, style="bold yellow")
         return
-    console.print(Text.assemble((footer.verdict, _STYLES.get(footer.verdict, "bold yellow")), f": {footer.sentence}"))
+    console.print(Text.assemble((footer.verdict, _STYLES.get(footer.verdict, "bold yellow")), f": {footer.said}"))
     counts = footer.counts
     failed = sum(counts[name] for name in FAILURES)
     parts = [

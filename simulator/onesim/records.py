@@ -34,7 +34,10 @@ class DriverFile(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
-    """First record of a history. `isolation` says what the backend obtained; `started_s` is seconds since the epoch."""
+    """First record of a history. `isolation` says what the backend obtained; `started_s` is seconds since the epoch.
+
+    `claimed` are the profiles that the driver claims, `faults` the level of faults that were played.
+    """
 
     schema: int
     tool: str
@@ -55,6 +58,8 @@ class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit
     command: tuple[str, ...] = ()
     mads: tuple[str, ...] = ()
     backup_mad: str = ""
+    claimed: tuple[str, ...] = ()
+    faults: str = "off"
 
 
 class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omit_defaults=True):

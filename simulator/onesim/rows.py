@@ -430,6 +430,17 @@ class Profile(Row, frozen=True):
         return profile == (self.of or self.name) and (not self.cases or case in self.cases)
 
 
+class Level(Row, frozen=True):
+    """What a conformant driver has reached; see `spec/levels.toml`."""
+
+    name: str
+    profiles: tuple[str, ...]
+    claimed: bool
+    faults: Literal["off", "basic", "full"]
+    waivers: bool
+    meaning: str
+
+
 class VerdictRow(Row, frozen=True):
     """What a verdict means, whose fault it is, and what to do."""
 

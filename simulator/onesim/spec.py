@@ -35,6 +35,7 @@ from onesim.rows import (
     FaultKind,
     Form,
     Kind,
+    Level,
     Lifecycle,
     Mad,
     MadFaultRow,
@@ -136,6 +137,10 @@ class _Quarantine(Row, frozen=True):
     quarantine: tuple[Quarantined, ...]
 
 
+class _Levels(Row, frozen=True):
+    level: tuple[Level, ...]
+
+
 class _Complaints(Row, frozen=True):
     complaint: tuple[Complaint, ...]
 
@@ -201,6 +206,7 @@ class Spec:
         self.complaints = _read(root / "complaints.toml", _Complaints).complaint
         self.static_rules = {row.name: row for row in _read(root / "static.toml", _Static).rule}
         self.quarantine = {row.requirement: row for row in _read(root / "quarantine.toml", _Quarantine).quarantine}
+        self.levels = {row.name: row for row in _read(root / "levels.toml", _Levels).level}
         self.profiles = {row.name: row for path in self._files("profiles") for row in _read(path, _Profiles).profile}
 
     def _files(self, folder: str) -> list[Path]:

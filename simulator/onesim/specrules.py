@@ -238,6 +238,7 @@ def _requirements(spec: Spec) -> None:
             raise _refuse(spec, "quarantine.toml", f"quarantine {name}", f"unknown requirement {name!r}")
     _complaints(spec, set(ids))
     _profiles(spec, set(ids), actions)
+    _levels(spec)
 
 
 def _profiles(spec: Spec, requirements: set[str], actions: set[str]) -> None:
@@ -260,6 +261,13 @@ def _profiles(spec: Spec, requirements: set[str], actions: set[str]) -> None:
         for name in profile.cases:
             if name not in cases:
                 raise _refuse(spec, "profiles", place, f"unknown case {name!r}")
+
+
+def _levels(spec: Spec) -> None:
+    for level in spec.levels.values():
+        for name in level.profiles:
+            if name not in spec.profiles:
+                raise _refuse(spec, "levels.toml", f"level {level.name}", f"unknown profile {name!r}")
 
 
 def _discrepancies(spec: Spec, requirements: set[str], actions: set[str]) -> None:

@@ -73,6 +73,7 @@ CONTRADICTIONS = [
     ("complaints.toml", 'miniature = "complaint-01-document-as-one-argument", ', "", ("complaint 1:", "reason")),
     ("profiles/core.toml", '"GEN-EXEC-001"', '"GEN-EXEC-002"', ("profile core", "GEN-EXEC-002", "twice")),
     ("profiles/core.toml", '  "GEN-EXEC-001",\n', "", ("profile core", "frozen", 'sha256 = "')),
+    ("levels.toml", '"faults"]', '"every-fault"]', ("level gold", "every-fault")),
     ("profiles/parts.toml", 'of = "core"', 'of = "cores"', ("profile ds-core", "cores")),
     ("profiles/parts.toml", '"vms-together"]', '"vm-together"]', ("profile quick", "vm-together")),
 ]  # fmt: skip
