@@ -11,7 +11,7 @@ import pytest
 
 from onesim.data import data_dir
 from onesim.journal import head, read
-from onesim.records import Call, Record, Together
+from onesim.records import Record, Together
 from onetck.conclude import find_profile
 from onetck.execution import Progress, execute
 from onetck.judge import judge
