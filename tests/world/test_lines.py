@@ -51,6 +51,7 @@ NOSY = {
     "callers": 'f() { caller; echo "${FUNCNAME[*]} ${BASH_LINENO[*]}"; }; f',
     "a host": "ssh host01 'echo $-; hostname'; ssh host02 bash -s <<<'set -eu; echo there'; ssh -n host01 'exit 5'; echo $?",
     "functions sent": 'g() { hostname; }; ssh host01 bash -s <<<"$(declare -f g); g"',
+    "a trace on a host": "ssh host01 bash -s <<'EOF'\nset -x\nhostname\nEOF\ntrue",
     "something left behind": "nohup sleep 0.2 >/dev/null 2>&1 & echo left",
     "a status from below": "bash -c 'exit 9'; exit $?",
     "free space": "df --output=used /var/lib/one | tail -1 | grep -c .",
