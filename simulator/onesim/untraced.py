@@ -41,7 +41,8 @@ def untraced(scripts: Mapping[str, str]) -> Untraced:
 
 def _spread(scripts: Mapping[str, str], found: set[str], functions: set[str], *, handed: bool) -> tuple[set[str], set[str]]:
     """Return the files and functions that could tell, and those that rely on them; `handed` = also by what they hand to others."""
-    found, functions, tells, hints = set(found), set(functions), _TELLS, _HINTS
+    hints: tuple[str, ...] = _HINTS
+    found, functions, tells = set(found), set(functions), _TELLS
     while True:
         before = len(functions) + len(found)
         for file, text in scripts.items():
