@@ -63,13 +63,15 @@ def prepare_out(out: Path) -> None:
 
 def start_world(subject: Subjected, shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
     """Start a world that the driver needs; its questions are answered by the case in `holder`."""
+    sources = subject.sources
     return NamespaceWorld.start(
         shared=shared,
         gates=tuple(gates),
         simulated=subject.simulated,
         apart=subject.apart,
         keep=keep,
-        tracer=subject.sources.tracer if subject.sources is not None else b"",
+        tracer=b"" if sources is None else sources.tracer,
+        left_alone=() if sources is None else sources.left_alone,
         on_question=lambda asked: holder[0].question(asked),
     )
 

@@ -13,7 +13,7 @@ import posixpath
 import re
 import subprocess
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
@@ -23,21 +23,24 @@ from onesim.failing import failed_command, last_command
 from onesim.layout import NODE_REMOTES, REMOTES
 from onesim.model import FRONTEND
 from onesim.records import Place
-from onesim.untraced import untraced
+from onesim.untraced import Untraced, untraced
 from onesim.world.interface import LinesRun, Run, Traced
 from onesim.world.lines import SEEN
 
 #: The descriptor is above those that scripts use or close in a loop. Nothing of this is done where a script has asked for a trace of its own (`bash -x`);
 #: an `x` that came with exported options is ours. PS4 must bear `set -u`.
-_TRACER = rf"""{{ case $0 in
-    %s) unset BASH_ENV ;;
-    *)
-        case $- in *x*) [[ ${{SHELLOPTS@a}} == *x* ]] ;; esac &&
-            exec 847>>"{SEEN}/${{ONETCK_CALL##*/}}.$HOSTNAME.$$" &&
-            BASH_XTRACEFD=847 PS4=$'+\001${{BASH_SOURCE-}}\001$LINENO\001${{BASH_LINENO[@]-}}\001${{FUNCNAME-}}\001$?\001' &&
-            set -x
-        ;;
-esac || :; }} 2>/dev/null
+_TRACER = rf"""{{
+    case $0 in %s) unset BASH_ENV ;; esac
+    case $0 in
+        %s) ;;
+        *)
+            case $- in *x*) [[ ${{SHELLOPTS@a}} == *x* ]] ;; esac &&
+                exec 847>>"{SEEN}/${{ONETCK_CALL##*/}}.$HOSTNAME.$$" &&
+                BASH_XTRACEFD=847 PS4=$'+\001${{BASH_SOURCE-}}\001$LINENO\001${{BASH_LINENO[@]-}}\001${{FUNCNAME-}}\001$?\001' &&
+                set -x
+            ;;
+    esac || :
+}} 2>/dev/null
 """
 _TEXT_MAX = 200
 _WORD = re.compile(r"[\w.$/%#-]+|[^\s\w;]")
@@ -65,15 +68,19 @@ class Sources:
     helpers: str = ""
 
     @cached_property
+    def _untraced(self) -> Untraced:
+        return untraced({**self.texts, "scripts_common.sh": self.helpers or self.texts.get("scripts_common.sh", "")})
+
+    @property
     def left_alone(self) -> frozenset[str]:
         """The scripts that are not traced, because they could tell."""
-        return untraced({**self.texts, "scripts_common.sh": self.helpers or self.texts.get("scripts_common.sh", "")}) & self.texts.keys()
+        return self._untraced.itself & self.texts.keys()
 
     @cached_property
     def tracer(self) -> bytes:
         """What every bash of a call reads first."""
-        patterns = " | ".join(sorted(f"*/{'/'.join(file.rsplit('/', 2)[-2:])}" for file in self.left_alone))
-        return (_TRACER % (patterns or "''")).encode()
+        below = self._untraced.below & self.texts.keys()
+        return (_TRACER % (_pattern(self.left_alone | below), _pattern(self.left_alone))).encode()
 
     @cached_property
     def scripts(self) -> dict[str, str]:
@@ -171,6 +178,11 @@ class Sources:
             if ours:
                 return self.place(*ours[-1 if n == 0 else 0])
         return None
+
+
+def _pattern(files: Collection[str]) -> str:
+    """Return a pattern of `case` for scripts by the last parts of their paths."""
+    return " | ".join(sorted(f"*/{'/'.join(file.rsplit('/', 2)[-2:])}" for file in files)) or "''"
 
 
 def _is_bash(text: str) -> bool:

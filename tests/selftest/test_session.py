@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from onereport.results import EXIT_NO_VERDICT, EXIT_NOT, EXIT_USAGE
-from onesim.coverage import functions
+from onesim.coverage import printed
 from onesim.errors import ConfigError, SpecError
 from onetck.cli import main
 from onetck.selftest import playing, trial
@@ -196,7 +196,7 @@ def test_the_lines_of_functions_that_hosts_get_are_found_again() -> None:
         "    sync a",
         "}",
     ]
-    found = functions({"tm/x.sh": "\n".join(rows) + "\n"})
+    found = {name: printed({"tm/x.sh": "\n".join(rows) + "\n"}, name) for name in ("host_a", "host_b")}
     # the printed rows: local, case, x), cp, ;;, *), touch, ;;, esac, [[, rm, }, sync
     assert list(found["host_a"].lines(0)) == [("tm/x.sh", 6)]
     assert [line for offset in range(13) for _, line in found["host_a"].lines(offset)] == [6, 7, 8, 8, 8, 9, 9, 9, 10, 11, 11, 11, 12]

@@ -27,6 +27,7 @@ NOSY = {
     "its own trace": "set -x; echo one; set +x",
     "a trace of a child": "bash -x -c 'echo two'",
     "a trace by its first line": "",
+    "a program that has a host trace": "",
     "descriptors": "exec {one}<$0 {two}<$0; echo $one $two; exec {one}<&- {two}<&-",
     "the descriptors of a child": "ls /proc/self/fd | wc -l",
     "all descriptors closed": 'for n in $(ls /proc/$$/fd); do ((n < 3)) || eval "exec $n>&-"; done; echo closed; echo end',
@@ -50,20 +51,30 @@ NOSY = {
     "callers": 'f() { caller; echo "${FUNCNAME[*]} ${BASH_LINENO[*]}"; }; f',
     "a host": "ssh host01 'echo $-; hostname'; ssh host02 bash -s <<<'set -eu; echo there'; ssh -n host01 'exit 5'; echo $?",
     "functions sent": 'g() { hostname; }; ssh host01 bash -s <<<"$(declare -f g); g"',
+    "a trace on a host": "ssh host01 bash -s <<'EOF'\nset -x\nhostname\nEOF\ntrue",
     "something left behind": "nohup sleep 0.2 >/dev/null 2>&1 & echo left",
     "a status from below": "bash -c 'exit 9'; exit $?",
     "free space": "df --output=used /var/lib/one | tail -1 | grep -c .",
 }
 
+FIRST_LINES = {
+    "a trace by its first line": "#!/bin/bash -x\necho first\n",
+    "a program that has a host trace": "#!/usr/bin/python3\nimport subprocess\nsubprocess.run(['ssh', 'host01', 'set -x; echo there'], check=True)\n",
+}
+
 
 def _scripts() -> dict[str, str]:
     found = {f"tm/nosy/script{n}": f"#!/bin/bash\n{text}\n" for n, text in enumerate(NOSY.values())}
-    found[f"tm/nosy/script{list(NOSY).index('a trace by its first line')}"] = "#!/bin/bash -x\necho first\n"
+    for name, text in FIRST_LINES.items():
+        found[f"tm/nosy/script{list(NOSY).index(name)}"] = text
     return found
 
 
 def _world(files: dict[str, str], *, traced: bool = True) -> NamespaceWorld:
-    world = NamespaceWorld.start(tracer=Sources(files).tracer if traced else b"", on_question=lambda question: Answer(b"answer\n"))
+    sources = Sources(files)
+    world = NamespaceWorld.start(
+        tracer=sources.tracer if traced else b"", left_alone=sources.left_alone if traced else (), on_question=lambda question: Answer(b"answer\n")
+    )
     for file, text in files.items():
         world.put("frontend", f"{REMOTES}/{file}", text.encode(), 0o755)
     return world

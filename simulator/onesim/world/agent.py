@@ -72,7 +72,7 @@ class Agent:
         self.simulated = frozenset(settings["simulated"])
         gate, tracer = base64.b64decode(settings["gate_script"]), base64.b64decode(settings["tracer"])
         self.gates = nsview.build_root(settings["gates"], settings["simulated"], gate, settings["disk_mb"], traced=bool(tracer))
-        self.lines = Lines(tracer)
+        self.lines = Lines(tracer, settings["left_alone"])
         self.holding = Holding(self.send)
         self.striking = Striking(self, settings["disk_mb"])
         self.unclaimed: list[bytes] = []
@@ -201,7 +201,7 @@ class Agent:
                 one.alone = False
         shim = self.programs.shims.get(message["shim"])
         given = shim.environment if shim is not None else {**_ENVIRONMENT, **message["env"]}
-        traced = self.lines.environment(call.id, given) if message["call"] else {}
+        traced = self.lines.environment(call.id, message["argv"][0], given) if message["call"] else {}
         data = bytes(shim.stdin) if shim is not None else base64.b64decode(message["stdin"])
         stdin = self._input(data)
         out, err, failed = os.pipe(), os.pipe(), os.pipe()

@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,16 +94,17 @@ def _text(data: bytes) -> str:
 class Lines:
     """The files of the calls. Without a tracer nothing is traced."""
 
-    def __init__(self, tracer: bytes) -> None:
+    def __init__(self, tracer: bytes, left_alone: Iterable[str]) -> None:
         self.on = bool(tracer)
+        self.left_alone = tuple(f"/{file}" for file in left_alone)
         self._trails: dict[str, Trail] = {}
         if self.on:
             with open(f"{HERE}/tracer", "wb") as file:
                 file.write(tracer)
 
-    def environment(self, call: str, given: dict[str, str]) -> dict[str, str]:
-        """Return what a script finds in its environment besides `given`; nothing where BASH_ENV is somebody else's."""
-        if not self.on or "BASH_ENV" in given:
+    def environment(self, call: str, script: str, given: dict[str, str]) -> dict[str, str]:
+        """Return what a script finds in its environment besides `given`; nothing if it is left alone, or where BASH_ENV is somebody else's."""
+        if not self.on or "BASH_ENV" in given or os.path.normpath(script).endswith(self.left_alone):
             return {}
         self._trails[call] = Trail()
         return {"BASH_ENV": TRACER}

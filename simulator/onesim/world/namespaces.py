@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,14 @@ class NamespaceWorld(Conversing, Filing):
         disk_mb: int = 1024,
         keep: Path | None = None,
         tracer: bytes = b"",
+        left_alone: Collection[str] = (),
         on_question: Callable[[Question], Reply | None],
     ) -> NamespaceWorld:
         """Start a world. With `keep` it survives this process and can be attached to at that socket.
 
         `simulated` are commands that the harness answers, `apart` further machines that share no datastore; `tracer` is what every
-        bash of a call reads first, for the lines that it runs; without it they are not told.
+        bash of a call reads first, for the lines that it runs; without it they are not told,
+        nor are those of the scripts that are `left_alone`.
         Raises HarnessError with the remedy if the machine refuses.
         """
         ours, theirs = socket.socketpair()
@@ -130,6 +132,7 @@ class NamespaceWorld(Conversing, Filing):
                 "gate_script": base64.b64encode(script).decode(),
                 "disk_mb": disk_mb,
                 "tracer": base64.b64encode(tracer).decode(),
+                "left_alone": sorted(left_alone),
                 "socket": str(keep) if keep else "",
             }
         )
