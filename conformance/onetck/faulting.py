@@ -255,14 +255,13 @@ def _said(place: Place) -> str:
 
 
 def _again(step: Step, *, may_fail: bool) -> Iterator[list[Step]]:
-    """Yield what a user may ask after an operation has failed, what oned has for it first; nothing, where oned goes on by itself."""
+    """Yield what a user may ask after an operation has failed, what oned has for it first. What oned ignores nobody asks again."""
     same = replace(step, about=RETRY, after="failure", expect="any" if may_fail else "success")
     if step.op.startswith("vm.") and step.op != "vm.create":
         yield [Step(0, "vm.recover_retry", {"vm": step.arguments["vm"]}, about=RETRY, after="failure")]
     yield [same]
     if step.op in _MAKES_IMAGE:
         yield [Step(0, "image.delete", {"image": step.arguments["image"]}, after="failure"), same]
-    yield []
 
 
 def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mapping[int, tuple[str, int]]) -> dict[str, object] | None:
