@@ -36,6 +36,7 @@ _PLAIN = (
     *("vm.create", "vm.deploy", "vm.stop", "vm.undeploy", "vm.poweroff", "vm.resume", "vm.terminate", "vm.terminate_hard"),
     *("image.register", "image.make", "image.clone", "image.persistent", "image.nonpersistent", "image.delete"),
 )
+_RECOVER = "vm.recover_retry"
 _OVERLAPS = ("guest.busy", "fault.next", "host.down")
 
 
@@ -255,19 +256,18 @@ def _said(place: Place) -> str:
 
 
 def _again(step: Step, *, may_fail: bool) -> Iterator[list[Step]]:
-    """Yield what a user may ask after an operation has failed, what oned has for it first; nothing, where oned goes on by itself."""
+    """Yield what a user may ask after an operation has failed, what oned has for it first. What oned ignores nobody asks again."""
     same = replace(step, about=RETRY, after="failure", expect="any" if may_fail else "success")
     if step.op.startswith("vm.") and step.op != "vm.create":
-        yield [Step(0, "vm.recover_retry", {"vm": step.arguments["vm"]}, about=RETRY, after="failure")]
+        yield [Step(0, _RECOVER, {"vm": step.arguments["vm"]}, about=RETRY, after="failure")]
     yield [same]
     if step.op in _MAKES_IMAGE:
         yield [Step(0, "image.delete", {"image": step.arguments["image"]}, after="failure"), same]
-    yield []
 
 
 def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mapping[int, tuple[str, int]]) -> dict[str, object] | None:
-    """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, a guest could not write, or a failing call is not
-    among those that oned asks for.
+    """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, a guest could not write, a failing call is not
+    among those that oned asks for, or recovery does not ask for it again: of a VM that was undeployed, oned cleans up another host than the one that failed.
 
     `failing` are calls that fail, by their operation: the action, and how many of that action are before it there.
     """
@@ -275,12 +275,18 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mappin
     cloud = oned.cloud
     passed: Counter[tuple[int, str]] = Counter()
     possible, struck = True, 0
+    lost: set[tuple[str, tuple[str, ...]]] = set()
 
     def answer(asked: CallAsked) -> CallFinished:
         nonlocal struck
         here = asked.operation, asked.action.key
         fails = failing.get(asked.operation) == (asked.action.key, passed[here])
+        words = asked.action.key, tuple(asked.argv)
         struck += fails
+        if fails:
+            lost.add(words)
+        elif trace.steps[asked.operation].op == _RECOVER:
+            lost.discard(words)
         fails = fails or trace.steps[asked.operation].expect == "failure"
         passed[here] += 1
         return CallFinished(asked.call, not fails, null_output(spec, asked), "refused")
@@ -295,7 +301,8 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mappin
     for n, output in rehearse(oned, trace, answer, comes):
         if isinstance(output, Refused) and trace.steps[n].expect == "success":
             return None
-    return _states(oned) if possible and struck == len(failing) else None
+    recovers = any(step.op == _RECOVER and step.after for step in trace.steps)
+    return _states(oned) if possible and struck == len(failing) and not (recovers and lost) else None
 
 
 def _states(oned: Oned) -> dict[str, object]:

@@ -114,11 +114,16 @@ def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status == 0 or case.excuses(call, "remains"):
             continue
-        made = [one for one in call.tree if one.change == "created" and one.kind != "d" and (one.kind == STORED or below(one.path, _DATASTORES))]
+        made = [one for one in call.tree if one.change == "created" and one.kind != "d" and (one.kind == STORED or _half_made(one.path))]
         if made:
             yield Finding("fail", f"{words(call)} failed and left {made[0].host}:{made[0].path}", call.n)
         else:
             yield Finding("pass", f"{words(call)} failed and left nothing", call.n)
+
+
+def _half_made(path: str) -> bool:
+    """Whether what lies there is a part of something: a mark for monitoring belongs to its datastore, whatever becomes of the action that set it."""
+    return below(path, _DATASTORES) and posixpath.basename(path) != ".monitor"
 
 
 def left_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:

@@ -108,16 +108,20 @@ def _strange(case: Case, call: Call, change: TreeChange) -> bool:
 
 
 def places(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """Within the datastores, only the places that the action's row names have changed."""
+    """Within the datastores, only the places that the action's row names have changed; what a call that was ended left half-done may go."""
     for call in case.watched(requirement):
-        half_done = case.excuses(call, "remains")
-        wrong = [
-            one for one in call.tree if _strange(case, call, one) and not (half_done and one.change == "created" and _in_own_directory(call, one))
-        ]
+        left = _half_done(case, call.n)
+        wrong = [one for one in call.tree if _strange(case, call, one) and (one.host, one.path) not in left]
         if wrong:
             yield Finding("fail", f"{words(call)} {_said(wrong[0])}{_more(wrong)}, which is not its own", call.n)
         else:
             yield Finding("pass", f"{words(call)} changed only its own places", call.n)
+
+
+def _half_done(case: Case, last: int) -> set[tuple[str, str]]:
+    """Return host and path of what calls up to and with `last` have made of their VMs, of which nobody asks that nothing remains."""
+    struck = [call for call in case.scripts if call.n <= last and case.excuses(call, "remains")]
+    return {(one.host, one.path) for call in struck for one in call.tree if one.change == "created" and _beside_own(call, one)}
 
 
 def own_disk(case: Case, requirement: Requirement) -> Iterator[Finding]:
@@ -139,6 +143,12 @@ def own_disk(case: Case, requirement: Requirement) -> Iterator[Finding]:
 def _in_own_directory(call: Call, change: TreeChange) -> bool:
     directories = (call.facts.get("vm_directory", ""), call.facts.get("other_vm_directory", ""))
     return any(name and _below(change.path, posixpath.normpath(name)) for name in directories)
+
+
+def _beside_own(call: Call, change: TreeChange) -> bool:
+    """Whether something lies in a directory of the call's VM, or beside it under its name with a dot and more."""
+    names = [posixpath.normpath(name) for name in (call.facts.get("vm_directory"), call.facts.get("other_vm_directory")) if name]
+    return any(_below(change.path, name) or change.path.startswith(f"{name}.") for name in names)
 
 
 CHECKS: dict[str, Check] = {

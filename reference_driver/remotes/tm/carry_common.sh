@@ -40,8 +40,10 @@ host_unpack() {
     tar -xSf - -C "$1"
 }
 
-# host_settle PART NAME FILE: a file that has arrived takes its place, together with its snapshots.
+# host_settle PART NAME FILE: a file that has arrived takes its place, together with its snapshots; PART goes in any case.
 host_settle() {
+    part=$1
+    trap 'rm -rf -- "$part"' EXIT
     rm -rf -- "$3.snap"
     [[ ! -d $1/$2.snap ]] || mv -T -- "$1/$2.snap" "$3.snap"
     mv -fT -- "$1/$2" "$3"

@@ -60,7 +60,7 @@ check_owner() {
 # shellcheck disable=SC2034 # set for the scripts
 ask_disk() {
     local document disk="TEMPLATE/DISK[DISK_ID=${2##*/disk.}]"
-    document=$(onevm show -x "$1") || fail "Cannot ask oned about VM $1"
+    document=$(onevm show -x "$1" 2>/dev/null) || fail "Cannot ask oned about VM $1"
     read_texts "$disk/DISK_ID" "$disk/FORMAT" "$disk/DRIVER" "$disk/FS" "$disk/SIZE" "$disk/ORIGINAL_SIZE" LCM_STATE DEPLOY_ID <<<"$document"
     [[ -n ${texts[0]} ]] || fail "VM $1 has no disk ${2##*/disk.}"
     format=${texts[1]:-${texts[2]:-raw}}

@@ -30,6 +30,8 @@ host_live() {
         printf 'the hypervisor knows no disk %s of %s\n' "$disk" "$domain" >&2
         exit 1
     }
+    # one that was merged, and not removed
+    rm -f -- "$layer"
     # a guest that can is asked to bring its file systems in order first; it waits only while the layer is made
     trap host_thaw EXIT
     virsh -q -c "$uri" domfsfreeze "$domain" >/dev/null 2>&1 || :
