@@ -72,14 +72,18 @@ def _caller(rows: Sequence[Traced], at: int) -> int:
 
 
 def _out_of_helpers(rows: Sequence[Traced], at: int) -> int:
-    """Return the command that called the helper which a command stands in: functions that do no more than report. The command itself if it stands in none."""
+    """Return the command that called the helper which a command stands in: functions that do no more than report. The command itself if it stands in none.
+
+    A function in which a command fails does more than report, wherever it stands.
+    """
     while len(rows[at].calls) > 1:
         caller = _caller(rows, at)
         if caller < 0:
             return at
         for n in range(caller + 1, at + 1):
             enters = n < at and len(rows[n + 1].calls) > len(rows[n].calls)
-            if not enters and not _reports(rows[n], _IN_HELPER) and rows[n].source == rows[caller].source:
+            fails = n < at and rows[n + 1].status != 0
+            if not enters and not _reports(rows[n], _IN_HELPER) and (fails or rows[n].source == rows[caller].source):
                 return at
         at = caller
     return at

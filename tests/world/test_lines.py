@@ -160,6 +160,33 @@ def test_a_loud_loop_is_cut_and_its_end_is_kept() -> None:
     assert run.lines is not None and run.lines.ran[f"{REMOTES}/tm/x/mv"] == (2, 3, 5, 6, 7)
 
 
+def test_a_function_of_a_library_in_which_a_command_fails_is_named_where_the_script_calls_it() -> None:
+    """It reports too, but that is not all that it does; and of a host the line is named that ran last, not the trap's."""
+    library = """fail() {
+    echo "$1" >&2
+    exit 1
+}
+on_host() {
+    local said
+    said=$(ssh "$1" bash -s 2>&1 <<<"$(declare -f there); there") || fail "no: $said"
+}
+"""
+    script = f"""#!/bin/bash
+. {REMOTES}/tm/x/on_host.sh
+word=$(basename /a)
+there() {{
+    trap 'rm -f /tmp/x' EXIT
+    set -e
+    cp /none /x
+}}
+[[ $word == a ]]
+on_host host01
+"""
+    at, last, run = _failing({"tm/x/on_host.sh": library, "tm/x/mv": script}, "tm/x/mv")
+    assert run.status == 1 and b"cannot stat" in run.stderr, run
+    assert (at, last) == ("tm/x/mv:10", "tm/x/mv:10, tm/x/mv:7 on host01")
+
+
 def test_what_runs_on_hosts_is_told_of_the_file_that_it_was_sent_from() -> None:
     """A function that travels by `declare -f`, and a script that lies on the host."""
     script = (

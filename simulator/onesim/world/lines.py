@@ -51,19 +51,26 @@ class Trail:
         self.bytes_read += len(data)
         for piece in [data] if len(data) <= room else [data[:room], data[room:][-_END_BYTES:]]:
             rows = _PLACE.findall(piece)
+            told = None
             for source, line, _, function, _, _ in rows:
                 if b"/" in source:
                     self.ran.setdefault(source, set()).add(line)
-                elif function:
+                elif function and not self._trapped(process, function, int(line)):
                     self._sent(process, function, int(line))
+                else:
+                    continue
+                told = source, int(line), function
             if leads:
                 self.tail.extend(rows[-_TAIL:])
-            told = next(((one[0], int(one[1]), one[3]) for one in reversed(rows) if b"/" in one[0] or one[3]), None)
             host = process.rpartition(".")[0]
             if told is not None and at_ns >= self.last.get(host, (0, []))[0]:
                 source, number, function = told
                 place = [_text(source), number] if b"/" in source else [_text(function), self._sent(process, function, number)]
                 self.last[host] = at_ns, place
+
+    def _trapped(self, process: str, function: bytes, line: int) -> bool:
+        """Whether a command of a function that a process was sent is a trap's: bash gives it the first line of all."""
+        return line < self.firsts.get((process, function), line)
 
     def _sent(self, process: str, function: bytes, line: int) -> int:
         """Note a line of a function that a process was sent. Returns how far it is below the first one."""
