@@ -65,6 +65,11 @@ def _reports(row: Traced, words: frozenset[str]) -> bool:
     return row.word in words or row.word in ("=", "")
 
 
+def _fails(row: Traced, following: Traced) -> bool:
+    """Whether a command failed that was no test: the status that the following one found tells, or an assignment of what it printed."""
+    return following.status != 0 and row.word not in TESTING and (following.word == "=" or not _reports(row, REPORTING))
+
+
 def _caller(rows: Sequence[Traced], at: int) -> int:
     """Return where the function of a command was called; -1 if that is not among what is known."""
     stack = rows[at].calls[1:]
@@ -82,8 +87,9 @@ def _out_of_helpers(rows: Sequence[Traced], at: int) -> int:
             return at
         for n in range(caller + 1, at + 1):
             enters = n < at and len(rows[n + 1].calls) > len(rows[n].calls)
-            fails = n < at and rows[n + 1].status != 0
-            if not enters and not _reports(rows[n], _IN_HELPER) and (fails or rows[n].source == rows[caller].source):
+            if not enters and not _reports(rows[n], _IN_HELPER) and rows[n].source == rows[caller].source:
+                return at
+            if not enters and n < at and _fails(rows[n], rows[n + 1]):
                 return at
         at = caller
     return at
