@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 _CONNECTORS = ("&&", "||", ";;", "|", ";", "&")
 #: Words after which a command begins, and those that are no command themselves.
@@ -87,13 +87,14 @@ def lines_of(text: str, family: str = "") -> list[Line]:
     return found
 
 
+@lru_cache(maxsize=256)
 def code_lines(text: str) -> tuple[int, ...]:
     """Return the numbers of the lines at which commands begin, as bash counts them: no line that goes on with a command, and none that closes what began above."""
     rows = text.splitlines()
     return tuple(
         line.number
         for line in lines_of(text)
-        if line.pieces and not _CLOSES.match(line.code) and not (line.number > 1 and rows[line.number - 2].endswith("\\"))
+        if next(_pieces(line.code), None) and not _CLOSES.match(line.code) and not (line.number > 1 and rows[line.number - 2].endswith("\\"))
     )
 
 
