@@ -20,6 +20,15 @@ LIBRARY = """fail() {
     exit 1
 }
 log() { echo "$*" >&2; }
+complain() {
+    sed s/a/b/ <<<"$1" >&2
+    exit 1
+}
+bring() {
+    local what=$1
+    [[ -n $what ]] || fail "nothing to bring"
+    cp "$what" /x || fail "cannot bring"
+}
 """
 #: Scripts that look at what tracing touches. What they print and leave must be the same with it and without it.
 NOSY = {
@@ -130,6 +139,8 @@ def _failing(files: dict[str, str], file: str, limits: Limits | None = None) -> 
         ("cp /none /x\nrc=$?\nrm -f /tmp/x\nexit $rc", 3),
         ("main() {\n    true\n    cp /none /x || { echo bad; exit 1; }\n}\nmain", 5),
         ('cp /none /x || {\n    problem+=bad\n    if [[ -n $1 ]]; then\n        [[ $1 == x ]] || problem+=x\n    fi\n    fail "$problem"\n}', 3),
+        ('if ! cp /none /x; then\n    complain "no"\nfi', 3),
+        ("true && bring /none\nbring /usr", 3),
         ("grep -q x /none || :\n[[ $1 == x ]] || fail no", 4),
         ("die() { echo bad >&2; exit 1; }\ncp /none /x || die", 4),
         ("die() {\n    [[ -n $1 ]] && echo bad >&2\n    exit 1\n}\nif ! false; then\n    die\nfi", 7),
