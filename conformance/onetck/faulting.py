@@ -36,7 +36,6 @@ _PLAIN = (
     *("vm.create", "vm.deploy", "vm.stop", "vm.undeploy", "vm.poweroff", "vm.resume", "vm.terminate", "vm.terminate_hard"),
     *("image.register", "image.make", "image.clone", "image.persistent", "image.nonpersistent", "image.delete"),
 )
-_RECOVER = "vm.recover_retry"
 _OVERLAPS = ("guest.busy", "fault.next", "host.down")
 
 
@@ -259,7 +258,7 @@ def _again(step: Step, *, may_fail: bool) -> Iterator[list[Step]]:
     """Yield what a user may ask after an operation has failed, what oned has for it first. What oned ignores nobody asks again."""
     same = replace(step, about=RETRY, after="failure", expect="any" if may_fail else "success")
     if step.op.startswith("vm.") and step.op != "vm.create":
-        yield [Step(0, _RECOVER, {"vm": step.arguments["vm"]}, about=RETRY, after="failure")]
+        yield [Step(0, "vm.recover_retry", {"vm": step.arguments["vm"]}, about=RETRY, after="failure")]
     yield [same]
     if step.op in _MAKES_IMAGE:
         yield [Step(0, "image.delete", {"image": step.arguments["image"]}, after="failure"), same]
@@ -267,7 +266,7 @@ def _again(step: Step, *, may_fail: bool) -> Iterator[list[Step]]:
 
 def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mapping[int, tuple[str, int]]) -> dict[str, object] | None:
     """Play a trace on oned alone and return in which states its objects end. None if oned refuses a step, a guest could not write, a failing call is not
-    among those that oned asks for, or recovery does not ask for it again: of a VM that was undeployed, oned cleans up another host than the one that failed.
+    among those that oned asks for, or oned does not ask for it again: of a VM that was undeployed it then cleans up another host than the one that failed.
 
     `failing` are calls that fail, by their operation: the action, and how many of that action are before it there.
     """
@@ -281,11 +280,11 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mappin
         nonlocal struck
         here = asked.operation, asked.action.key
         fails = failing.get(asked.operation) == (asked.action.key, passed[here])
-        words = asked.action.key, tuple(asked.argv)
+        words = asked.action.key, tuple(word for word in asked.argv if ":" in word)  # ids and new names may be others
         struck += fails
         if fails:
             lost.add(words)
-        elif trace.steps[asked.operation].op == _RECOVER:
+        elif trace.steps[asked.operation].after:
             lost.discard(words)
         fails = fails or trace.steps[asked.operation].expect == "failure"
         passed[here] += 1
@@ -301,8 +300,8 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mappin
     for n, output in rehearse(oned, trace, answer, comes):
         if isinstance(output, Refused) and trace.steps[n].expect == "success":
             return None
-    recovers = any(step.op == _RECOVER and step.after for step in trace.steps)
-    return _states(oned) if possible and struck == len(failing) and not (recovers and lost) else None
+    again = any(step.after and step.expect == "success" for step in trace.steps)
+    return _states(oned) if possible and struck == len(failing) and not (again and lost) else None
 
 
 def _states(oned: Oned) -> dict[str, object]:
