@@ -68,14 +68,22 @@ class Driver:
         family, _, name = action.partition("/")
         mads = {"ds": (self.datastore_mad, self.backup_mad), "tm": (self.tm_mad, self.system_tm_mad)}.get(family, ())
         folders = [f"{'datastore' if family == 'ds' else family}/{mad}" for mad in mads if mad]
-        return [self.files[f"{folder}/{name}"] for folder in folders if f"{folder}/{name}" in self.files]
+        return [script for folder in folders if (script := self._script(folder, name)) is not None]
+
+    def _script(self, folder: str, name: str) -> Path | None:
+        """Return a script of one directory, which may itself be a link to another one, as OpenNebula's own `shared` is."""
+        linked = self.files.get(folder)
+        if linked is None:
+            return self.files.get(f"{folder}/{name}")
+        script = linked / name
+        return script if script.is_symlink() or script.is_file() else None
 
     def mads(self) -> dict[str, list[str]]:
-        """Return the drivers that the tree holds, by family."""
+        """Return the drivers that the tree holds, by family: directories, and links to such."""
         found: dict[str, dict[str, None]] = {family: {} for family in _FAMILIES}
-        for name in sorted(self.files):
+        for name, path in sorted(self.files.items()):
             family, _, rest = name.partition("/")
-            if family in found and "/" in rest:
+            if family in found and ("/" in rest or (path.is_symlink() and path.is_dir())):
                 found[family][rest.partition("/")[0]] = None
         return {family: list(names) for family, names in found.items()}
 

@@ -169,3 +169,15 @@ def test_disagreements_are_told_both_ways(tmp_path: Path) -> None:
     said = list(disagreements(found.statement, found.spec, found.driver, shared=True))
     assert any("tm/cpds is refused, but the driver has it" in one for one in said)
     assert any("does not claim the contract 6.4" in one for one in said)
+
+
+def test_a_directory_that_is_a_link_is_a_driver(tmp_path: Path) -> None:
+    """OpenNebula's `tm/shared` is a link to `tm/qcow2`: it has that driver's actions, refuses what it refuses, and stands in the list of drivers."""
+    begin(Start(tmp_path / "acme", "acme"))
+    remotes = tmp_path / "acme/remotes"
+    (remotes / "tm/acme").rename(remotes / "tm/other")
+    (remotes / "tm/acme").symlink_to("other")
+    found = settle(Given([tmp_path / "acme"], tm="acme"))
+    assert found.statement is not None
+    assert found.driver.mads()["tm"] == ["acme", "other"]
+    assert not list(disagreements(found.statement, found.spec, found.driver, shared=True))
