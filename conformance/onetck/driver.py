@@ -16,8 +16,9 @@ from onesim.errors import ConfigError
 from onesim.records import DriverFile
 
 _FAMILIES = ("datastore", "tm")
-#: A script that only refuses is shorter than this, and says so.
-_SHORT = 1024
+#: A script that only refuses has no more bytes than this beside its comments, such as a licence, and says so.
+_SHORT = 512
+_READ = 16 << 10
 _REFUSAL = re.compile(rb"not[ _-]?(supported|implemented)", re.IGNORECASE)
 
 
@@ -104,10 +105,11 @@ def refuses(path: Path) -> bool:
     """Tell whether a script does no more than refuse its action."""
     try:
         script = path.resolve(strict=True)
-        text = script.read_bytes()[:_SHORT]
+        text = script.read_bytes()[:_READ]
     except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return True
-    return _REFUSAL.search(script.name.encode()) is not None or (len(text) < _SHORT and _REFUSAL.search(text) is not None)
+    does = b"\n".join(line for line in text.splitlines() if not line.lstrip().startswith(b"#"))
+    return _REFUSAL.search(script.name.encode()) is not None or (len(does) < _SHORT and _REFUSAL.search(does) is not None)
 
 
 def _walk(root: Path, prefix: str) -> dict[str, Path]:
