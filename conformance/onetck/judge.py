@@ -34,6 +34,7 @@ from onesim.spec import ContractSpec
 from onetck import waivers as waiving
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
+from onetck.checks.content import counting
 from onetck.waivers import Waiver
 
 _EVIDENCE_LIMIT = 3
@@ -83,6 +84,7 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
             case CaseEnd():
                 case = open_cases.pop(record.case)
                 case.end = record
+                case.observations = counting(case.observations)
                 history.cases += 1
                 yield case
             case _:
