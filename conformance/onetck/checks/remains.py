@@ -110,11 +110,12 @@ def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 
 def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """A call that failed has left none of the files that it made."""
+    """A call that failed has left none of the files that it made; the mark for monitoring is its datastore's and may stay."""
     for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status == 0:
             continue
-        made = [one for one in call.tree if one.change == "created" and one.kind != "d" and (one.kind == STORED or below(one.path, _DATASTORES))]
+        new = [one for one in call.tree if one.change == "created" and one.kind != "d" and not one.path.endswith("/.monitor")]
+        made = [one for one in new if one.kind == STORED or below(one.path, _DATASTORES)]
         if made:
             yield Finding("fail", f"{words(call)} failed and left {made[0].host}:{made[0].path}", call.n)
         else:
