@@ -19,9 +19,10 @@ from onesim.records import DriverFile
 #: Helpers that stand for what a front-end brings itself: no part of a driver.
 OF_THE_FRONT_END = frozenset(("scripts_common.sh", "tm/tm_common.sh", "datastore/libfs.sh", "datastore/downloader.sh"))
 _FAMILIES = ("datastore", "tm")
-#: A script that only refuses is shorter than this, and says so.
-_SHORT = 1024
 _TEXT_MAX = 1 << 18
+#: A script that only refuses has no more bytes than this beside its comments, such as a licence, and says so.
+_SHORT = 512
+_READ = 16 << 10
 _REFUSAL = re.compile(rb"not[ _-]?(supported|implemented)", re.IGNORECASE)
 
 
@@ -81,14 +82,22 @@ class Driver:
         family, _, name = action.partition("/")
         mads = {"ds": (self.datastore_mad, self.backup_mad), "tm": (self.tm_mad, self.system_tm_mad)}.get(family, ())
         folders = [f"{'datastore' if family == 'ds' else family}/{mad}" for mad in mads if mad]
-        return [self.files[f"{folder}/{name}"] for folder in folders if f"{folder}/{name}" in self.files]
+        return [script for folder in folders if (script := self._script(folder, name)) is not None]
+
+    def _script(self, folder: str, name: str) -> Path | None:
+        """Return a script of one directory, which may itself be a link to another one, as OpenNebula's own `shared` is."""
+        linked = self.files.get(folder)
+        if linked is None:
+            return self.files.get(f"{folder}/{name}")
+        script = linked / name
+        return script if script.is_symlink() or script.is_file() else None
 
     def mads(self) -> dict[str, list[str]]:
-        """Return the drivers that the tree holds, by family."""
+        """Return the drivers that the tree holds, by family: directories, and links to such."""
         found: dict[str, dict[str, None]] = {family: {} for family in _FAMILIES}
-        for name in sorted(self.files):
+        for name, path in sorted(self.files.items()):
             family, _, rest = name.partition("/")
-            if family in found and "/" in rest:
+            if family in found and ("/" in rest or (path.is_symlink() and path.is_dir())):
                 found[family][rest.partition("/")[0]] = None
         return {family: list(names) for family, names in found.items()}
 
@@ -109,10 +118,11 @@ def refuses(path: Path) -> bool:
     """Tell whether a script does no more than refuse its action."""
     try:
         script = path.resolve(strict=True)
-        text = script.read_bytes()[:_SHORT]
+        text = script.read_bytes()[:_READ]
     except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return True
-    return _REFUSAL.search(script.name.encode()) is not None or (len(text) < _SHORT and _REFUSAL.search(text) is not None)
+    does = b"\n".join(line for line in text.splitlines() if not line.lstrip().startswith(b"#"))
+    return _REFUSAL.search(script.name.encode()) is not None or (len(does) < _SHORT and _REFUSAL.search(does) is not None)
 
 
 def _walk(root: Path, prefix: str) -> dict[str, Path]:

@@ -50,6 +50,7 @@ from onetck import levels
 from onetck import waivers as waiving
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
+from onetck.checks.content import counting
 from onetck.evidence import evident
 from onetck.waivers import Waiver
 
@@ -109,6 +110,7 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
             case CaseEnd():
                 case = open_cases.pop(record.case)
                 case.end = record
+                case.observations = counting(case.observations)
                 history.cases += 1
                 if any(row.kind for row in case.faults):
                     (history.missed if case.missed else history.struck).append(case.name)

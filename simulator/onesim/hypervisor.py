@@ -22,8 +22,15 @@ class Files:
     datastore: str
 
 
-def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files) -> str:
-    """Carry out a hypervisor action. `disks` are the places at which there must be something, by disk id. Returns the error, empty for success."""
+#: Source: 7.4.0, src/vmm_mad/remotes/kvm/migrate:310; since 5.13.80. Disks, their snapshots and links go over; what else is in the directory does not.
+_BRING = r'''set -o pipefail; cd "$1"; tar --sparse -cf - disk.* | ssh "$2" "mkdir -p $(printf %q "$3") && tar --sparse -xf - -C $(printf %q "$3")"'''
+
+
+def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files, *, brings: bool = True) -> str:
+    """Carry out a hypervisor action. `disks` are the places at which there must be something, by disk id. Returns the error, empty for success.
+
+    `brings` tells whether a migration takes the disks along to a host whose storage is its own.
+    """
     host, directory = asked.facts["host"], asked.facts["vm_directory"]
     match asked.action.name:
         case "deploy":
@@ -35,6 +42,8 @@ def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files)
                 world.put(host, f"{directory}/{name}", text.encode())
         case "save":
             world.put(host, asked.arguments["checkpoint"], b"memory of " + asked.arguments["deploy_id"].encode() + b"\n")
+        case "migrate" if brings and asked.facts["shared"] == "NO" and asked.facts["other_host"] != host:
+            return _brought(world, asked.facts["other_host"], asked.facts["other_vm_directory"], host, directory)
         case "resize_disk":
             return _grown(world, disks.get(int(asked.arguments["disk_id"])), int(asked.arguments["size_mb"]))
         case "restore":
@@ -45,6 +54,12 @@ def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files)
 def printed(asked: CallAsked) -> str:
     """Return what a hypervisor action prints: `deploy` names the domain."""
     return f"one-{asked.vm}" if asked.action.name == "deploy" else ""
+
+
+def _brought(world: World, source: str, directory: str, host: str, there: str) -> str:
+    run = world.run(source, ["/bin/bash", "-c", _BRING, "migrate", directory, host, there])
+    said = run.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    return "" if run.ended_by == "exit" and run.status == 0 else f"the disks in {source}:{directory} cannot be brought to {host}: {said}"
 
 
 def _missing(world: World, places: Iterable[Seat]) -> str:

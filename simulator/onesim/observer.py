@@ -106,7 +106,8 @@ class Observer:
                 operation = of.get(("image", image.id), last)
                 role = "cdrom" if image.type == "CDROM" else "persistent" if image.persistent else "nonpersistent"
                 seat = image_seat(self.cloud, image, self.probes)
-                looks += self._look(image_key(image.id), "image", image.name, seat, operation, call, role=role, image=image.id)
+                facts = {"image": image.id, "snapshots": len(image.snapshots.known)}
+                looks += self._look(image_key(image.id), "image", image.name, seat, operation, call, role=role, **facts)
         for vm in list(self.cloud.vms.values()):
             if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
                 continue  # after a transfer that failed nobody knows on which side a disk lies

@@ -303,7 +303,7 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="rec
 
     `subject` is image or disk. `admits` are the version ids allowed; `found` the version that was matched, empty if none. `problem` is empty, or
     missing, unreadable, format, size or bytes. On `bytes`, `offset` is the first differing byte and `expected` / `actual` are 32 bytes there, in hex.
-    `digest` identifies the list of 64 KiB block digests (a blob).
+    `digest` identifies the list of 64 KiB block digests (a blob). `snapshots` is how many an image has.
     """
 
     case: str
@@ -328,6 +328,7 @@ class Observation(msgspec.Struct, frozen=True, tag="observation", tag_field="rec
     vm: int = -1
     disk: int = -1
     image: int = -1
+    snapshots: int = 0
     at_ns: int = 0
 
 

@@ -235,7 +235,7 @@ class Scripts:
         carriage = self.spec.spec.carriages[self.spec.stdin(asked.action)]
         if carriage.root != "domain":
             validation.validate_or_raise(carriage.root, self.spec.version, document.encode())
-        error = hypervisor.act(self.world, asked, places, self._files(asked, document))
+        error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
         if not error:
             self.acted(asked, vm, asked.facts["vm_directory"])
         self.observer.refresh()

@@ -169,3 +169,32 @@ def test_disagreements_are_told_both_ways(tmp_path: Path) -> None:
     said = list(disagreements(found.statement, found.spec, found.driver, shared=True))
     assert any("tm/cpds is refused, but the driver has it" in one for one in said)
     assert any("does not claim the contract 6.4" in one for one in said)
+
+
+def test_a_directory_that_is_a_link_is_a_driver(tmp_path: Path) -> None:
+    """OpenNebula's `tm/shared` is a link to `tm/qcow2`: it has that driver's actions, refuses what it refuses, and stands in the list of drivers."""
+    begin(Start(tmp_path / "acme", "acme"))
+    remotes = tmp_path / "acme/remotes"
+    (remotes / "tm/acme").rename(remotes / "tm/other")
+    (remotes / "tm/acme").symlink_to("other")
+    found = settle(Given([tmp_path / "acme"], tm="acme"))
+    assert found.statement is not None
+    assert found.driver.mads()["tm"] == ["acme", "other"]
+    assert not list(disagreements(found.statement, found.spec, found.driver, shared=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("#!/bin/bash\n" + "# a licence, of which each script has a copy\n" * 40 + 'cat >/dev/null\necho "cpds: Operation not supported" >&2\nexit 1\n', True),
+        ("#!/bin/bash\n# an older format is not supported\ncp -- \"$1\" \"$2\"\n", False),
+        ("#!/bin/bash\n" + 'one=${1%%:*} two=${1#*:}\n' * 40 + '[[ $one ]] || { echo "not supported" >&2; exit 1; }\ncp -- "$two" "$2"\n', False),
+    ],
+    ids=["licence", "remark", "branch"],
+)  # fmt: skip
+def test_a_script_that_only_refuses_is_told_by_what_it_does(text: str, refused: bool, tmp_path: Path) -> None:
+    """A packaged driver has copies in place of links to `not_supported`, each under its licence; comments decide nothing, nor does one branch of many."""
+    setting = begin(Start(tmp_path / "acme", "acme"))
+    (tmp_path / "acme/remotes/tm/acme/cpds").write_text(text)
+    assert setting.driver.refuses("tm/cpds") == refused
+    assert setting.driver.has("tm/cpds") != refused

@@ -31,6 +31,7 @@ from onesim.rows import Requirement
 from onesim.spec import for_contract
 from onetck.checks import CHECKS
 from onetck.checks.base import Case
+from onetck.checks.content import counting
 
 SPEC = for_contract("7.4")
 DS = "/var/lib/one/datastores"
@@ -298,3 +299,15 @@ def test_a_disk_has_grown_only_once_it_has() -> None:
     for op, found in (("vm.deploy", set()), ("vm.snapshot_revert", {"pass"})):
         history = case(*calls, observations=seen, operations=operations)
         assert verdicts("content", "tm/*", history, {"op": (op,), "grown": ("yes",)}) == found
+
+
+@pytest.mark.parametrize(
+    ("format", "snapshots", "vm_sees", "verdict"),
+    [("qcow2", 1, "", set()), ("qcow2", 1, "bytes", {"fail"}), ("qcow2", 0, "", {"fail"}), ("raw", 1, "", {"fail"})],
+)
+def test_what_source_of_an_image_with_snapshots_holds_is_told_by_the_next_vm(format: str, snapshots: int, vm_sees: str, verdict: set[str]) -> None:
+    """A qcow2 image with snapshots may have its present state in a layer beside SOURCE; a raw one, or one without snapshots, may not."""
+    image = Observation("c", 0, "image", "data", "frontend", "/", format, ("v1",), problem="bytes", image=3, snapshots=snapshots, after_call=0)
+    disk = Observation("c", 0, "disk", "vm/disk.0", "host01", DISK, format, ("v1",), problem=vm_sees, vm=7, disk=0, image=3, after_call=0)
+    seen = case(call("mvds"), observations=counting([image, disk]))
+    assert verdicts("content", "tm/mvds", seen, {"subject": ("image",)}) == verdict

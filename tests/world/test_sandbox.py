@@ -213,6 +213,24 @@ def test_a_disk_that_cannot_be_read_is_a_finding(world: NamespaceWorld) -> None:
     assert problems[1] in ("unreadable", "missing")
 
 
+@pytest.mark.parametrize("spelt", ["./disk", "/var/lib/one/datastores/disk", "disk.snap/again/0"])
+def test_a_chain_that_comes_back_to_itself_is_a_finding(world: NamespaceWorld, spelt: str) -> None:
+    """An image that is its own backing file, by any name, is told at once: QEMU would open it until it has no memory. A chain that ends is read."""
+    base = "/var/lib/one/datastores"
+    make = "qemu-img create -q -f qcow2 -F qcow2 -u -b"
+    sh(world, f"cd {base}; mkdir disk.snap; ln -s . disk.snap/again; ln -s ../disk disk.snap/0; {make} {spelt} disk 1M; {make} disk over 1M")
+    for name in ("disk", "over"):
+        seen = world.read_disk("frontend", f"{base}/{name}", "qcow2")
+        assert seen.problem == "unreadable"
+        assert "comes back" in seen.detail
+        assert "comes back" in world.write_disk("frontend", f"{base}/{name}", "qcow2", (Write(0, 4096, 7),))
+    sh(world, f"cd {base}; rm disk; qemu-img create -q -f qcow2 disk 1M")
+    assert world.write_disk("frontend", f"{base}/over", "qcow2", (Write(0, 4096, 7),)) == ""
+    assert world.peek("frontend", f"{base}/over", "qcow2", 4094, 4) == b"\7\7\0\0"
+    sh(world, f"cd {base}; truncate -s 1M disk; dd if=over of=disk conv=notrunc status=none; {make.replace('-F qcow2', '-F raw')} disk seen 1M")
+    assert world.read_disk("frontend", f"{base}/seen", "qcow2").problem == ""
+
+
 def test_the_front_ends_own_library_can_be_laid(world: NamespaceWorld) -> None:
     """/usr/lib/one is the world's own on every host: the harness writes there, a driver cannot, and the machine's /usr stays as it is."""
     world.put("frontend", "/usr/lib/one/sh/scripts_common.sh", b"hello() { echo found; }\n")

@@ -16,11 +16,15 @@ def _successful(case: Case, requirement: Requirement) -> Iterator[Call]:
             yield call
 
 
+#: Source: 7.4.0, src/datastore_mad/one_datastore.rb:160 (monitor), src/market_mad/one_market.rb:154 (export), src/tm_mad/lib/datastore.rb:178 (ls).
+_WRAPPED = ("monitor", "export", "ls")
+
+
 def one_line(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """At most one line of stdout (monitor's is wrapped by the MAD and may have several)."""
+    """At most one line of stdout. That of `_WRAPPED` actions is not a message: it is encoded, or read whole by who calls them."""
     for call in _successful(case, requirement):
         lines = call.stdout.text.rstrip("\n").count("\n") + 1 if call.stdout.text else 0
-        if call.action == "monitor":
+        if call.action in _WRAPPED:
             continue
         if lines > 1:
             second = call.stdout.text.split("\n")[1]

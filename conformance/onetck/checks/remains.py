@@ -110,7 +110,7 @@ def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 
 def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """A call that failed has left none of the files that it made."""
+    """A call that failed has left none of the files that it made; the mark for monitoring is its datastore's and may stay."""
     for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status == 0 or case.excuses(call, "remains"):
             continue

@@ -112,14 +112,14 @@ def blockcopy(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     target.format = target.format or disk.active.format
     seen = yield from daemon.qemu.look(target.path)
     reuse = command.flag("reuse-external")
-    if seen is not None and not reuse and seen["kind"] != "block":
+    if seen is not None and not reuse and seen["kind"] != "block" and seen["size"]:
         why = f"external destination file for disk {disk.target} already exists and is not a block device: {target.path}"
         raise Refused(f"unsupported configuration: {why}")
     if seen is None and reuse:
         raise Refused(f"missing destination file for disk {disk.target}: {target.path}: No such file or directory")
     disk.job = Job("copy", domain.number(target), shallow=command.flag("shallow"))
     try:
-        yield from chains.copy(daemon.qemu, disk, target, shallow=disk.job.shallow, fresh=not reuse)
+        yield from chains.copy(daemon.qemu, disk, target, shallow=disk.job.shallow, fresh=not reuse, mode=0o600 if seen is None else seen["mode"])
     except Refused as refused:
         disk.job = None
         raise Refused(f"internal error: unable to execute QEMU command 'blockdev-mirror': {refused.lines[0]}") from None

@@ -67,8 +67,8 @@ def pull(hand: Hand, chain: list[Layer], base: int) -> Plan[None]:
     del chain[1 : None if base < 0 else base]
 
 
-def copy(hand: Hand, disk: Disk, target: Layer, *, shallow: bool, fresh: bool) -> Plan[None]:
-    """Copy what a disk holds to `target`, made afresh unless it is there; `shallow` leaves out what lies below the active layer."""
+def copy(hand: Hand, disk: Disk, target: Layer, *, shallow: bool, fresh: bool, mode: int = 0o600) -> Plan[None]:
+    """Copy what a disk holds to `target`, made afresh with a mode unless it is there; `shallow` leaves out what lies below the active layer."""
     words = ["qemu-img", "convert", "-q", "-U", "-f", disk.active.format, "-O", target.format]
     if shallow and len(disk.chain) > 1:
         words += ["-B", disk.chain[1].path, *(("-F", disk.chain[1].format) if fresh else ())]
@@ -76,7 +76,7 @@ def copy(hand: Hand, disk: Disk, target: Layer, *, shallow: bool, fresh: bool) -
         words.append("-n")
     yield from hand.tool(*words, disk.active.path, target.path)
     if fresh:
-        yield from hand.do("own", path=target.path, mode=0o600, uid=-1, gid=-1)
+        yield from hand.do("own", path=target.path, mode=mode, uid=-1, gid=-1)
 
 
 def place(domain: Domain, disk: Disk, name: str, *, below: int = -1) -> int:

@@ -117,7 +117,7 @@ def _verify(daemon: Libvirtd, disk: Disk, layer: Layer, reuse: bool) -> Plan[Non
         raise Refused(f"block copy still active: disk '{disk.target}' already in active block job")
     if seen is None and reuse:
         raise Refused(f"missing existing file for disk {disk.target}: {layer.path}: No such file or directory")
-    if seen is not None and not reuse and seen["kind"] != "block":
+    if seen is not None and not reuse and seen["kind"] != "block" and seen["size"]:
         why = f"external snapshot file for disk {disk.target} already exists and is not a block device: {layer.path}"
         raise Refused(f"unsupported configuration: {why}")
 

@@ -14,6 +14,8 @@ import re
 import stat
 from typing import Any
 
+from onesim.world import qcow2
+
 BLOCK = 64 * 1024
 _QCOW2 = b"QFI\xfb"
 _TOOLS = "/run/onetck/usr/bin"
@@ -125,6 +127,8 @@ def _opened(path: str, format: str, means: Means) -> tuple[int, str]:
     if format == "raw":
         return fd, ""
     os.close(fd)
+    if again := qcow2.circle(path):
+        raise Unreadable("unreadable", f"its chain of backing files comes back to {again}")
     scratch = f"{_SCRATCH}/read.{os.getpid()}"
     failed = _tool("qemu-img", "convert", "-U", "-f", format, "-O", "raw", path, scratch)
     if failed:
@@ -213,6 +217,8 @@ def write(path: str, format: str, patches: list[list[int]], means: Means) -> str
         finally:
             os.close(fd)
         return ""
+    if again := qcow2.circle(path):
+        return f"its chain of backing files comes back to {again}"
     commands = [word for offset, length, byte in patches for word in ("-c", f"write -P {byte} {offset} {length}")]
     return _tool("qemu-io", "-f", format, *commands, path)
 
