@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -151,9 +151,9 @@ class Putting:
         """Keep a file."""
         self.files[host, path] = data
 
-    def exists(self, host: str, path: str) -> bool:
+    def exist(self, places: Sequence[Seat]) -> list[bool]:
         """Have every disk."""
-        return True
+        return [True for _ in places]
 
 
 def test_the_deployment_file_lies_where_it_is_laid() -> None:

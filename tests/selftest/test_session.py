@@ -75,8 +75,8 @@ def test_a_harness_error_and_a_broken_should_are_no_kills(shared: Role, played: 
 def test_a_kill_says_whether_a_profile_requires_what_is_broken(shared: Role, played: dict[str, Played]) -> None:
     """Of several broken requirements one of a profile is named."""
     cases = [_seen("vm-volatile", 1, [3])]
-    played["vm-volatile"] = Played({"TM-ROLE-001": "fail"})
-    assert (attempt(_bench(shared, cases), MUTANT).requirement, attempt(_bench(shared, cases), MUTANT).certified) == ("TM-ROLE-001", False)
+    played["vm-volatile"] = Played({"TM-CLONE-010": "fail"})
+    assert (attempt(_bench(shared, cases), MUTANT).requirement, attempt(_bench(shared, cases), MUTANT).certified) == ("TM-CLONE-010", False)
     played["vm-volatile"] = Played({"AAA": "fail", "TM-MKSWAP-001": "crash"})
     found = attempt(_bench(shared, cases), MUTANT)
     assert (found.requirement, found.verdict, found.certified) == ("TM-MKSWAP-001", "crash", True)
