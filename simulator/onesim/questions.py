@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,9 @@ from onesim.events import Answer, QuestionAsked
 from onesim.grammar_values import Template
 from onesim.spec import ContractSpec
 
-_LONG_OPTIONS_WITH_VALUE = frozenset({"-f", "--filter", "-l", "--list", "-d", "--delay", "--endpoint", "--user", "--password"})
+_SHORT_OPTIONS = {"-f": "--filter", "-l": "--list", "-d": "--delay", "-j": "--json"}
+_OPTIONS_WITH_VALUE = frozenset({"--filter", "--operator", "--list", "--delay", "--endpoint", "--user", "--password"})
+_CONDITION = re.compile(r"(\w+)(!?=)(.*)")
 
 
 def answer(cloud: Cloud, spec: ContractSpec, question: QuestionAsked) -> Answer:
@@ -59,18 +62,20 @@ def _command(cloud: Cloud, spec: ContractSpec, argv: tuple[str, ...]) -> Answer:
     command = argv[0].rsplit("/", 1)[-1] if argv else ""
     kind = next((row.kind for row in spec.spec.asked.values() if row.command == command), "")
     words: list[str] = []
-    options: set[str] = set()
+    options: dict[str, str] = {}
     rest = iter(argv[1:])
     for word in rest:
+        name, given, value = word.partition("=")
         if word.startswith("-"):
-            options.add(word)
-            if word in _LONG_OPTIONS_WITH_VALUE:
-                next(rest, None)
+            name = _SHORT_OPTIONS.get(name, name)
+            options[name] = value if given else next(rest, "") if name in _OPTIONS_WITH_VALUE else ""
         else:
             words.append(word)
-    json = bool(options & {"-j", "--json"})
+    json = "--json" in options
     if not kind or not words:
         return _error(f"{argv[0] if argv else 'command'}: wrong arguments")
+    if words[0] == "list" and "--csv" in options:
+        return _table(cloud, kind, options)
     if words[0] == "list":
         return _shown(documents.pool_xml(kind, [build() for build in _builder(cloud, spec, kind).values()]), json)
     if words[0] == "show" and len(words) > 1:
@@ -80,6 +85,21 @@ def _command(cloud: Cloud, spec: ContractSpec, argv: tuple[str, ...]) -> Answer:
         found = _one(cloud, spec, kind, id)
         return _shown(found, json) if found else _error(f"[one.{kind}.info] Error getting {spec.spec.asked[kind].called} [{id}].")
     return _error(f"{argv[0]} {words[0]}: the simulated command answers show and list only")
+
+
+def _table(cloud: Cloud, kind: str, options: dict[str, str]) -> Answer:
+    """Return what `onehost list --csv` prints, with --list, --filter and --operator: drivers look for bridges that way (datastore/libfs.sh:475)."""
+    if kind != "host":
+        return _error("the simulated command lists hosts alone as --csv")
+    rows = [{"ID": str(id), "NAME": host.name, "CLUSTER": "default", "STAT": "err" if host.error else "on"} for id, host in cloud.hosts.items()]
+    columns = options.get("--list", "ID,NAME,CLUSTER,STAT").split(",")
+    conditions = [_CONDITION.fullmatch(one) for one in options.get("--filter", "").split(",") if one]
+    known = {"ID", "NAME", "CLUSTER", "STAT"}
+    if not known.issuperset(columns) or not all(one and one[1] in known for one in conditions):
+        return _error(f"the simulated command has the columns {', '.join(sorted(known))}")
+    meets = any if options.get("--operator", "").upper() == "OR" else all
+    held = [row for row in rows if not conditions or meets((row[one[1]] == one[3]) == (one[2] == "=") for one in conditions if one)]
+    return Answer("".join(f"{','.join(line)}\n" for line in [columns, *([row[name] for name in columns] for row in held)]).encode())
 
 
 def _shown(xml: str, json: bool) -> Answer:

@@ -222,3 +222,27 @@ def test_nobody_makes_images_without_a_call() -> None:
     player = cloud()
     (answer,) = player.oned.feed(QuestionAsked("xmlrpc", body=request("one.image.allocate", TEMPLATE, 1)))
     assert isinstance(answer, Answer) and "calls under way only" in value(answer)[1]
+
+
+_BROKEN = ["--operator", "OR", "--no-pager", "--csv", "--filter=STAT=off,STAT=err,STAT=dsbl"]
+
+
+@pytest.mark.parametrize(
+    ("options", "printed"),
+    [
+        ([*_BROKEN, "--list=NAME,STAT"], "NAME,STAT\nhost01,err\n"),
+        ([*_BROKEN, "-l", "NAME"], "NAME\nhost01\n"),
+        (["--csv", "--filter", "STAT=err,NAME=host02", "--list", "ID"], "ID\n"),
+        (["--csv", "-f", "STAT!=err"], "ID,NAME,CLUSTER,STAT\n1,host02,default,on\n"),
+    ],
+)
+def test_hosts_are_listed_as_a_table(options: list[str], printed: str) -> None:
+    """As OpenNebula's own datastore drivers ask for bridges that are down; a table that is not known is refused, not answered otherwise."""
+    player = cloud()
+    player.oned.cloud.hosts[0].error = "the host does not answer"
+    (answer,) = player.oned.feed(QuestionAsked("command", ("onehost", "list", *options)))
+    assert isinstance(answer, Answer)
+    assert (answer.stdout.decode(), answer.status) == (printed, 0)
+    for words in (("onevm", "list", "--csv"), ("onehost", "list", "--csv", "--list=NAME,FREE_MEM")):
+        (refused,) = player.oned.feed(QuestionAsked("command", words))
+        assert isinstance(refused, Answer) and refused.status == 255
