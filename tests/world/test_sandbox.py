@@ -233,6 +233,16 @@ def test_a_chain_that_comes_back_to_itself_is_a_finding(world: NamespaceWorld, s
     assert world.read_disk("frontend", f"{base}/seen", "qcow2").problem == ""
 
 
+def test_a_disk_that_is_a_link_is_opened_where_it_leads(world: NamespaceWorld) -> None:
+    """The hypervisor is told what `disk.N` leads to, so a layer may name the one below it by its bare name."""
+    vm = "/var/lib/one/datastores/0/7"
+    sh(world, f"mkdir -p {vm}/disk.0.snap; cd {vm}/disk.0.snap; qemu-img create -q -f qcow2 0 1M; qemu-img create -q -f qcow2 -F qcow2 -b 0 1")
+    sh(world, f"ln -s disk.0.snap/1 {vm}/disk.0; ln -s disk.0.snap/2 {vm}/disk.1")
+    assert world.write_disk("frontend", f"{vm}/disk.0", "qcow2", (Write(0, 4096, 7),)) == ""
+    assert world.peek("frontend", f"{vm}/disk.0", "qcow2", 4094, 4) == b"\7\7\0\0"
+    assert world.read_disk("frontend", f"{vm}/disk.1", "qcow2").problem == "missing"
+
+
 def test_the_front_ends_own_library_can_be_laid(world: NamespaceWorld) -> None:
     """/usr/lib/one is the world's own on every host: the harness writes there, a driver cannot, and the machine's /usr stays as it is."""
     world.put("frontend", "/usr/lib/one/sh/scripts_common.sh", b"hello() { echo found; }\n")
