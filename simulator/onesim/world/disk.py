@@ -25,7 +25,8 @@ _PIPE_BYTES = 65536
 _DISK = re.compile(r"/disk\.[0-9]+$")
 _PLAIN = {"LANG": "C", "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/var/lib/one"}
 _ABSENT = re.compile(
-    r"(reading header from|opening pool|opening image|Could not open) .*No such file or directory|export '.*' not (present|available)"
+    r"(reading header from|opening pool|opening image) .*No such file or directory"
+    r"|Could not open '[^']*': No such file or directory|export '.*' not (present|available)"
 )
 
 #: A vendor's commands for one disk as they travel: read, write, exists, environment; empty where there are none.
