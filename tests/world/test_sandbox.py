@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -265,7 +266,8 @@ from onesim.events import Answer
 from onesim.world.namespaces import NamespaceWorld
 world = NamespaceWorld.start(on_question=lambda q: Answer())
 print(world.pid, flush=True)
-world.run("frontend", ["/bin/bash", "-c", "setsid sleep 4711 & ssh host01 'sleep 4712' & sleep 4713"])
+nap = sys.argv[1]
+world.run("frontend", ["/bin/bash", "-c", f"setsid sleep {nap}1 & ssh host01 'sleep {nap}2' & sleep {nap}3"])
 """
 
 
@@ -281,19 +283,26 @@ def _machine() -> tuple[set[str], list[str]]:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_harness_leaves_nothing_behind(how: signal.Signals, tmp_path: Path) -> None:
-    """No process, mount or directory outlives the harness, however it dies."""
-    mounts, listing = _machine()[1], {path.name for path in Path("/tmp").iterdir()}
-    harness = subprocess.Popen([sys.executable, "-c", _HARNESS], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    """No process, mount, file or directory outlives the harness, however it dies. What other tests do at the same time is not looked at."""
+    mounts, nap = _machine()[1], f"4{how:02}"
+    harness = subprocess.Popen(
+        [sys.executable, "-c", _HARNESS, nap],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
     assert harness.stdout is not None
     pid = int(harness.stdout.readline())
     deadline = time.monotonic() + 10
-    while not any("sleep 4712" in line for line in _machine()[0]):
+    while not any(f"sleep {nap}2" in line for line in _machine()[0]):
         assert time.monotonic() < deadline, "the call never began"
         time.sleep(0.02)
     harness.send_signal(how)
     harness.wait(timeout=10)
-    while Path(f"/proc/{pid}").exists() or any("sleep 471" in line for line in _machine()[0]):
+    while Path(f"/proc/{pid}").exists() or any(f"sleep {nap}" in line for line in _machine()[0]):
         assert time.monotonic() < deadline + 10, "processes are left"
         time.sleep(0.02)
     assert _machine()[1] == mounts
-    assert {name for name in {path.name for path in Path("/tmp").iterdir()} - listing if "onetck" in name} == set()
+    assert list(tmp_path.iterdir()) == []
