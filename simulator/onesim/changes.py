@@ -14,6 +14,9 @@ from onesim.model import Disk, Image, Vm
 from onesim.operations import Arguments, Refusal, known, new_label, number, text, within
 from onesim.spec import ContractSpec
 
+#: Since then oned has drivers merge a snapshot that another stands on into that one. Source: src/vm/Snapshots.cc:416 of OpenNebula 6.4.0, 439 of 6.6.3.
+_MERGES_SINCE = "6.6.3"
+
 
 @dataclass
 class Prepared:
@@ -119,8 +122,9 @@ def _named(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pr
 
 def _dropped(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     prepared = _named(cloud, spec, vm, arguments)
-    disk = prepared.the_disk()
-    why = snapshots.refusal(disk.snapshots, int(prepared.parameters["snapshot_id"]), disk.kind == "persistent")
+    disk, id = prepared.the_disk(), int(prepared.parameters["snapshot_id"])
+    merges = spec.holds(since=_MERGES_SINCE)
+    why = snapshots.refusal(disk.snapshots, id, disk.kind == "persistent") if merges else snapshots.leaf_refusal(disk.snapshots, id)
     if why:
         raise Refusal(why)
     return prepared

@@ -26,7 +26,7 @@ def _image_snapshot(cloud: Cloud, image: Image, arguments: Arguments) -> Prepare
 
 def _image_snapshot_dropped(cloud: Cloud, image: Image, arguments: Arguments) -> Prepared:
     id = number(arguments, "snapshot")
-    why = snapshots.image_refusal(image.snapshots, id)
+    why = snapshots.leaf_refusal(image.snapshots, id)
     if why:
         raise Refusal(why)
     return _image_snapshot(cloud, image, arguments)

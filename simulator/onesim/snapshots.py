@@ -98,8 +98,10 @@ def _chained(tree: Snapshots, one: Snapshot) -> str:
     return ""
 
 
-def image_refusal(tree: Snapshots, id: int) -> str:
-    """Return why oned does not delete a snapshot of an image; empty if it does."""
+def leaf_refusal(tree: Snapshots, id: int) -> str:
+    """Return why oned does not delete a snapshot where only one that no other stands on may go: of an image, and of a disk before oned had drivers merge
+    snapshots; empty if it does.
+    """
     if id not in tree.known:
         return "Snapshot does not exist"
     if tree.orphans in ("NO", "MIXED"):
