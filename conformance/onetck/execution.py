@@ -20,7 +20,7 @@ from onesim import __version__
 from onesim.errors import ConfigError, HarnessError
 from onesim.executor import CaseRun, CaseSummary
 from onesim.journal import BlobStore, Writer, normalised, read
-from onesim.layout import Subjected, shared_of
+from onesim.layout import Subjected, shared_directories
 from onesim.records import SCHEMA, Call, CaseEnd, Footer, Header, Lines, Record, Script
 from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
@@ -61,11 +61,11 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(subject: Subjected, shared: bool, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
-    """Start a world that the driver needs; its questions are answered by the case in `holder`."""
+def start_world(subject: Subjected, shared: bool | None, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
+    """Start a world that the driver needs, its datastores shared or not, or as the driver has it; its questions are answered by the case in `holder`."""
     sources = subject.sources
     return NamespaceWorld.start(
-        shared=shared,
+        shared=shared_directories(subject, shared),
         gates=tuple(gates),
         simulated=subject.simulated,
         apart=subject.apart,
@@ -116,7 +116,7 @@ def execute(
         progress.began(case.trace.name)
         holder: list[CaseRun] = []
         staying = keep if case is plan[-1] else None
-        world = start_world(subject, shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder, staying)
+        world = start_world(subject, case.trace.header.shared, case.trace.header.gates, holder, staying)
         try:
             chooser = partial(_chooser, case.trace.name, seed, schedules or {})
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)

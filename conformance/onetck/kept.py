@@ -133,7 +133,7 @@ def call_action(spec: ContractSpec, subject: Subjected, name: str, world_name: s
             found.append(call)
             raise _Reached
 
-    world = start_world(subject, True, (), holder, make_room(world_name))
+    world = start_world(subject, trace.header.shared, (), holder, make_room(world_name))
     with tempfile.TemporaryDirectory(prefix="onetck-") as scratch:
         writer = Writer(Path(scratch) / "history.jsonl")
         run = CaseRun(spec, subject, trace, world, writer, BlobStore(Path(scratch) / "blobs"), (), seen)

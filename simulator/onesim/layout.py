@@ -22,6 +22,7 @@ NODE_REMOTES = "/var/tmp/one"
 HOSTS = ("host01", "host02")
 BACKUP_HOST = "backup01"
 DATASTORES = "/var/lib/one/datastores"
+_SYSTEM, _IMAGES, _SYSTEM2, _BACKUPS = 0, 1, 100, 101
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
     system = {"TM_MAD": subject.system_tm_mad, "TYPE": "SYSTEM_DS", "SHARED": "YES" if shared else "NO", **subject.system_template}
     image = {"DS_MAD": subject.datastore_mad, "TM_MAD": subject.tm_mad, "TYPE": "IMAGE_DS", **subject.image_template}
     for id, name, kind, ds_mad, tm_mad, template in (
-        (0, "system", "SYSTEM_DS", "-", subject.system_tm_mad, system),
-        (1, "images", "IMAGE_DS", subject.datastore_mad, subject.tm_mad, image),
-        (100, "system2", "SYSTEM_DS", "-", subject.system_tm_mad, system),
+        (_SYSTEM, "system", "SYSTEM_DS", "-", subject.system_tm_mad, system),
+        (_IMAGES, "images", "IMAGE_DS", subject.datastore_mad, subject.tm_mad, image),
+        (_SYSTEM2, "system2", "SYSTEM_DS", "-", subject.system_tm_mad, system),
     ):
         conf = subject.tm_conf.get(tm_mad, MadConf(shared=shared))
         full = {"ALLOW_ORPHANS": conf.allow_orphans, **template}
@@ -116,8 +117,9 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
         cloud.labels["datastore", name] = id
     if subject.backup_mad:
         backup = {"DS_MAD": subject.backup_mad, "TYPE": "BACKUP_DS", **subject.backup_template}
-        cloud.datastores[101] = Datastore(101, "backups", "BACKUP_DS", subject.backup_mad, "-", f"{cloud.location}/101", backup)
-        cloud.labels["datastore", "backups"] = 101
+        path = f"{cloud.location}/{_BACKUPS}"
+        cloud.datastores[_BACKUPS] = Datastore(_BACKUPS, "backups", "BACKUP_DS", subject.backup_mad, "-", path, backup)
+        cloud.labels["datastore", "backups"] = _BACKUPS
     # a vendor who declares nothing is taken to support what is asked of the driver
     modes = {subject.system_tm_mad: Mode()} if subject.system_tm_mad != subject.tm_mad else {}
     undeclared = {subject.system_tm_mad: MadConf(shared=shared), subject.tm_mad: MadConf(shared=shared, modes=modes)}
@@ -126,8 +128,20 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
 
 
 def shared_of(subject: Subjected, asked: bool | None) -> bool:
-    """Return whether the hosts of a world share their datastores: as the trace asks, else as the driver's TM_MAD_CONF says."""
+    """Return whether the hosts of a world share their system datastores: as the trace asks, else as the driver's TM_MAD_CONF says."""
     return subject.tm_conf.get(subject.system_tm_mad, MadConf()).shared if asked is None else asked
+
+
+def shared_directories(subject: Subjected, asked: bool | None) -> tuple[str, ...]:
+    """Return the directories that the hosts of a world share, the front-end among them: those of all datastores, or in mixed mode where one of the two drivers
+    is declared as SHARED and the other is not, those of that one.
+    """
+    system = shared_of(subject, asked)
+    mixed = subject.tm_mad != subject.system_tm_mad and subject.tm_mad in subject.tm_conf
+    images = subject.tm_conf[subject.tm_mad].shared if mixed else system
+    if images == system:
+        return (DATASTORES,) if system else ()
+    return tuple(f"{DATASTORES}/{id}" for id in ((_SYSTEM, _SYSTEM2) if system else (_IMAGES,)))
 
 
 def lay_monitor_conf(world: World, tables: MonitorTables, *, encrypted: bool = False) -> None:

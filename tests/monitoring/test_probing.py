@@ -30,7 +30,7 @@ KINDS = load().monitor.kinds()
 @pytest.fixture
 def world() -> Iterator[NamespaceWorld]:
     """A world whose hosts have datastores of their own."""
-    with NamespaceWorld.start(shared=False, on_question=lambda question: Answer(status=1)) as made:
+    with NamespaceWorld.start(shared=(), on_question=lambda question: Answer(status=1)) as made:
         yield made
 
 

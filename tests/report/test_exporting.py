@@ -34,7 +34,7 @@ def played(name: str, out: Path) -> Path:
 def repeated(out: Path, script: str) -> tuple[str, bytes]:
     """Run a script on the front-end of fresh hosts with the driver of a run; return what it says and the first disk of VM 0."""
     setting = settle(Given(config=out / "onetck.toml"))
-    with NamespaceWorld.start(shared=True, on_question=lambda asked: pytest.fail(f"it asks: {asked}")) as world:
+    with NamespaceWorld.start(on_question=lambda asked: pytest.fail(f"it asks: {asked}")) as world:
         furnish(world, make_cloud(setting.subject, shared=True), setting.subject)
         world.put(FRONTEND, "/var/tmp/repeat", script.encode(), 0o755)
         run = world.run(FRONTEND, ["/var/tmp/repeat"], call_id="repeat")

@@ -26,5 +26,5 @@ def world() -> Iterator[NamespaceWorld]:
 @pytest.fixture
 def local_world() -> Iterator[NamespaceWorld]:
     """A world in which every host has datastores of its own."""
-    with NamespaceWorld.start(shared=False, on_question=answer) as made:
+    with NamespaceWorld.start(shared=(), on_question=answer) as made:
         yield made

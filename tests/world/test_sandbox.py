@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from onesim.content import Version, Write
+from onesim.events import Answer
 from onesim.world.clients import ssh_words
 from onesim.world.interface import Fault, Limits
 from onesim.world.namespaces import NamespaceWorld
@@ -71,6 +72,20 @@ def test_datastores_are_shared_or_not(world: NamespaceWorld, local_world: Namesp
         sh(made, "echo x >/var/lib/one/datastores/mark", "host01")
         assert made.exists("host02", "/var/lib/one/datastores/mark") is expected
         assert made.exists("host01", "/var/lib/one/datastores/mark")
+
+
+def test_one_datastore_is_shared_and_another_is_not() -> None:
+    """In mixed mode the hosts have the image datastore in common; what changes in it is seen once, and a machine apart has no part in it."""
+    base = "/var/lib/one/datastores"
+    with NamespaceWorld.start(shared=(f"{base}/1",), apart=("backup01",), on_question=lambda asked: Answer()) as world:
+        for host in ("frontend", "host01", "backup01"):
+            world.mkdir(host, f"{base}/0", f"{base}/1")
+        world.changes()
+        sh(world, f"echo image >{base}/1/x; echo disk >{base}/0/x")
+        assert {(one.host, one.path) for one in world.changes() if one.path.startswith(base)} == {("frontend", f"{base}/{id}/x") for id in (0, 1)}
+        assert sh(world, f"cat {base}/1/x; test -e {base}/0/x || echo none", "host01").split() == ["image", "none"]
+        assert sh(world, f"ls {base}/0 {base}/1 | grep -c x; rm -r {base}/1", "backup01").split() == ["0"]
+        assert sh(world, f"cat {base}/1/x").strip() == "image"
 
 
 def test_a_question_is_always_answered_in_full(world: NamespaceWorld) -> None:

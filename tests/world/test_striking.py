@@ -8,8 +8,10 @@ from onesim.events import Answer
 from onesim.world.interface import Fault
 from onesim.world.namespaces import NamespaceWorld
 
+_DATASTORES = "/var/lib/one/datastores"
 
-def start(*gates: str, shared: bool = True) -> NamespaceWorld:
+
+def start(*gates: str, shared: tuple[str, ...] = (_DATASTORES,)) -> NamespaceWorld:
     """Start a world with gates."""
     return NamespaceWorld.start(shared=shared, gates=gates, on_question=lambda question: Answer(b""))
 
@@ -27,7 +29,7 @@ def test_a_hang_may_end_before_the_time_is_over() -> None:
         assert run.duration_ns < 5e9
 
 
-_Y = "/var/lib/one/datastores/y"
+_Y = f"{_DATASTORES}/y"
 
 
 @pytest.mark.parametrize(
@@ -37,14 +39,16 @@ _Y = "/var/lib/one/datastores/y"
         ("readonly", "", "Read-only file system"),
     ],
 )
-@pytest.mark.parametrize("shared", [True, False])
-def test_storage_fails_while_a_call_lasts(shared: bool, act: str, arg: str, said: str) -> None:
+@pytest.mark.parametrize("shared", [(_DATASTORES,), (), (f"{_DATASTORES}/1",)])
+@pytest.mark.parametrize("path", [_Y, f"{_DATASTORES}/1/y"])
+def test_storage_fails_while_a_call_lasts(path: str, shared: tuple[str, ...], act: str, arg: str, said: str) -> None:
     """Storage is full or read-only from a command on, and takes bytes again when the call has ended."""
     with start("cp", shared=shared) as world:
-        script = f"head -c 90000 /dev/zero >/tmp/z; cp /tmp/z {_Y} 2>&1"
+        world.mkdir("frontend", f"{_DATASTORES}/1")
+        script = f"head -c 90000 /dev/zero >/tmp/z; cp /tmp/z {path} 2>&1"
         run = world.run("frontend", ["/bin/bash", "-c", script], faults=[Fault("cp", 1, act, arg)])
         assert said in run.stdout.decode()
-        assert sh(world, f"cp /tmp/z {_Y}; stat -c %s {_Y}").strip() == "90000"
+        assert sh(world, f"cp /tmp/z {path}; stat -c %s {path}").strip() == "90000"
 
 
 def test_room_is_left_where_storage_gets_full_half_way() -> None:

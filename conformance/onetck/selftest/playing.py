@@ -10,7 +10,7 @@ from pathlib import Path
 from onereport.results import FAILURES
 from onesim.executor import CaseRun
 from onesim.journal import BlobStore, Writer, read
-from onesim.layout import Subjected, shared_of
+from onesim.layout import Subjected
 from onesim.records import Call, CaseBegin, Record
 from onesim.spec import ContractSpec
 from onetck.driver import Driver
@@ -61,7 +61,7 @@ def play(
             raise _Enough
 
     holder: list[CaseRun] = []
-    world = start_world(subject, shared_of(subject, case.trace.header.shared), case.trace.header.gates, holder)
+    world = start_world(subject, case.trace.header.shared, case.trace.header.gates, holder)
     try:
         with tempfile.TemporaryDirectory(prefix="onetck-selftest-") as scratch:
             out = Path(scratch)

@@ -55,7 +55,8 @@ class Agent:
 
     def __init__(self, settings: dict[str, Any], control: socket.socket, listener: socket.socket | None) -> None:
         self.hosts: list[str] = settings["hosts"]
-        self.shared = frozenset(self.hosts) - frozenset(settings["apart"]) if settings["shared"] else frozenset()
+        self.shared: list[str] = settings["shared"]
+        self.sharing = frozenset(self.hosts) - frozenset(settings["apart"])
         self.kept = listener is not None
         self.selector = selectors.DefaultSelector()
         self.running: dict[str, Call] = {}
@@ -77,7 +78,7 @@ class Agent:
         self.striking = Striking(self, settings["disk_mb"])
         self.unclaimed: list[bytes] = []
         self.doors = clients.Doors(self)
-        self.starter = Starter(self.hosts, shared=self.shared, wide=settings["wide"])
+        self.starter = Starter(self.hosts, shared=self.shared, sharing=self.sharing, wide=settings["wide"])
         self.programs = Programs(self, _ENVIRONMENT)
         self.web = Web(self)
         self.virsh = Virsh(self)
@@ -400,11 +401,11 @@ class Agent:
         """Take a picture, and return how it differs from the last one if that is asked."""
         after: tree.Picture = {}
         for host in self.hosts:
-            shared = frozenset({"/var/lib/one/datastores"}) if host in self.shared else frozenset()
+            shared = frozenset(self.shared) if host in self.sharing else frozenset()
             for root in _WATCHED:
                 tree.take(after, host, f"/hosts/{host}{root}", root, shared, self.links)
-        if self.shared:
-            tree.take(after, self.hosts[0], "/shared/datastores", "/var/lib/one/datastores", frozenset(), self.links)
+        for path in self.shared:
+            tree.take(after, self.hosts[0], f"{nsview.SHARED}{path}", path, frozenset(), self.links)
         before, self.before = self.before, after
         return {"changes": tree.differences(before, after) if message["compare"] else []}
 

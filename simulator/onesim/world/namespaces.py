@@ -86,7 +86,7 @@ class NamespaceWorld(Conversing, Filing):
     def start(
         cls,
         *,
-        shared: bool = True,
+        shared: Sequence[str] = ("/var/lib/one/datastores",),
         gates: Sequence[str] = (),
         simulated: Sequence[str] = ("virsh",),
         hosts: Sequence[str] = HOSTS,
@@ -99,7 +99,8 @@ class NamespaceWorld(Conversing, Filing):
     ) -> NamespaceWorld:
         """Start a world. With `keep` it survives this process and can be attached to at that socket.
 
-        `simulated` are commands that the harness answers, `apart` further machines that share no datastore; `tracer` is what every
+        `shared` are the directories that the hosts have in common, as on a network file system; `simulated` are commands that the harness answers,
+        `apart` further machines that share no directory; `tracer` is what every
         bash of a call reads first, for the lines that it runs; without it they are not told,
         nor are those of the scripts that are `left_alone`.
         Raises HarnessError with the remedy if the machine refuses.
@@ -125,7 +126,7 @@ class NamespaceWorld(Conversing, Filing):
             {
                 "hosts": [*hosts, *apart],
                 "apart": list(apart),
-                "shared": shared,
+                "shared": list(shared),
                 "wide": wide(),
                 "gates": list(gates),
                 "simulated": list(simulated),

@@ -14,6 +14,8 @@ from onesim.world import syscalls as sc
 
 ONEADMIN = 9869
 RANGE_BASE = 0x6F6E0000
+#: Where directories that hosts share lie in the world.
+SHARED = "/shared"
 _ETC_OURS = (
     "passwd",
     "group",
@@ -200,15 +202,22 @@ def _devices(directory: str) -> None:
         os.symlink(target, f"{directory}/{name}")
 
 
-def build_host(name: str, hosts: list[str], oneadmin: int, shared: bool) -> None:
-    """Lay out the root of one host below /hosts; `oneadmin` is the id that owns its files here."""
+def build_shared(paths: list[str], oneadmin: int) -> None:
+    """Make the directories that hosts share, below SHARED."""
+    for path in paths:
+        os.makedirs(SHARED + path)
+        os.chown(SHARED + path, oneadmin, oneadmin)
+
+
+def build_host(name: str, hosts: list[str], oneadmin: int, shared: list[str]) -> None:
+    """Lay out the root of one host below /hosts; `oneadmin` is the id that owns its files here. Directories that are shared are mounted over its own."""
     root = f"/hosts/{name}"
     for directory in _ROOT_DIRECTORIES:
         os.makedirs(root + directory)
     for directory in ("/tmp", "/var/tmp"):
         os.makedirs(root + directory)
         os.chmod(root + directory, 0o1777)
-    for directory in _ONEADMIN_DIRECTORIES:
+    for directory in (*_ONEADMIN_DIRECTORIES, *shared):
         os.makedirs(root + directory, exist_ok=True)
         os.chown(root + directory, oneadmin, oneadmin)
     for link in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
@@ -237,12 +246,9 @@ def build_host(name: str, hosts: list[str], oneadmin: int, shared: bool) -> None
     _write(f"{root}/var/lib/one/.one/one_auth", "oneadmin:onetck\n")
     os.chown(f"{root}/var/lib/one/.one/one_auth", oneadmin, oneadmin)
     os.chmod(f"{root}/etc", 0o555)
-    if shared and not os.path.exists("/shared/datastores"):
-        os.makedirs("/shared/datastores")
-        os.chown("/shared/datastores", oneadmin, oneadmin)
 
 
-def enter_host(name: str, shared: bool) -> None:
+def enter_host(name: str, shared: list[str]) -> None:
     """Give the calling process a mount and UTS namespace of its own with the host's root."""
     root = f"/hosts/{name}"
     sc.unshare(sc.CLONE_NEWNS | sc.CLONE_NEWUTS)
@@ -255,7 +261,7 @@ def enter_host(name: str, shared: bool) -> None:
     sc.bind(lines.HERE, root + lines.SEEN)
     for name_ in ("proc", "sys", "dev"):
         sc.bind(f"/{name_}", f"{root}/{name_}", recursive=True)
-    if shared:
-        sc.bind("/shared/datastores", f"{root}/var/lib/one/datastores")
+    for path in shared:
+        sc.bind(SHARED + path, root + path)
     sc.sethostname(name)
     sc.pivot(root)

@@ -17,18 +17,26 @@ _HELPER_S = 60
 
 
 class Starter:
-    """Knows the namespaces of the hosts. `namespaces` tells a host by the link of its mount namespace; `shared` are the hosts whose datastores are one."""
+    """Knows the namespaces of the hosts. `namespaces` tells a host by the link of its mount namespace; `shared` are the directories that those `sharing` have
+    in common.
+    """
 
-    def __init__(self, hosts: list[str], *, shared: frozenset[str], wide: bool) -> None:
-        self.shared, self.wide = shared, wide
+    def __init__(self, hosts: list[str], *, shared: list[str], sharing: frozenset[str], wide: bool) -> None:
+        self.shared, self.sharing, self.wide = shared, sharing, wide
         self.views: dict[str, tuple[int, int]] = {}
         self.namespaces: dict[str, str] = {}
         self.userns = -1
         if not wide:
             self._make_user_namespace()
+        oneadmin = nsview.ONEADMIN if wide else 0
+        nsview.build_shared(shared, oneadmin)
         for host in hosts:
-            nsview.build_host(host, hosts, nsview.ONEADMIN if wide else 0, host in shared)
+            nsview.build_host(host, hosts, oneadmin, self.shared_by(host))
             self._make_view(host, host)
+
+    def shared_by(self, host: str) -> list[str]:
+        """Return the directories that a host shares with others."""
+        return self.shared if host in self.sharing else []
 
     def _make_user_namespace(self) -> None:
         """Where only one id is mapped, drivers run in a user namespace of their own, in which it is oneadmin and has no right over the world."""
@@ -56,7 +64,7 @@ class Starter:
         pid = os.fork()
         if pid == 0:
             try:
-                nsview.enter_host(host, host in self.shared)
+                nsview.enter_host(host, self.shared_by(host))
                 if over is not None:
                     sc.bind(*over)
                 os.write(writer, b".")

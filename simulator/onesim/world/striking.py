@@ -72,13 +72,16 @@ class Striking:
 
     def _protect(self, call: Call, host: str) -> None:
         """Lay the datastores of a host over themselves, read-only: what is open already stays as it is."""
+        paths = [*(path for path in self.agent.starter.shared_by(host) if path != _DATASTORES), _DATASTORES]
 
         def protect() -> dict[str, object]:
-            sc.bind(_DATASTORES, _DATASTORES, readonly=True)
+            for path in paths:  # what is mounted further down comes along with the last one
+                sc.bind(path, path, recursive=True, readonly=True)
             return {}
 
         def uncover() -> dict[str, object]:
-            sc.unmount(_DATASTORES)
+            for path in reversed(paths):
+                sc.unmount(path)
             return {}
 
         within = self.agent.starter.within
