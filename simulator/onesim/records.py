@@ -198,6 +198,11 @@ class Call(msgspec.Struct, frozen=True, tag="call", tag_field="record", omit_def
     failed_at: Place | None = None
     last_at: tuple[Place, ...] = ()
 
+    @property
+    def plain(self) -> str:
+        """The name of the action without the suffix of a mode: `resize` of `resize.ssh`."""
+        return self.action.partition(".")[0]
+
 
 class Question(msgspec.Struct, frozen=True, tag="question", tag_field="record", omit_defaults=True):
     """What a driver asked oned while it ran, and the answer's status (1 for an error of the API) and digest, by which it is kept.

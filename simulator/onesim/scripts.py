@@ -225,7 +225,7 @@ class Scripts:
         return hypervisor.Files(deployment, documents.vm_xml(self.cloud.vms[asked.vm], self.cloud, self.spec, records="last"), datastore)
 
     def hypervisor(self, n: int, asked: CallAsked) -> str:
-        """Let the simulated hypervisor act, and write that down. Returns the error, empty for success."""
+        """Let the simulated hypervisor act, unless a fault has it refuse, and write that down. Returns the error, empty for success."""
         vm = self.cloud.vms[asked.vm]
         places = {disk.id: self.observer.seat(vm, disk) for disk in vm.disks}
         if vm.context is not None:
@@ -235,7 +235,10 @@ class Scripts:
         carriage = self.spec.spec.carriages[self.spec.stdin(asked.action)]
         if carriage.root != "domain":
             validation.validate_or_raise(carriage.root, self.spec.version, document.encode())
-        error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
+        if self._fault(asked) is not None:
+            error = f"the hypervisor refuses {asked.action.name}"
+        else:
+            error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
         if not error:
             self.acted(asked, vm, asked.facts["vm_directory"])
         self.observer.refresh()

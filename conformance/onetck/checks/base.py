@@ -104,12 +104,12 @@ Check = Callable[[Case, Requirement], Iterable[Finding]]
 
 def about(action: str, call: Call) -> bool:
     """Tell whether a requirement's action covers a call: `*`, `ds/*` or one action; a mode's suffix does not matter."""
-    name = call.action.partition(".")[0]
+    name = call.plain
     return action in ("*", f"{call.family}/*", f"{call.family}/{name}")
 
 
 def _field(call: Call, name: str) -> str:
-    return call.action.partition(".")[0] if name == "action" else call.facts.get(name, "")
+    return call.plain if name == "action" else call.facts.get(name, "")
 
 
 def words(call: Call) -> str:

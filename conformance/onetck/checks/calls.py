@@ -82,10 +82,10 @@ def succeeds(case: Case, requirement: Requirement) -> Iterator[Finding]:
             continue
         if call.facts.get("about") == "beside" and not requirement.when:
             continue  # that this is no restricted place is a SHOULD of its own
-        if call.action == "resize" and call.facts.get("lcm_state") == "64" and call.facts.get("shared") == "NO" and "shared" not in requirement.when:
+        if call.plain == "resize" and call.facts.get("lcm_state") == "64" and call.facts.get("shared") == "NO" and "shared" not in requirement.when:
             continue  # oned names a host where the disk is not: finding it is a SHOULD of its own
         if call.action != "cp" or _plain_name(call) or "op" in requirement.when:
-            if call.action == "delete" and call.facts.get("op") == "vm.recover_delete" and not requirement.when:
+            if call.plain == "delete" and call.facts.get("op") == "vm.recover_delete" and not requirement.when:
                 continue
             yield from _success(call)
 

@@ -39,12 +39,19 @@ def _struck(fault: FaultInjected) -> str:
     return f"{fault.command} was made to {fault.act}"
 
 
+#: Actions that cannot have done their work on files where nothing has changed.
+_CHANGES = ("clone", "mkimage", "mkswap", "context", "cpds", "snap_create", "snap_create_live", "snap_delete", "snap_revert", "snap_flatten")
+
+
 def _wrong(case: Case, call: Call) -> str | None:
     """Return what is wrong after a call; empty if nothing is, None if nothing shows it: a backup has first to be restored."""
-    found = [seen for seen in case.observations if seen.operation == call.operation and seen.problem and seen.vm == call.vm]
+    seen = [one for one in case.observations if one.operation == call.operation and one.problem]
+    found = [one for one in seen if one.vm == call.vm or (one.subject == "image" and one.image == call.image)]
     if found:
         return f"{found[0].label} is wrong"
-    match f"{call.family}/{call.action}":
+    match f"{call.family}/{call.plain}":
+        case "ds/export" if not call.stdout.size:
+            return "nothing is printed"
         case "ds/restore":
             return _lacking(call)
         case "ds/backup":
@@ -55,7 +62,9 @@ def _wrong(case: Case, call: Call) -> str | None:
         case "ds/increment_flatten":
             names = {pair.partition(":")[2] for pair in call.parsed.get("chain", "").split(",")}
         case _:
-            return ""
+            files = case.begin is not None and not case.begin.volumes and not case.begin.pool
+            works = call.plain in _CHANGES or (call.plain == "premigrate" and call.facts.get("shared") == "NO")
+            return "nothing has changed" if works and files and call.observed and not call.tree else ""
     later = [one for one in case.scripts if one.n > call.n and one.family == "ds" and one.action == "restore"]
     tried = [one for one in later if names & set(one.facts.get("backups", "").split()) and not _spoiled(case, one)]
     if not tried:

@@ -143,7 +143,7 @@ def gone(case: Case, requirement: Requirement) -> Iterator[Finding]:
         if seen.subject not in requirement.when["subject"]:
             continue
         where = f"{seen.host}:{seen.path}"
-        calls = [call.n for call in case.scripts if call.operation == seen.operation and call.action in ("delete", "rm")]
+        calls = [call.n for call in case.scripts if call.operation == seen.operation and call.plain in ("delete", "rm")]
         call = calls[-1] if calls else -1
         if seen.problem:
             yield Finding("fail", f"{where} is still there after {seen.label} is gone", call, where)
@@ -156,7 +156,7 @@ def checkpoint_arrives(case: Case, requirement: Requirement) -> Iterator[Finding
     for call in case.calls:
         if call.family != "vmm" or call.action != "restore":
             continue
-        moved = [one.n for one in case.scripts if one.operation == call.operation and one.action.partition(".")[0] == "mv" and one.disk < 0]
+        moved = [one.n for one in case.scripts if one.operation == call.operation and one.plain == "mv" and one.disk < 0]
         if not moved:
             continue
         if call.success:
@@ -201,7 +201,7 @@ def context_files(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for seen in case.observations:
         if seen.subject != "context_files":
             continue
-        calls = [call for call in case.scripts if call.action == "context" and call.vm == seen.vm and call.n <= max(seen.after_call, 0)]
+        calls = [call for call in case.scripts if call.plain == "context" and call.vm == seen.vm and call.n <= max(seen.after_call, 0)]
         if not calls:
             continue
         wanted = [name for name in _wanted_names(calls[-1].arguments.get("files", "")) if _concerns(requirement, name, calls[-1])]

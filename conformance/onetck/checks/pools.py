@@ -89,7 +89,7 @@ def volumes_go(case: Case, requirement: Requirement) -> Iterator[Finding]:
 def _for_the_same(maker: Call, call: Call) -> bool:
     if call.family == "ds":
         return maker.family == "ds" and maker.image == call.image
-    return maker.family == "tm" and (maker.vm, maker.disk) == (call.vm, call.disk) and maker.action.partition(".")[0] != "cpds"
+    return maker.family == "tm" and (maker.vm, maker.disk) == (call.vm, call.disk) and maker.plain != "cpds"
 
 
 CHECKS: dict[str, Check] = {

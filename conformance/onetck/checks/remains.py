@@ -76,7 +76,7 @@ def _left_in_store(case: Case, call: Call) -> list[tuple[str, str]]:
 def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
     """Return the places that a call which takes away is to leave empty: a host (empty for any) and a pattern of paths."""
     directory, other = _fact(call, "vm_directory"), _fact(call, "other_vm_directory")
-    action = call.action.partition(".")[0]
+    action = call.plain
     if action.startswith("postbackup"):
         return [("", re.compile(re.escape(_backup_folder(call)) + r"(/.*)?$"))]
     if action in ("mv", "postmigrate"):
@@ -146,7 +146,7 @@ def left_alone(case: Case, requirement: Requirement) -> Iterator[Finding]:
 def _moves(call: Call) -> bool:
     """Whether a move has two places: then it has something to do."""
     other = _fact(call, "other_vm_directory")
-    return call.action.partition(".")[0] == "mv" and bool(other) and other != _fact(call, "vm_directory")
+    return call.plain == "mv" and bool(other) and other != _fact(call, "vm_directory")
 
 
 def declared_target(case: Case, requirement: Requirement) -> Iterator[Finding]:
