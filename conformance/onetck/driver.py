@@ -104,7 +104,7 @@ class Driver:
     def archive(self, version: str) -> bytes:
         """Return the remotes tree as a tar, with `VERSION` saying the contract's version."""
         buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:  # one header a file, and none for parts of a second
             for name, path in sorted(self.files.items()):
                 tar.add(path, arcname=name, recursive=False)
             info = tarfile.TarInfo("VERSION")

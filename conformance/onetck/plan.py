@@ -43,6 +43,20 @@ class PlannedCase:
     expects: tuple[str, ...]
 
 
+def matching(spec: ContractSpec, subject: Subjected, profiles: Collection[str]) -> list[Trace]:
+    """Return the traces of the library that are for these profiles and for the driver's layout."""
+    chosen = [spec.spec.profiles[name] for name in profiles]
+    layout, moves = shared_of(subject, None), subject.tm_conf.get(subject.system_tm_mad, MadConf()).ds_migrate
+    return [
+        one
+        for one in library(spec.spec, spec.version)
+        if any(profile.plays(one.name, one.header.profile) for profile in chosen)
+        and one.header.shared in (None, layout)
+        and one.header.ds_migrate in (None, moves)
+        and (not one.header.pool or pool_kind(subject.image_template) in one.header.pool)
+    ]
+
+
 def choose(
     spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str], profiles: Collection[str] = ("core",)
 ) -> list[PlannedCase]:
@@ -52,16 +66,7 @@ def choose(
 
     Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
     """
-    chosen = [spec.spec.profiles[name] for name in profiles]
-    layout, moves = shared_of(subject, None), subject.tm_conf.get(subject.system_tm_mad, MadConf()).ds_migrate
-    traces = [read_trace(path, spec.spec) for path in paths] or [
-        one
-        for one in library(spec.spec, spec.version)
-        if any(profile.plays(one.name, one.header.profile) for profile in chosen)
-        and one.header.shared in (None, layout)
-        and one.header.ds_migrate in (None, moves)
-        and (not one.header.pool or pool_kind(subject.image_template) in one.header.pool)
-    ]
+    traces = [read_trace(path, spec.spec) for path in paths] or matching(spec, subject, profiles)
     unknown = sorted(set(names) - {one.name for one in traces})
     if unknown:
         raise ConfigError(f"case {unknown[0]!r} is unknown; there are {', '.join(one.name for one in traces)}")

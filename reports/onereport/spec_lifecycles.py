@@ -192,8 +192,10 @@ def _script(spec: Spec, name: str, place: str, during: tuple[str, ...]) -> Scrip
     """Return the calls of a script; rows that differ by disk kind alone stand together."""
     found: dict[tuple[str, str, str, str, str], dict[str, set[str]]] = {}
     for row in spec.scripts:
+        if row.script != name:
+            continue
         when = set(held_in(spec, row.since, row.until)) & set(during)
-        if row.script == name and when:
+        if when:
             key = (row.action, row.each, row.suffix, row.needs, row.fails)
             found.setdefault(key, {}).setdefault(member(row), set()).update(when)
     calls = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Generic, TypeVar
 
 from onesim.contracts import in_range
@@ -22,11 +23,13 @@ class Group(Generic[T]):
     value: T
 
 
+@cache
 def contract_specs(spec: Spec) -> dict[str, ContractSpec]:
     """Return the tables decided for every contract, by alias, in the order of the table."""
     return {row.name: ContractSpec(spec, row) for row in spec.contracts}
 
 
+@cache
 def held_in(spec: Spec, since: Range, until: Range) -> tuple[str, ...]:
     """Return the aliases of the contracts in which a row with this range holds."""
     return tuple(row.name for row in spec.contracts if in_range(row.version, since, until))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -62,14 +63,19 @@ def write_site(spec: Spec, folder: Path) -> list[Path]:
 
     Raises HarnessError where the folder cannot be written.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_write(folder / name, text) for name, text in _rendered(spec)]
+    except OSError as error:
+        raise HarnessError(f"{folder}: {error.strerror}; give a folder that can be written") from error
+
+
+@cache  # a second to make; runs under several contracts, and repeated ones, have the same pages
+def _rendered(spec: Spec) -> tuple[tuple[str, str], ...]:
     texts = documents(spec)
     attributes = dict(_anchored(texts.attributes))
     site = _Site(spec, texts, action_views(spec, texts.discrepancies), lifecycle_views(spec), requirement_urls(spec), attributes)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_write(folder / name, text) for name, text in _pages(site)]
-    except OSError as error:
-        raise HarnessError(f"{folder}: {error.strerror}; give a folder that can be written") from error
+    return tuple(_pages(site))
 
 
 def _write(path: Path, text: str) -> Path:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -212,5 +213,9 @@ def _beside(where: str, value: object, spec: Spec) -> str:
 
 def library(spec: Spec, version: str) -> list[Trace]:
     """Return the traces that ship with onetck and hold for a version, in the order of their names."""
-    traces = [read_trace(path, spec) for path in sorted((data_dir("spec") / "traces").glob("*.jsonl"))]
-    return [one for one in traces if in_range(version, one.header.since, one.header.until)]
+    return [one for one in _shipped(spec) if in_range(version, one.header.since, one.header.until)]
+
+
+@cache
+def _shipped(spec: Spec) -> tuple[Trace, ...]:
+    return tuple(read_trace(path, spec) for path in sorted((data_dir("spec") / "traces").glob("*.jsonl")))

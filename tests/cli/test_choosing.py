@@ -58,6 +58,7 @@ def test_a_requirement_alone_is_certified(tmp_path: Path) -> None:
     assert onetck(str(REFERENCE), "--requirement", "DS-CLONE-999").returncode == 4
 
 
+@pytest.mark.whole
 def test_a_part_of_a_profile_plays_its_own_cases_and_judges_its_own_requirements(tmp_path: Path) -> None:
     """The quick one plays the cases that it names; that of one driver all of the core, and requires nothing of the other driver."""
     for profile, count in (("quick", 6), ("ds-core", 0)):

@@ -43,6 +43,7 @@ def one_line(run: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
+@pytest.mark.whole
 def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path) -> None:
     """Exit 0, the verdict sentence, the counts and the path of the report on stdout, progress on stderr; all files are there."""
     run = onetck("run", str(REFERENCE), "--profile", "core", "--out", str(tmp_path / "out"))
@@ -60,6 +61,7 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
     )  # over the files of the run before
 
 
+@pytest.mark.whole
 def test_the_reference_driver_is_conformant_under_the_older_contract(tmp_path: Path) -> None:
     """The dump as an argument, SOURCE alone, errors between separators."""
     run = onetck("run", str(REFERENCE), "--contract", "5.12", "--profile", "core", "--out", str(tmp_path / "out"), "--json")
@@ -69,6 +71,7 @@ def test_the_reference_driver_is_conformant_under_the_older_contract(tmp_path: P
     assert run.stderr == ""
 
 
+@pytest.mark.whole
 def test_a_driver_that_does_nothing_is_not_conformant_and_the_bytes_are_named(tmp_path: Path) -> None:
     """Scripts that exit 0 and print a plausible line: exit 1, and the report shows the bytes that ought to be there."""
     remotes = tmp_path / "remotes"

@@ -59,6 +59,7 @@ def quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("onetck.cli.terminate_as_interrupt", lambda: None)
 
 
+@pytest.mark.whole
 @pytest.mark.usefixtures("quiet")
 def test_a_seed_picks_the_order_and_a_history_repeats_it(tmp_path: Path) -> None:
     """The header keeps the seed; without one it is 0."""

@@ -30,6 +30,7 @@ def of_role(role: str) -> Setting:
     return settle(Given(config=REFERENCE / ("onetck.toml" if role == "shared" else f"{role}.toml")))
 
 
+@pytest.mark.whole
 def test_a_new_driver_is_conformant_from_the_first_minute(tmp_path: Path) -> None:
     """`onetck init` and `onetck run`, and nothing else: the verdict is that of the reference driver, and the statement agrees with what is there."""
     made = onetck("init", str(tmp_path / "acme"), "--name", "acme_san", "--vendor", "Acme")
@@ -87,6 +88,7 @@ CASES = {
 }
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("role", CASES)
 def test_drivers_that_belong_together_pass_under_their_new_names(role: str, tmp_path: Path) -> None:
     """They find each other and their modes: what cases of the role reach is as with the reference driver."""

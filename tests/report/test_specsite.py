@@ -236,7 +236,7 @@ def test_boxes_of_a_diagram_do_not_lie_over_each_other(pages: dict[str, lxml_htm
 
 def test_equal_tables_give_equal_bytes(site: Path, tmp_path: Path) -> None:
     """Written twice, every file is the same: no date, no order by chance. The footer names version and tables."""
-    again = write_site(load(), tmp_path / "new" / "folder")
+    again = write_site(Spec(load().root), tmp_path / "new" / "folder")
     assert sorted(path.name for path in again) == sorted(path.name for path in site.iterdir())
     for path in again:
         assert path.read_bytes() == (site / path.name).read_bytes(), path.name

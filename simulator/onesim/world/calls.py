@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 _PASSES = 20
 DATAGRAMS_MAX = 1000
+#: Below it every service has a directory of its own; it is not watched: what daemons write there is nobody's doing.
+SERVICES = "/run/one"
 
 
 @dataclass

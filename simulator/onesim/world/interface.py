@@ -43,10 +43,6 @@ GATEABLE = (
 ACTS = ("fail", "cut", "slow", "hang", "die", "full", "readonly", "lose", "lock", "lost")
 
 
-#: Below it every service has a directory of its own; it is not watched: what daemons write there is nobody's doing.
-SERVICES = "/run/one"
-
-
 @dataclass(frozen=True)
 class Limits:
     """Bounds of one call: seconds of real time, bytes of stdout and of stderr, processes at once, MiB of resident memory of all of them."""

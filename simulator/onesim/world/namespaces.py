@@ -18,11 +18,11 @@ from typing import Any
 
 from onesim.errors import HarnessError
 from onesim.world import wire
+from onesim.world.calls import SERVICES
 from onesim.world.control import Control
 from onesim.world.conversing import Conversing
 from onesim.world.filing import Filing
 from onesim.world.interface import (
-    SERVICES,
     Change,
     Datagram,
     Ended,

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onesim.world import calls
-from onesim.world.interface import SERVICES
+from onesim.world.calls import SERVICES
 from onesim.world.work import WORK
 
 if TYPE_CHECKING:
