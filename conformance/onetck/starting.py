@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -51,6 +52,7 @@ def backups() -> list[str]:
     return [role for role in roles() if _role(role).driver.backup_mad]
 
 
+@cache  # asked for several times, and each reads a whole driver
 def _role(name: str) -> Setting:
     return settle(Given(config=data_dir("reference_driver") / (NAME if name == "shared" else f"{name}.toml")))
 

@@ -86,9 +86,9 @@ def test_a_bad_payload_is_a_problem(payload: bytes, word: str) -> None:
 )
 def test_hostile_templates_take_no_time(text: str) -> None:
     """The longest texts of the worst kinds are done within seconds: no pattern explodes."""
-    start = time.monotonic()
+    start = time.process_time()
     grammars.parse("template", text)
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_too_long() -> None:
