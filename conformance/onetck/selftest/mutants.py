@@ -6,6 +6,7 @@ import hashlib
 import random
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -112,6 +113,30 @@ def choose(mutants: Sequence[Mutant], files: Mapping[str, str], seed: int, count
         share = -(-(count - len(chosen)) // (len(order) - n))
         chosen += islice((one for one in groups[name] if parses(mutated(files[one.file], one))), max(share, 0))
     return sorted(chosen, key=lambda one: (one.file, one.line, one.operator))
+
+
+def apart(mutants: Sequence[Mutant], files: Mapping[str, str]) -> list[Mutant]:
+    """Return mutants that parse, no two of them on one line or on neighbouring lines, as even over the operators of a script as can be.
+
+    Which ones depends on the text of the script alone.
+    """
+    scripts: dict[str, dict[str, list[Mutant]]] = {}
+    for one in sorted(mutants, key=lambda one: one.id):
+        scripts.setdefault(one.file, {}).setdefault(one.operator, []).append(one)
+    return sorted((one for file, groups in scripts.items() for one in _spread(groups, files[file])), key=lambda one: (one.file, one.line))
+
+
+def _spread(groups: dict[str, list[Mutant]], text: str) -> Iterator[Mutant]:
+    """Yield mutants of a script: the next is of the operator of which there are fewest yet, of several that of which fewest are left."""
+    counts: Counter[str] = Counter()
+    while groups:
+        name = min(groups, key=lambda name: (counts[name], len(groups[name]), name))
+        chosen = groups[name].pop(0)
+        if parses(mutated(text, chosen)):
+            yield chosen
+            counts[name] += 1
+            groups = {name: [one for one in group if abs(one.line - chosen.line) > 1] for name, group in groups.items()}
+        groups = {name: group for name, group in groups.items() if group}
 
 
 def scripts(tree: Path, chosen: Iterable[str]) -> dict[str, str]:

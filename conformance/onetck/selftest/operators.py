@@ -276,3 +276,5 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "leave_process": at_begin("sleep 60 &", "datastore", "tm"),
     "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$", "datastore", "tm"),
 }
+#: Those that do something at the beginning of an action: no fault is needed to see it.
+AT_BEGIN = frozenset(("do_nothing", "chatter", "leave_process", "stray_file"))
