@@ -40,6 +40,7 @@ ROLES = (
     RoleRow(
         "oldest", "onetck.toml", "5.12", ("image-raw", "image-clone", "image-make", "image-refused", "datastore-monitor", "monitor-sizes", "export")
     ),
+    RoleRow("backup-older", "backup.toml", "6.6", ("backup-full",)),
 )
 #: The limit of a call with the driver as it is, whose lines are traced.
 TRACED_S = 60.0

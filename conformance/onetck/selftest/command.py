@@ -38,17 +38,18 @@ def selftest(
     role: Annotated[
         list[str] | None,
         typer.Option(
-            "--role", metavar="ROLE", help="Try them in this role alone: shared, ssh, mixed, backup, oldest; may be repeated.", show_default=False
+            "--role",
+            metavar="ROLE",
+            help="Try them in this role alone: shared, ssh, mixed, backup, oldest, backup-older; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     mutant: Annotated[
         list[str] | None, typer.Option("--mutant", metavar="ID", help="This mutant alone; may be repeated.", show_default=False)
     ] = None,
     doubt: Annotated[bool, typer.Option("--doubt", help="Try those too that are explained as equivalent.")] = False,
-    every: Annotated[
-        bool, typer.Option("--every", help="Try every mutant, which takes hours; without it those of lines that lie apart, one of each.")
-    ] = False,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Play every case that runs a line, and not only ten.")] = False,
+    every: Annotated[bool, typer.Option("--every", help="Try every mutant, which takes hours; without it one in three lines.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Play every case that runs a line, and not only six.")] = False,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; what is there is gone on with.")] = Path("onetck-selftest"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:

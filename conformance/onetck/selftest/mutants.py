@@ -6,7 +6,6 @@ import hashlib
 import random
 import re
 import subprocess
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -19,6 +18,8 @@ from onetck.selftest.operators import OPERATORS
 from onetck.selftest.source import lines_of
 
 _PARSE_S = 20
+#: Lines from one mutant to the next, unless all are asked for.
+_APART = 3
 #: What a driver says to people: its wording is its own.
 _MESSAGE = re.compile(r'(?:\b(?:fail|on_host|on_storage|attempt|log_\w+|error_message|problem\+?=)\s*)"(?:[^"\\]|\\.)*"')
 
@@ -116,27 +117,16 @@ def choose(mutants: Sequence[Mutant], files: Mapping[str, str], seed: int, count
 
 
 def apart(mutants: Sequence[Mutant], files: Mapping[str, str]) -> list[Mutant]:
-    """Return mutants that parse, no two of them on one line or on neighbouring lines, as even over the operators of a script as can be.
+    """Return mutants that parse, of at most one of three neighbouring lines, and of a line the one with the first id: ids are hashes, so chance picks it.
 
-    Which ones depends on the text of the script alone.
+    Which ones depends on the text of the script alone, not on what is found of them.
     """
-    scripts: dict[str, dict[str, list[Mutant]]] = {}
-    for one in sorted(mutants, key=lambda one: one.id):
-        scripts.setdefault(one.file, {}).setdefault(one.operator, []).append(one)
-    return sorted((one for file, groups in scripts.items() for one in _spread(groups, files[file])), key=lambda one: (one.file, one.line))
-
-
-def _spread(groups: dict[str, list[Mutant]], text: str) -> Iterator[Mutant]:
-    """Yield mutants of a script: the next is of the operator of which there are fewest yet, of several that of which fewest are left."""
-    counts: Counter[str] = Counter()
-    while groups:
-        name = min(groups, key=lambda name: (counts[name], len(groups[name]), name))
-        chosen = groups[name].pop(0)
-        if parses(mutated(text, chosen)):
-            yield chosen
-            counts[name] += 1
-            groups = {name: [one for one in group if abs(one.line - chosen.line) > 1] for name, group in groups.items()}
-        groups = {name: group for name, group in groups.items() if group}
+    chosen: list[Mutant] = []
+    for one in sorted(mutants, key=lambda one: (one.file, one.line, one.id)):
+        near = bool(chosen) and chosen[-1].file == one.file and one.line - chosen[-1].line < _APART
+        if not near and parses(mutated(files[one.file], one)):
+            chosen.append(one)
+    return chosen
 
 
 def scripts(tree: Path, chosen: Iterable[str]) -> dict[str, str]:

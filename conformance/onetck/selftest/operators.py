@@ -23,7 +23,7 @@ _PROGRAMS = frozenset(
 #: Variables that hold what users have written, blanks and all.
 _USERS_WORDS = re.compile(r'"\$(?:@|\{(?:files|options|pairs|disk_words|words|@):?\d*(?:\[@\])?\}|file|from|path|name)"')
 _NOWHERE = re.compile(r"\s*(?:2>&1|[12&]?>/dev/null|>&2)")
-_FED = re.compile(r"<<<\s*(?:\"[^\"]*\"|\S+)|<\s+<\([^()]*(?:\([^()]*\))?[^()]*\)")
+_FED = re.compile(r"<<<\s*(?:\"\$\([^()]*\)\"|\"[^\"]*\"|\S+)|<\s+<\([^()]*(?:\([^()]*\))?[^()]*\)")
 _SNAPSHOT = re.compile(r"\.snap/\$(?:\{\w+\}|\w+)")
 
 
@@ -276,5 +276,5 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "leave_process": at_begin("sleep 60 &", "datastore", "tm"),
     "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$", "datastore", "tm"),
 }
-#: Those that do something at the beginning of an action: no fault is needed to see it.
-AT_BEGIN = frozenset(("do_nothing", "chatter", "leave_process", "stray_file"))
+#: Those by which an action goes on after a failure, or leaves something behind: what becomes of that is seen where something fails.
+OF_FAILURES = frozenset(("exit_zero", "ignore_failure", "leave_file", "drop_redirect", "truncate"))

@@ -27,7 +27,7 @@ from onetck.selftest.source import mentions
 _EVERY = frozenset(("fails", "not-measured", "not-removed", "oned-silent", "broken-off"))
 _ONE = frozenset(("cut", "storage-full", "host-lost", "terminated"))
 #: Cases of a role that faults are made of, places of an action, actions that stand for all that use a helper, and faults that are tried on a mutant.
-_CASES, _PLACES, _ACTIONS, _FAULTS = 2, 10, 2, 6
+_CASES, _PLACES, _ACTIONS, _FAULTS = 1, 6, 2, 4
 
 
 class Struck(msgspec.Struct, frozen=True):

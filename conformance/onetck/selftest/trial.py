@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import msgspec
 from onetck.plan import PlannedCase
 from onetck.selftest.baseline import Baseline, CaseSeen, Role
 from onetck.selftest.mutants import Mutant, mutated
-from onetck.selftest.operators import AT_BEGIN
+from onetck.selftest.operators import OF_FAILURES
 from onetck.selftest.playing import play, with_file
 from onetck.selftest.striking import Striking, planned
 
@@ -57,14 +57,17 @@ class Bench:
     striking: Striking | None = None
 
     def reach(self, mutant: Mutant) -> list[CaseSeen]:
-        """Return the cases that run the line of a mutant. A line that goes on from the one above is run where that one is."""
+        """Return the cases that run the line of a mutant. A line of which bash does not tell is run where the one is to which it belongs."""
         rows = self.files[mutant.file].split("\n")
         line = mutant.line
         while True:
             found = self.baseline.reaching(mutant.file, line, self.most)
-            if found or line == 1 or not _goes_on(rows[line - 2], rows[line - 1]):
+            if found or line == 1:
                 return found
-            line -= 1
+            begins = _belongs_to(rows, line)
+            if not begins:
+                return found
+            line = begins
 
     def struck(self, mutant: Mutant) -> Iterator[tuple[CaseSeen, PlannedCase]]:
         """Yield the fault cases that run the line of a mutant."""
@@ -73,15 +76,22 @@ class Bench:
             yield one.seen, planned(role.setting.spec, role, one)
 
 
-#: A branch of `case` in which nothing is done: bash tells of no command there.
-_EMPTY_BRANCH = re.compile(r"^\s*[^()]+\)\s*;;")
+#: A line that is only the pattern of a branch, or a branch in which nothing is done: bash tells of no command there.
+_PATTERN = re.compile(r"^\s*[^()]+\)(?:\s*;;)?$")
+_CASE = re.compile(r"^\s*case\s.*\sin$")
 
 
-def _goes_on(above: str, row: str) -> bool:
-    """Whether a line belongs to the command or the branch that the one above begins."""
-    if _EMPTY_BRANCH.match(row):
-        return True
-    return above.rstrip().endswith(("\\", "&&", "||", "|", "(", "{", ")")) or row.lstrip().startswith((")", "}"))
+def _belongs_to(rows: Sequence[str], line: int) -> int:
+    """Return the line above to which one belongs: the `case` of a branch, the loop that it ends, the command that it goes on with. 0 if there is none."""
+    row, above = rows[line - 1], rows[line - 2]
+    if _PATTERN.match(row):
+        return next((n for n in range(line - 1, 0, -1) if _CASE.match(rows[n - 1]) and _indent(rows[n - 1]) < _indent(row)), 0)
+    goes_on = above.rstrip().endswith(("\\", "&&", "||", "|", "(", "{", ")")) or row.lstrip().startswith((")", "}", "done "))
+    return line - 1 if goes_on else 0
+
+
+def _indent(row: str) -> int:
+    return len(row) - len(row.lstrip())
 
 
 def attempt(bench: Bench, mutant: Mutant) -> Trial:
@@ -92,7 +102,7 @@ def attempt(bench: Bench, mutant: Mutant) -> Trial:
     plain = ((seen, bench.roles[seen.role].cases[seen.case]) for seen in reach)
     tries = Tries(bench, mutant)
     ended = tries.run(plain)
-    if ended is None and mutant.operator not in AT_BEGIN and bench.striking is not None:
+    if ended is None and (not reach or mutant.operator in OF_FAILURES):
         ended = tries.run(bench.struck(mutant))
     if ended is not None:
         return ended
