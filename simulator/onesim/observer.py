@@ -112,8 +112,8 @@ class Observer:
                 facts = {"image": image.id, "snapshots": len(image.snapshots.known)}
                 looks += self._look(image_key(image.id), "image", image.name, seat, operation, call, role=role, **facts)
                 if image.fs in _FILE_SYSTEMS and self.content.admits(image_key(image.id)) is None:
-                    seen = self._of(operation, "image", image.name, seat, call, {"role": "filesystem", **facts})
-                    looks.append((seat, partial(self._file_system, image.fs, image.size_mb << 20, seat, seen)))
+                    made = self._of(operation, "image", image.name, seat, call, {"role": "filesystem", **facts})
+                    looks.append((seat, partial(self._file_system, image.fs, image.size_mb << 20, seat, made)))
         for vm in list(self.cloud.vms.values()):
             if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
                 continue  # after a transfer that failed nobody knows on which side a disk lies
@@ -128,8 +128,8 @@ class Observer:
                     label, facts = f"{vm.name}/disk.{disk.id}", {"vm": vm.id, "disk": disk.id, "image": disk.image}
                     looks += self._look(key, "disk", label, seat, operation, call, role=disk.kind, **facts)
                     if disk.kind == "volatile" and disk.fs in _FILE_SYSTEMS and self.content.admits(key) is None:
-                        seen = self._of(operation, "disk", label, seat, call, {"role": "filesystem", **facts})
-                        looks.append((seat, partial(self._file_system, disk.fs, disk.size_mb << 20, seat, seen)))
+                        made = self._of(operation, "disk", label, seat, call, {"role": "filesystem", **facts})
+                        looks.append((seat, partial(self._file_system, disk.fs, disk.size_mb << 20, seat, made)))
             if vm.context is not None and vm.state == "RUNNING":
                 seat = self.context_seat(vm)
                 looks.append((seat, partial(self._signature, "context", vm, vm.context_disk, seat, operation, call, 0)))

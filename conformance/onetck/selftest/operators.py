@@ -192,7 +192,7 @@ def unquote(line: Line) -> Iterator[str]:
 
 def other_number(line: Line) -> Iterator[str]:
     if "((" in line.code or "[[" in line.code:
-        for found in re.finditer(r"(?<![\w.$\[{\\-])(\d+)(?![\w.\]}-])", line.code):
+        for found in re.finditer(r"(?<!return )(?<!exit )(?<![\w.$\[{\\&-])(\d+)(?![\w.\]}>-])", line.code):
             yield _put(line, found, str(int(found[1]) + 1))
 
 
@@ -203,7 +203,7 @@ def other_comparison(line: Line) -> Iterator[str]:
 
 
 def other_word(line: Line) -> Iterator[str]:
-    for found in re.finditer(r"\b(raw|qcow2|yes|always)\b(?![\w\"']*\))(?!=)", line.code):
+    for found in re.finditer(r"(?<!\.)\b(raw|qcow2|yes|always)\b(?![\w\"']*\))(?!=)", line.code):
         yield _put(line, found, {"raw": "qcow2", "qcow2": "raw", "yes": "no", "always": "never"}[found[1]])
 
 
