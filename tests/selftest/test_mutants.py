@@ -31,6 +31,7 @@ ROWS = [
     ("part_of_test", "[[ -n $a && -d $b ]]", ["[[ -d $b ]]", "[[ -n $a ]]"]),
     ("swap_connector", "a && b || c", ["a || b || c", "a && b && c"]),
     ("swap_connector", '[[ $a == b || $c ]] || d "x || y"', ['[[ $a == b || $c ]] && d "x || y"']),
+    ("swap_connector", "read -r a || :", ["read -r a"]),
     ("ignore_failure", 'cp -- "$1" "$2"', ['cp -- "$1" "$2" || :']),
     ("ignore_failure", 'a=$(stat -c %s -- "$1")', ['a=$(stat -c %s -- "$1") || :']),
     ("ignore_failure", 'check_owner "$a"', []),

@@ -75,8 +75,12 @@ def part_of_test(line: Line) -> Iterator[str]:
 
 
 def swap_connector(line: Line) -> Iterator[str]:
+    """Of `|| :` it makes nothing: a failure that was to be ignored then counts, while `&& :` would ignore it too."""
     for before, after in pairwise(line.pieces):
         between = line.code[before.end : after.start]
+        if after.text == ":" and between.strip() == "||":
+            yield line.text[: before.end] + line.text[after.end :]
+            continue
         for old, new in (("&&", "||"), ("||", "&&")):
             if old in between:
                 yield line.text[: before.end] + between.replace(old, new, 1) + line.text[after.start :]
@@ -277,4 +281,4 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$", "datastore", "tm"),
 }
 #: Those by which an action goes on after a failure, or leaves something behind: what becomes of that is seen where something fails.
-OF_FAILURES = frozenset(("exit_zero", "ignore_failure", "leave_file", "drop_redirect", "truncate"))
+OF_FAILURES = frozenset(("drop_command", "exit_zero", "ignore_failure", "leave_file", "drop_redirect", "swap_connector", "truncate"))
