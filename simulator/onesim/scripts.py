@@ -235,7 +235,11 @@ class Scripts:
         carriage = self.spec.spec.carriages[self.spec.stdin(asked.action)]
         if carriage.root != "domain":
             validation.validate_or_raise(carriage.root, self.spec.version, document.encode())
-        error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
+        struck = self._fault(asked)
+        if struck is not None:
+            error = str(struck.arguments.get("arg", "")).partition(" ")[2] or "the hypervisor refuses"
+        else:
+            error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
         if not error:
             self.acted(asked, vm, asked.facts["vm_directory"])
         self.observer.refresh()
