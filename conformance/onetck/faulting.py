@@ -82,9 +82,14 @@ def _gated(trace: Trace, commands: Iterable[str]) -> Trace:
 # where
 
 
+def overlaps(trace: Trace) -> bool:
+    """Tell whether a case makes faults, or lets operations overlap, of its own: then it is left as it is."""
+    return any(step.op in _OVERLAPS or step.beside for step in trace.steps)
+
+
 def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call]) -> Iterator[Place]:
     """Yield the places of a case, from the calls that it led to when all went well; none of a case that makes faults of its own."""
-    if any(step.op in _OVERLAPS or step.beside for step in trace.steps):
+    if overlaps(trace):
         return
     kinds = [kind for kind in spec.faults.values() if level == "full" or kind.level == "basic"]
     before: Counter[tuple[int, str]] = Counter()

@@ -79,7 +79,8 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
     Raises TraceError for an operation that oned refuses although nothing has failed.
     """
     seen: dict[str, None] = {}
-    lost = [(n, step.arguments["action"]) for n, step in enumerate(trace.steps) if step.op == "fault.next" and step.arguments["act"] == "lost"]
+    faults = ((n, step.arguments) for n, step in enumerate(trace.steps) if step.op == "fault.next")
+    lost = [(n, fault["action"]) for n, fault in faults if fault["act"] == "lost" or fault["action"].startswith("vmm/")]
 
     def driver(asked: CallAsked) -> CallFinished:
         planned = next((one for one in lost if one[0] < asked.operation and one[1] == asked.action.key), None)

@@ -21,6 +21,9 @@ from onesim.world.interface import Change, DiskContent, World
 _SWAP_MAGIC_AT = 4086
 _ISO_DESCRIPTOR_AT = 32768
 _MARK_BYTES = 256
+#: Where a file system bears its signature, and what it is.
+_EXT = (1080, b"\x53\xef")
+_FILE_SYSTEMS = {"ext2": _EXT, "ext3": _EXT, "ext4": _EXT, "xfs": (0, b"XFSB")}
 
 
 class Observer:
@@ -108,6 +111,9 @@ class Observer:
                 seat = image_seat(self.cloud, image, self.probes)
                 facts = {"image": image.id, "snapshots": len(image.snapshots.known)}
                 looks += self._look(image_key(image.id), "image", image.name, seat, operation, call, role=role, **facts)
+                if image.fs in _FILE_SYSTEMS and self.content.admits(image_key(image.id)) is None:
+                    made = self._of(operation, "image", image.name, seat, call, {"role": "filesystem", **facts})
+                    looks.append((seat, partial(self._file_system, image.fs, image.size_mb << 20, seat, made)))
         for vm in list(self.cloud.vms.values()):
             if not vm.history or vm.state == "DONE" or (vm.state.endswith("FAILURE") and not vm.state.startswith("BOOT")):
                 continue  # after a transfer that failed nobody knows on which side a disk lies
@@ -121,6 +127,9 @@ class Observer:
                 else:
                     label, facts = f"{vm.name}/disk.{disk.id}", {"vm": vm.id, "disk": disk.id, "image": disk.image}
                     looks += self._look(key, "disk", label, seat, operation, call, role=disk.kind, **facts)
+                    if disk.kind == "volatile" and disk.fs in _FILE_SYSTEMS and self.content.admits(key) is None:
+                        made = self._of(operation, "disk", label, seat, call, {"role": "filesystem", **facts})
+                        looks.append((seat, partial(self._file_system, disk.fs, disk.size_mb << 20, seat, made)))
             if vm.context is not None and vm.state == "RUNNING":
                 seat = self.context_seat(vm)
                 looks.append((seat, partial(self._signature, "context", vm, vm.context_disk, seat, operation, call, 0)))
@@ -155,8 +164,33 @@ class Observer:
         """Return a place to read and what is done with what is seen there; nothing if nobody knows what it ought to hold."""
         if self.content.admits(key) is None:
             return []
+        return [(seat, partial(self._compared, key, seat, self._of(operation, subject, label, seat, call, facts)))]
+
+    def _of(self, operation: int, subject: str, label: str, seat: Seat, call: int, facts: Mapping[str, str | int]) -> Observation:
+        """Return an observation that says as yet only what is looked at."""
         seen = Observation(self.case, operation, subject, label, seat.host, seat.path, seat.format, (), after_call=call)
-        return [(seat, partial(self._compared, key, seat, msgspec.structs.replace(seen, **facts)))]
+        return msgspec.structs.replace(seen, **facts)
+
+    def _file_system(self, name: str, size: int, seat: Seat, observation: Observation, seen: DiskContent) -> None:
+        """Check that an empty image or disk of that size holds the file system that was asked for: by its signature, for no two are made alike."""
+        at, magic = _FILE_SYSTEMS[name]
+        problem, detail = seen.problem, seen.detail
+        if not problem and seen.virtual_size < size:
+            problem, detail = "size", f"{seen.virtual_size} bytes, {size} asked"
+        elif not problem and self.world.peek(seat.host, seat.path, seat.format, at, len(magic), seat.means) != magic:
+            problem, detail = "format", f"no {name} at offset {at}"
+        self.writer.write(
+            msgspec.structs.replace(
+                observation,
+                admits=(name,),
+                found="" if problem else name,
+                problem=problem,
+                detail=detail,
+                virtual_size=seen.virtual_size,
+                expected_size=size,
+                at_ns=self._at(),
+            )
+        )
 
     def _compared(self, key: Key, seat: Seat, observation: Observation, seen: DiskContent) -> None:
         versions = self.content.admits(key)

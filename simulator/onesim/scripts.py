@@ -235,8 +235,9 @@ class Scripts:
         carriage = self.spec.spec.carriages[self.spec.stdin(asked.action)]
         if carriage.root != "domain":
             validation.validate_or_raise(carriage.root, self.spec.version, document.encode())
-        if self._fault(asked) is not None:
-            error = f"the hypervisor refuses {asked.action.name}"
+        struck = self._fault(asked)
+        if struck is not None:
+            error = str(struck.arguments.get("arg", "")).partition(" ")[2] or "the hypervisor refuses"
         else:
             error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
         if not error:

@@ -192,11 +192,12 @@ def _fault(where: str, row: dict[str, Any], spec: Spec) -> None:
     """Refuse a fault that could strike nothing. Raises TraceError."""
     if row["action"] not in {action.key for action in spec.actions}:
         raise TraceError(f"{where}: there is no action {row['action']!r} that a fault could strike; `onetck spec` lists them")
-    if row["action"].startswith("vmm/") and row["act"] != "lost":
-        raise TraceError(f"{where}: {row['action']} is no script, and can only be lost: the hypervisor refuses then")
     if row["act"] not in ACTS:
         raise TraceError(f"{where}: act {row['act']!r} is unknown; choose one of {', '.join(ACTS)}")
-    if (row["act"] == "lost") == ("command" in row):
+    if row["action"].startswith("vmm/"):
+        if row["act"] != "fail" or "command" in row:
+            raise TraceError(f"{where}: {row['action']} is the hypervisor's own work: it can only fail, and at no command")
+    elif (row["act"] == "lost") == ("command" in row):
         raise TraceError(f"{where}: {row['act']} {'strikes a call, and takes no' if 'command' in row else 'needs a'} command")
     kind = row.get("kind")
     if kind is not None and kind not in spec.faults:

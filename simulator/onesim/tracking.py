@@ -49,6 +49,9 @@ class Tracking:
         effect = self.spec.effects[asked.action.effect]
         named = effect.names_only != "" and asked.facts.get("format") == effect.names_only
         how = effect.success if success and not named else effect.failure
+        # a file system is known by its signature alone: see Observer
+        if how == "zero" and asked.facts.get("fs"):
+            how = "any"
         # what lay on a lost host alone is lost with it
         if effect.name == "move" and "host_lost" in asked.facts and asked.facts.get("shared") == "NO":
             how = "any"

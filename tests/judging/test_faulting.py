@@ -213,7 +213,7 @@ def test_every_class_is_gated_in_a_run_with_faults() -> None:
         ('{"op": "fault.next", "action": "tm/clone", "act": "cut"}', "needs a command"),
         ('{"op": "fault.next", "action": "tm/clone", "act": "lost", "command": "cp"}', "takes no command"),
         ('{"op": "fault.next", "action": "tm/clone", "act": "cut", "command": "cp", "kind": "x"}', "kind 'x' of fault is unknown"),
-        ('{"op": "fault.next", "action": "vmm/migrate", "act": "cut", "command": "cp"}', "no script, and can only be lost"),
+        ('{"op": "fault.next", "action": "vmm/migrate", "act": "cut", "command": "cp"}', "it can only fail, and at no command"),
         ('{"op": "vm.resume", "vm": "a", "after": "success"}', '"after" is failure'),
     ],
 )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from onesim.data import data_dir
-from onetck.selftest.mutants import Mutant, choose, derive, is_action, mutated, parses, scripts
+from onetck.selftest.mutants import Mutant, apart, choose, derive, is_action, mutated, parses, scripts
 from onetck.selftest.operators import OPERATORS
 from onetck.selftest.reasons import read_reasons, stale
 from onetck.selftest.source import lines_of
@@ -29,6 +31,7 @@ ROWS = [
     ("part_of_test", "[[ -n $a && -d $b ]]", ["[[ -d $b ]]", "[[ -n $a ]]"]),
     ("swap_connector", "a && b || c", ["a || b || c", "a && b && c"]),
     ("swap_connector", '[[ $a == b || $c ]] || d "x || y"', ['[[ $a == b || $c ]] && d "x || y"']),
+    ("swap_connector", "read -r a || :", ["read -r a"]),
     ("ignore_failure", 'cp -- "$1" "$2"', ['cp -- "$1" "$2" || :']),
     ("ignore_failure", 'a=$(stat -c %s -- "$1")', ['a=$(stat -c %s -- "$1") || :']),
     ("ignore_failure", 'check_owner "$a"', []),
@@ -46,13 +49,16 @@ ROWS = [
     ("truncate", 'cat >"$part"', ['head -c -65536 >"$part"']),
     ("smaller", 'truncate -s "${size_mb}M" -- "$1"', ['truncate -s "${size_mb}K" -- "$1"']),
     ("drop_redirect", "a 2>&1 >/dev/null", ["a >/dev/null", "a 2>&1"]),
+    ("ignore_stdin", 'bash -s <<<"$(f "$@")" | cat', ["bash -s </dev/null | cat"]),
     ("ignore_stdin", 'read_texts A < <(driver_dump "$@")', ["read_texts A </dev/null"]),
     ("wrong_stream", "printf '%s\\n' \"$a\"", ["printf '%s\\n' \"$a\" >&2"]),
     ("drop_option", 'cp -a --sparse=always -- "$a"', ['cp --sparse=always -- "$a"', 'cp -a -- "$a"']),
     ("unquote", 'add "$file" "$host"', ['add $file "$host"']),
     ("other_number", "((a < 2))", ["((a < 3))"]),
+    ("other_number", "((a)) || b 2>&1 || return 1", []),
     ("other_comparison", "((a < 2))", ["((a <= 2))"]),
     ("other_word", "format=raw", ["format=qcow2"]),
+    ("other_word", 'part="$1.raw"', []),
     ("drop_default", "a=${b:-raw}", ["a=${b:-}"]),
     ("drop_alternative", "    raw | qcow2) ;;", ["    qcow2) ;;", "    raw) ;;"]),
     ("loose_pattern", "[[ $1 =~ ^[0-9]+$ ]]", ["[[ $1 =~ [0-9]+$ ]]", "[[ $1 =~ ^[0-9]+ ]]"]),
@@ -134,6 +140,19 @@ def test_a_sample_is_that_of_its_seed_even_over_operators_and_parses() -> None:
     assert len(chosen) == 40
     assert {one.operator for one in chosen} >= {one.operator for one in made if one.operator in ("forget_mode", "smaller", "truncate", "do_nothing")}
     assert all(parses(mutated(files[one.file], one)) for one in chosen)
+
+
+def test_without_every_one_in_three_lines_has_a_mutant_that_chance_picks() -> None:
+    """More than 500 all the same; those of a script stay when another one changes."""
+    chosen = apart(derive(FILES), FILES)
+    assert len(chosen) > 500
+    for one, other in pairwise(chosen):
+        assert one.file != other.file or other.line - one.line >= 3
+    alone = {"tm/shared/mv": FILES["tm/shared/mv"]}
+    assert apart(derive(alone), alone) == [one for one in chosen if one.file == "tm/shared/mv"]
+    broken = Mutant("0", "tm/x/y", 1, "skip_copy", "", "f() { cp a b;")
+    whole = Mutant("1", "tm/x/y", 1, "skip_copy", "", "f() { :; }")
+    assert apart([broken, whole], {"tm/x/y": "f() { cp a b; }\n"}) == [whole]
 
 
 def test_what_bash_cannot_read_is_no_mutant() -> None:

@@ -21,9 +21,12 @@ from onetck.selftest.playing import Played
 from onetck.selftest.reasons import read_reasons
 from onetck.selftest.results import Results, count
 from onetck.selftest.show import outcome_of
+from onetck.selftest.source import mentions
+from onetck.selftest.striking import Strikes, Striking, Struck
 from onetck.selftest.trial import Bench, Trial, attempt
 
 FILE = "tm/shared/mkswap"
+_TRACE = '{"trace": 1, "name": "fault-tm-mkswap-mkswap-1-fails", "title": "a fault"}\n{"op": "datastore.monitor", "datastore": "images"}\n'
 MUTANT = Mutant("0123456789", FILE, 3, "drop_command", "a", ":")
 
 
@@ -109,16 +112,68 @@ def test_a_line_that_goes_on_is_run_where_the_line_above_is(shared: Role) -> Non
     assert bench.reach(msgspec.structs.replace(MUTANT, line=4)) == []
 
 
+def test_faults_are_tried_where_no_case_finds_what_goes_on_after_a_failure(shared: Role, played: dict[str, Played]) -> None:
+    """And on a line that no case runs; not for other mutants that survive. The one that is killed names the fault."""
+    fault = Struck("tm/mkswap", "mkswap", _seen("fault-tm-mkswap-mkswap-1-fails", 1, [3]), _TRACE)
+
+    class Faults:
+        def reaching(self, file: str, line: int) -> list[Struck]:
+            return [fault] if (file, line) == (FILE, 3) else []
+
+    played["fault-tm-mkswap-mkswap-1-fails"] = Played({"GEN-FAULT-001": "fail"})
+    for operator, cases, outcome in (
+        ("exit_zero", [_seen("vm-retry", 1, [3])], "killed"),
+        ("swap_arguments", [_seen("vm-retry", 1, [3])], "survived"),
+        ("swap_arguments", [], "killed"),
+    ):
+        bench = replace(_bench(shared, cases), striking=Faults())  # type: ignore[arg-type]
+        found = attempt(bench, msgspec.structs.replace(MUTANT, operator=operator))
+        assert (found.outcome, found.case) == (outcome, "fault-tm-mkswap-mkswap-1-fails" if outcome == "killed" else "")
+    assert attempt(bench, msgspec.structs.replace(MUTANT, line=5)).outcome == "not_covered"
+
+
+def test_the_actions_that_may_come_to_a_line_of_a_helper_are_found_by_the_names_of_functions() -> None:
+    """Also where one function calls another; what stands in no function is run by all that source the file."""
+    files = {
+        "a.sh": "one() {\n    cp a b\n}\n\ntwo() { one; }\numask 7\n",
+        "tm/x/direct": "source a.sh\none\n",
+        "tm/x/other": "source a.sh\ntwo 1\n",
+        "tm/x/none": "source a.sh\nthree\n",
+    }
+    assert mentions(files, "a.sh", 2) == {"tm/x/direct", "tm/x/other"}
+    assert mentions(files, "a.sh", 5) == {"tm/x/other"}
+    assert mentions(files, "a.sh", 6) == {"tm/x/direct", "tm/x/other", "tm/x/none"}
+
+
+@pytest.mark.components
+def test_a_fault_case_is_measured_once_and_kills_what_hides_a_failure(shared: Role) -> None:
+    """mkswap that fails on a host is no success; the fault cases of the action are kept by their key."""
+    files = {name: path.read_text() for name, path in shared.setting.driver.files.items() if path.read_bytes().startswith(b"#!/bin/bash")}
+    case = Role("shared", shared.setting, shared.required, {"vm-volatile": shared.cases["vm-volatile"]})
+    base = measure([case], {}, 2, lambda seen: None)
+    told: list[Strikes] = []
+    striking = Striking(base, {"shared": case}, files, {}, told.append)
+    (line,) = (n for n, row in enumerate(files[FILE].split("\n"), 1) if row.startswith("on_host"))
+    row = files[FILE].split("\n")[line - 1]
+    bench = Bench(files, base, {"shared": case}, {}, 2, striking)
+    found = attempt(bench, Mutant("0", FILE, line, "ignore_failure", row, f"({row}) || :"))
+    assert (found.outcome, found.case.startswith("fault-tm-mkswap-")) == ("killed", True)
+    assert [one.cases[0].action for one in told] == ["tm/mkswap"]
+    again = Striking(base, {"shared": case}, files, {one.key: one for one in told}, told.append)
+    assert again.reaching(FILE, line)
+    assert len(told) == 1
+
+
 def test_a_case_is_played_in_every_role_that_reaches_the_line() -> None:
     """Another host is the same on shared storage, and a fault where hosts have storage of their own."""
     base = Baseline([_seen("a", 2, [3]), _seen("b", 1, [4]), _seen("a", 1, [3], "ssh"), _seen("a", 9, [3], "oldest")])
-    assert [(one.role, one.case) for one in base.reaching(FILE, 3, 1)] == [("ssh", "a"), ("shared", "a"), ("oldest", "a")]
+    assert [(one.role, one.case) for one in base.reaching(FILE, 3)] == [("ssh", "a"), ("shared", "a"), ("oldest", "a")]
 
 
-def test_of_cases_that_go_the_same_way_some_stand_for_all() -> None:
-    """The cheapest ones; a case that runs another line of the script goes another way."""
+def test_after_the_cheapest_case_come_those_that_run_other_lines_of_the_script() -> None:
+    """What goes the way of another case is left for the end, and is not played where there are enough."""
     cases = [_seen(str(n), n, [3]) for n in range(9, 0, -1)] + [_seen("other", 20, [3, 4])]
-    assert [one.case for one in Baseline(cases).reaching(FILE, 3, 2)] == ["1", "2", "other"]
+    assert [one.case for one in Baseline(cases).reaching(FILE, 3, 4)] == ["1", "other", "2", "3"]
     assert len(Baseline(cases).reaching(FILE, 3)) == 10
 
 
@@ -240,7 +295,7 @@ def test_a_call_that_hangs_ends_the_case_and_is_a_timeout(shared: Role, tmp_path
 @pytest.mark.components
 def test_a_seeded_sample_of_mutants_is_killed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """None survives that is not explained; what breaks no more than a SHOULD is seen all the same."""
-    words = ["--only", "tm/shared/monitor", "--role", "shared", "--sample", "20", "--seed", "1", "--jobs", "2"]
+    words = ["--only", "tm/shared/monitor", "--role", "shared", "--every", "--sample", "20", "--seed", "1", "--jobs", "2"]
     with pytest.raises(SystemExit) as ended:
         main(["selftest", *words, "--json", "--out", str(tmp_path)])
     found = json.loads(capsys.readouterr().out)

@@ -214,10 +214,12 @@ def context_files(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 
 def _concerns(requirement: Requirement, name: str, call: Call) -> bool:
-    """Whether a name is one that the requirement is about: all of them, those given with a name of their own, or those that ISO 9660 would change."""
+    """Whether a name is one that the requirement is about: all of them, those given with a name of their own, those that ISO 9660 changes, those from a server."""
     match requirement.when.get("names", ("all",))[0]:
         case "given":
             return f":'{name}'" in call.arguments["files"]
+        case "remote":
+            return any(word.startswith(("http://", "https://")) and word.endswith(f"/{name}") for word in call.arguments["files"].split())
         case "long":
             return len(name) > 12 or name != name.lower()
         case _:

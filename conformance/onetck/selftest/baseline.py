@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -41,8 +40,12 @@ ROLES = (
     RoleRow(
         "oldest", "onetck.toml", "5.12", ("image-raw", "image-clone", "image-make", "image-refused", "datastore-monitor", "monitor-sizes", "export")
     ),
+    RoleRow("backup-older", "backup.toml", "6.6", ("backup-full",)),
 )
-_TRACED_S = 60.0
+#: The limit of a call with the driver as it is, whose lines are traced.
+TRACED_S = 60.0
+#: Below this the seconds of a case say nothing.
+_LEAST_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,16 +79,26 @@ class Baseline:
 
     cases: list[CaseSeen]
 
-    def reaching(self, file: str, line: int, alike: int = 0) -> list[CaseSeen]:
-        """Return the cases that run a line, the cheapest first. Of cases in one role that run the same lines of the script, so many that are `alike`; 0 = all."""
-        ways: Counter[tuple[str, ...]] = Counter()
-        chosen = []
-        for seen in sorted((one for one in self.cases if line in one.lines.get(file, ())), key=lambda one: one.duration_s):
-            way = (seen.role, *map(str, seen.lines[file]))
-            ways[way] += 1
-            if not alike or ways[way] <= alike:
-                chosen.append(seen)
+    def reaching(self, file: str, line: int, most: int = 0) -> list[CaseSeen]:
+        """Return the cases that run a line, so many at `most`; 0 = all. The cheapest is the first; then those that run what none before has run of the script,
+        role by role, for the seconds that they take; when there is no such case left, again from the beginning.
+        """
+        left = sorted((one for one in self.cases if line in one.lines.get(file, ())), key=lambda one: (one.duration_s, one.key))
+        chosen: list[CaseSeen] = []
+        ran: set[tuple[str, int]] = set()
+        while left and not (most and len(chosen) == most):
+            best = max(left, key=lambda one: len(_ran(one, file) - ran) / max(one.duration_s, _LEAST_S)) if chosen else left[0]
+            if _ran(best, file) <= ran:
+                ran.clear()
+                best = left[0]
+            ran |= _ran(best, file)
+            chosen.append(best)
+            left.remove(best)
         return chosen
+
+
+def _ran(seen: CaseSeen, file: str) -> set[tuple[str, int]]:
+    return {(seen.role, line) for line in seen.lines[file]}
 
 
 def roles(names: Iterable[str] = ()) -> list[Role]:
@@ -158,7 +171,7 @@ def sources(chosen: Iterable[Role]) -> dict[str, str]:
 
 def _measure(key: str, role: Role, case: PlannedCase) -> CaseSeen:
     setting = role.setting
-    limits = replace(setting.subject.limits, time_s=_TRACED_S)
+    limits = replace(setting.subject.limits, time_s=TRACED_S)
     played = play(setting.spec, replace(setting.subject, limits=limits), case, role.required, to_the_end=True)
     failed = [id for id in played.bad if id in role.required]
     if played.error or failed:

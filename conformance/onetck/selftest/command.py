@@ -30,9 +30,7 @@ def selftest(
             "--only", metavar="FILE", help="Mutants of this script alone, such as tm/shared/clone or 'tm/*'; may be repeated.", show_default=False
         ),
     ] = None,
-    count: Annotated[
-        int, typer.Option("--sample", metavar="K", min=0, help="So many mutants, chosen by --seed; all without it.", show_default=False)
-    ] = 0,
+    count: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="So many of these mutants, chosen by --seed.", show_default=False)] = 0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Chooses the sample.")] = 0,
     jobs: Annotated[
         int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Mutants at once; as many as cores if not given.", show_default=False)
@@ -40,14 +38,18 @@ def selftest(
     role: Annotated[
         list[str] | None,
         typer.Option(
-            "--role", metavar="ROLE", help="Try them in this role alone: shared, ssh, mixed, backup, oldest; may be repeated.", show_default=False
+            "--role",
+            metavar="ROLE",
+            help="Try them in this role alone: shared, ssh, mixed, backup, oldest, backup-older; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     mutant: Annotated[
         list[str] | None, typer.Option("--mutant", metavar="ID", help="This mutant alone; may be repeated.", show_default=False)
     ] = None,
     doubt: Annotated[bool, typer.Option("--doubt", help="Try those too that are explained as equivalent.")] = False,
-    thorough: Annotated[bool, typer.Option("--thorough", help="Play every case that runs a line, also where many go the same way.")] = False,
+    every: Annotated[bool, typer.Option("--every", help="Try every mutant, which takes hours; without it one in three lines.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Play every case that runs a line, and not only six.")] = False,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; what is there is gone on with.")] = Path("onetck-selftest"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
@@ -58,7 +60,7 @@ def selftest(
     """
     with one_line():
         terminate_as_interrupt()
-        choice = session.Choice(out, tuple(only or ()), tuple(role or ()), tuple(mutant or ()), count, seed, jobs, doubt, thorough)
+        choice = session.Choice(out, tuple(only or ()), tuple(role or ()), tuple(mutant or ()), count, seed, jobs, doubt, thorough, every)
         outcome = session.selftest(choice, session.Told() if as_json else session.Told(_case, _trial))
         if not outcome.trials:
             stop("there is no such mutant; nothing ran", EXIT_NOTHING)

@@ -18,6 +18,8 @@ from onetck.selftest.operators import OPERATORS
 from onetck.selftest.source import lines_of
 
 _PARSE_S = 20
+#: Lines from one mutant to the next, unless all are asked for.
+_APART = 3
 #: What a driver says to people: its wording is its own.
 _MESSAGE = re.compile(r'(?:\b(?:fail|on_host|on_storage|attempt|log_\w+|error_message|problem\+?=)\s*)"(?:[^"\\]|\\.)*"')
 
@@ -112,6 +114,19 @@ def choose(mutants: Sequence[Mutant], files: Mapping[str, str], seed: int, count
         share = -(-(count - len(chosen)) // (len(order) - n))
         chosen += islice((one for one in groups[name] if parses(mutated(files[one.file], one))), max(share, 0))
     return sorted(chosen, key=lambda one: (one.file, one.line, one.operator))
+
+
+def apart(mutants: Sequence[Mutant], files: Mapping[str, str]) -> list[Mutant]:
+    """Return mutants that parse, of at most one of three neighbouring lines, and of a line the one with the first id: ids are hashes, so chance picks it.
+
+    Which ones depends on the text of the script alone, not on what is found of them.
+    """
+    chosen: list[Mutant] = []
+    for one in sorted(mutants, key=lambda one: (one.file, one.line, one.id)):
+        near = bool(chosen) and chosen[-1].file == one.file and one.line - chosen[-1].line < _APART
+        if not near and parses(mutated(files[one.file], one)):
+            chosen.append(one)
+    return chosen
 
 
 def scripts(tree: Path, chosen: Iterable[str]) -> dict[str, str]:

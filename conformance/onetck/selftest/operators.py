@@ -23,7 +23,7 @@ _PROGRAMS = frozenset(
 #: Variables that hold what users have written, blanks and all.
 _USERS_WORDS = re.compile(r'"\$(?:@|\{(?:files|options|pairs|disk_words|words|@):?\d*(?:\[@\])?\}|file|from|path|name)"')
 _NOWHERE = re.compile(r"\s*(?:2>&1|[12&]?>/dev/null|>&2)")
-_FED = re.compile(r"<<<\s*(?:\"[^\"]*\"|\S+)|<\s+<\([^()]*(?:\([^()]*\))?[^()]*\)")
+_FED = re.compile(r"<<<\s*(?:\"\$\([^()]*\)\"|\"[^\"]*\"|\S+)|<\s+<\([^()]*(?:\([^()]*\))?[^()]*\)")
 _SNAPSHOT = re.compile(r"\.snap/\$(?:\{\w+\}|\w+)")
 
 
@@ -75,8 +75,12 @@ def part_of_test(line: Line) -> Iterator[str]:
 
 
 def swap_connector(line: Line) -> Iterator[str]:
+    """Of `|| :` it makes nothing: a failure that was to be ignored then counts, while `&& :` would ignore it too."""
     for before, after in pairwise(line.pieces):
         between = line.code[before.end : after.start]
+        if after.text == ":" and between.strip() == "||":
+            yield line.text[: before.end] + line.text[after.end :]
+            continue
         for old, new in (("&&", "||"), ("||", "&&")):
             if old in between:
                 yield line.text[: before.end] + between.replace(old, new, 1) + line.text[after.start :]
@@ -192,7 +196,7 @@ def unquote(line: Line) -> Iterator[str]:
 
 def other_number(line: Line) -> Iterator[str]:
     if "((" in line.code or "[[" in line.code:
-        for found in re.finditer(r"(?<![\w.$\[{\\-])(\d+)(?![\w.\]}-])", line.code):
+        for found in re.finditer(r"(?<!return )(?<!exit )(?<![\w.$\[{\\&-])(\d+)(?![\w.\]}>-])", line.code):
             yield _put(line, found, str(int(found[1]) + 1))
 
 
@@ -203,7 +207,7 @@ def other_comparison(line: Line) -> Iterator[str]:
 
 
 def other_word(line: Line) -> Iterator[str]:
-    for found in re.finditer(r"\b(raw|qcow2|yes|always)\b(?![\w\"']*\))(?!=)", line.code):
+    for found in re.finditer(r"(?<!\.)\b(raw|qcow2|yes|always)\b(?![\w\"']*\))(?!=)", line.code):
         yield _put(line, found, {"raw": "qcow2", "qcow2": "raw", "yes": "no", "always": "never"}[found[1]])
 
 
@@ -276,3 +280,5 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "leave_process": at_begin("sleep 60 &", "datastore", "tm"),
     "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$", "datastore", "tm"),
 }
+#: Those by which an action goes on after a failure, or leaves something behind: what becomes of that is seen where something fails.
+OF_FAILURES = frozenset(("drop_command", "exit_zero", "ignore_failure", "leave_file", "drop_redirect", "swap_connector", "truncate"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -50,12 +50,14 @@ def play(
     required: frozenset[str],
     *,
     to_the_end: bool = False,
+    seen: Callable[[Call], None] = lambda call: None,
 ) -> Played:
-    """Play a case; a call that hangs ends it unless it is to go `to_the_end`."""
+    """Play a case; a call that hangs ends it unless it is to go `to_the_end`. `seen` is told of each call."""
     longest = 0.0
 
-    def seen(call: Call) -> None:
+    def ended(call: Call) -> None:
         nonlocal longest
+        seen(call)
         longest = max(longest, call.duration_ns / 1e9)
         if call.ended_by == "timeout" and not to_the_end:
             raise _Enough
@@ -66,7 +68,7 @@ def play(
         with tempfile.TemporaryDirectory(prefix="onetck-selftest-") as scratch:
             out = Path(scratch)
             writer = Writer(out / "history.jsonl")
-            run = CaseRun(spec, subject, case.trace, world, writer, BlobStore(out / "blobs"), case.expects, seen)
+            run = CaseRun(spec, subject, case.trace, world, writer, BlobStore(out / "blobs"), case.expects, ended)
             holder.append(run)
             error, duration = "", 0.0
             try:

@@ -12,9 +12,10 @@ import msgspec
 
 from onesim.errors import ConfigError
 from onetck.selftest.baseline import CaseSeen
+from onetck.selftest.striking import Strikes
 from onetck.selftest.trial import OUTCOMES, Trial
 
-_Row = TypeVar("_Row", CaseSeen, Trial)
+_Row = TypeVar("_Row", CaseSeen, Strikes, Trial)
 #: The share of mutants that the suite is to kill, of those that neither are equivalents nor break no more than a SHOULD.
 FLOOR = 0.95
 
@@ -24,7 +25,8 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 class Results:
-    """A directory: `baseline.jsonl` with a line per case of the reference driver, and `trials.jsonl` with one per mutant.
+    """A directory: `baseline.jsonl` with a line per case of the reference driver, `faults.jsonl` with one per action that faults have struck, and
+    `trials.jsonl` with one per mutant.
 
     A trial holds for one `suite`: those of another one are dropped. A case of the baseline says itself what it holds for.
     """
@@ -34,7 +36,7 @@ class Results:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{directory}: {error.strerror}; choose another --out") from None
-        self._baseline, self._trials = directory / "baseline.jsonl", directory / "trials.jsonl"
+        self._baseline, self._faults, self._trials = (directory / f"{name}.jsonl" for name in ("baseline", "faults", "trials"))
         self._lock = threading.Lock()
         head = msgspec.json.encode(_Head(suite))
         rows = _rows(self._trials)
@@ -43,11 +45,16 @@ class Results:
         kept = (_decoded(row, Trial) for row in rows[1:] if rows[:1] == [head])
         # what the harness did wrong is tried again
         self.done = {one.mutant.id: one for one in kept if one is not None and one.outcome != "error"}
+        self.struck = {one.key: one for one in (_decoded(row, Strikes) for row in _rows(self._faults)) if one is not None}
         self.cases = {one.key: one for one in (_decoded(row, CaseSeen) for row in _rows(self._baseline)) if one is not None}
 
     def keep(self, seen: CaseSeen) -> None:
         """Append a case of the baseline."""
         self._append(self._baseline, seen)
+
+    def keep_struck(self, strikes: Strikes) -> None:
+        """Append the fault cases of an action."""
+        self._append(self._faults, strikes)
 
     def add(self, trial: Trial) -> None:
         """Append the result of a mutant."""

@@ -17,20 +17,21 @@ from onetck.driver import OF_THE_FRONT_END
 from onetck.execution import require_world
 from onetck.selftest import baseline as measuring
 from onetck.selftest.baseline import CaseSeen, Role
-from onetck.selftest.mutants import Mutant, choose, derive, is_action
+from onetck.selftest.mutants import Mutant, apart, choose, derive, is_action
 from onetck.selftest.reasons import read_reasons, stale
 from onetck.selftest.results import Results
 from onetck.selftest.show import Outcome, outcome_of
+from onetck.selftest.striking import Striking
 from onetck.selftest.trial import Bench, Trial, attempt
 
-#: Of the cases of a role that run the same lines of a script, so many are played with a mutant of it; more of them hardly ever find what these do not.
-ALIKE = 4
+#: So many of the cases that run a line are played with a mutant of it; more of them hardly ever find what these do not.
+MOST = 6
 
 
 @dataclass(frozen=True)
 class Choice:
     """What is asked for: scripts (paths or patterns), a number of mutants (0: all) chosen by a seed, roles, ids, whether explained mutants are tried
-    too, and whether all cases are played that run a line.
+    too, whether all cases are played that run a line, and whether every mutant is tried or those alone whose lines lie apart.
     """
 
     out: Path
@@ -42,6 +43,7 @@ class Choice:
     jobs: int = 2
     doubt: bool = False
     thorough: bool = False
+    every: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,14 @@ def selftest(choice: Choice, told: Told) -> Outcome:
     made = derive({file: text for file, text in files.items() if file in used})
     rows = read_reasons()
     gone = stale(rows, ((one.id, one.file) for one in derive(files))) if not choice.only and not choice.roles else []
-    mutants = choose(made, files, choice.seed, choice.count)
     if choice.ids:
-        mutants = [one for one in mutants if one.id in choice.ids]
+        mutants = choose([one for one in made if one.id in choice.ids], files, choice.seed)
+    else:
+        mutants = choose(made if choice.every else apart(made, files), files, choice.seed, choice.count)
     reasons = {} if choice.doubt else {id: row.reason for id, row in rows.items()}
-    bench = Bench(files, base, {role.name: role for role in roles}, reasons, 0 if choice.thorough else ALIKE)
+    named = {role.name: role for role in roles}
+    striking = Striking(base, named, files, results.struck, results.keep_struck)
+    bench = Bench(files, base, named, reasons, 0 if choice.thorough else MOST, striking)
     order = random.Random(choice.seed).sample(mutants, len(mutants))  # so that a part of a run says something of the whole
     trials = _run(bench, order, results, choice.jobs, told)
     return outcome_of(trials, time.monotonic() - began, len(made), choice.seed if choice.count else None, gone)

@@ -6,7 +6,7 @@ It is not a parser: what a mutation makes of a line is tried by `bash -n` afterw
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -96,6 +96,46 @@ def code_lines(text: str) -> tuple[int, ...]:
         for line in lines_of(text)
         if next(_pieces(line.code), None) and not _CLOSES.match(line.code) and not (line.number > 1 and rows[line.number - 2].endswith("\\"))
     )
+
+
+_FUNCTION = re.compile(r"^(?:function\s+)?([A-Za-z_]\w*)\s*\(\)")
+
+
+def mentions(files: Mapping[str, str], file: str, line: int) -> set[str]:
+    """Return the scripts that may come to a line of a helper: those that name its function, or one that does; the helper itself, where it is in none."""
+    parts = _parts(tuple(sorted(files.items())))
+    wanted = {next((name for at, name, first, last, _ in parts if at == file and name and first <= line <= last), file.rpartition("/")[2])}
+    found: set[str] = set()
+    more = set(wanted)
+    while more:
+        hits = [(at, name) for at, name, _, _, words in parts if words & more]
+        found |= {at for at, name in hits if not name}
+        more = {name or at.rpartition("/")[2] for at, name in hits} - wanted
+        wanted |= more
+    return found
+
+
+@lru_cache(maxsize=1)
+def _parts(files: tuple[tuple[str, str], ...]) -> list[tuple[str, str, int, int, frozenset[str]]]:
+    """Return the functions of scripts, and what is in none: file, name or nothing, first and last line, the words."""
+    found = []
+    for file, text in files:
+        rows, outside, at = text.splitlines(), [], 0
+        while at < len(rows):
+            named = _FUNCTION.match(rows[at])
+            if named is None:
+                outside.append(rows[at])
+                at += 1
+                continue
+            last = next((n for n in range(at, len(rows)) if rows[n].startswith("}") or (n == at and rows[n].rstrip().endswith("}"))), len(rows) - 1)
+            found.append((file, named[1], at + 1, last + 1, _named("\n".join(rows[at : last + 1])) - {named[1]}))
+            at = last + 1
+        found.append((file, "", 0, 0, _named("\n".join(outside))))
+    return found
+
+
+def _named(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[\w.]+", text))
 
 
 def _code(row: str, quote: str) -> tuple[int, str]:
