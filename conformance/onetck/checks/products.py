@@ -18,6 +18,8 @@ from onetck.checks.remains import below, lying, made_for, makers
 
 _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
+#: An image in the text of a VM template.
+_IMAGE_ID = re.compile(r"\bIMAGE_ID\s*=\s*\"?(\d+)")
 _PLAIN_NAME = re.compile(r"[^/:,\s]+")
 
 
@@ -229,7 +231,26 @@ def chain_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"{words(call)} left the increments {', '.join(told)}", call.n)
 
 
+def template_made(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The VM template that a restore names is one that it has had oned make, with all the images that it names."""
+    for call in _done(case, requirement):
+        told = call.parsed.get("text", "").split()
+        asked = [one for one in case.questions if one.kind == "xmlrpc" and one.argv[:1] == ("one.template.allocate",) and not one.status]
+        if not told or any(one.call < 0 for one in asked):
+            continue
+        made = [one for one in asked if one.call == call.n]
+        named = set(_IMAGE_ID.findall(made[-1].argv[1])) if made else set()
+        lacking = [id for id in told[1:] if id not in named] if named else []
+        if (told[0] == "-1") != (not made):
+            yield Finding("fail", f"{words(call)} names {'no VM template' if made else f'VM template {told[0]}'}, and has made {len(made)}", call.n)
+        elif lacking:
+            yield Finding("fail", f"the VM template that {words(call)} has made lacks image {lacking[0]}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} names {f'VM template {told[0]}, which it has made' if made else 'no VM template'}", call.n)
+
+
 CHECKS: dict[str, Check] = {
+    "template_made": template_made,
     "within_wait": within_wait,
     "changes_nothing": changes_nothing,
     "image_taken_away": image_taken_away,
