@@ -20,6 +20,8 @@ _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
 #: An image in the text of a VM template.
 _IMAGE_ID = re.compile(r"\bIMAGE_ID\s*=\s*\"?(\d+)")
+#: How long a backup that was cancelled may take to end what it does on hosts.
+_CANCELLED_S = 10.0
 _PLAIN_NAME = re.compile(r"[^/:,\s]+")
 
 
@@ -249,7 +251,23 @@ def template_made(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"{words(call)} names {f'VM template {told[0]}, which it has made' if made else 'no VM template'}", call.n)
 
 
+def cancelled(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The backup of the VM that is under way when a cancel comes ends soon after."""
+    for call in _done(case, requirement):
+        end_ns = call.at_ns + call.duration_ns
+        for other in case.scripts:
+            backs_up = other.action in ("prebackup", "prebackup_live", "backup") and other.vm == call.vm
+            if not backs_up or not other.at_ns <= call.at_ns < other.at_ns + other.duration_ns:
+                continue
+            longer_s = (other.at_ns + other.duration_ns - end_ns) / 1e9
+            if longer_s > _CANCELLED_S:
+                yield Finding("fail", f"{words(other)} goes on for {longer_s:.0f} s after {words(call)} has ended", other.n)
+            else:
+                yield Finding("pass", f"{words(other)} ends with {words(call)}", other.n)
+
+
 CHECKS: dict[str, Check] = {
+    "cancelled": cancelled,
     "template_made": template_made,
     "within_wait": within_wait,
     "changes_nothing": changes_nothing,
