@@ -20,6 +20,9 @@ _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
 #: An image in the text of a VM template.
 _IMAGE_ID = re.compile(r"\bIMAGE_ID\s*=\s*\"?(\d+)")
+_MIB = 1 << 20
+#: What a file of a backup may hold beside the disk: tables, bitmaps, documents.
+_AROUND_MB = 8
 #: How long a backup that was cancelled may take to end what it does on hosts.
 _CANCELLED_S = 10.0
 _PLAIN_NAME = re.compile(r"[^/:,\s]+")
@@ -243,7 +246,10 @@ def template_made(case: Case, requirement: Requirement) -> Iterator[Finding]:
         made = [one for one in asked if one.call == call.n]
         named = set(_IMAGE_ID.findall(made[-1].argv[1])) if made else set()
         lacking = [id for id in told[1:] if id not in named] if named else []
-        if (told[0] == "-1") != (not made):
+        images = [one for one in case.questions if one.call == call.n and one.argv[:1] == ("one.image.allocate",) and not one.status]
+        if len(set(told[1:])) < len(images):
+            yield Finding("fail", f"{words(call)} names {len(set(told[1:]))} of the {len(images)} images that it has made", call.n)
+        elif (told[0] == "-1") != (not made):
             yield Finding("fail", f"{words(call)} names {'no VM template' if made else f'VM template {told[0]}'}, and has made {len(made)}", call.n)
         elif lacking:
             yield Finding("fail", f"the VM template that {words(call)} has made lacks image {lacking[0]}", call.n)
@@ -266,7 +272,25 @@ def cancelled(case: Case, requirement: Requirement) -> Iterator[Finding]:
                 yield Finding("pass", f"{words(other)} ends with {words(call)}", other.n)
 
 
+def backup_size(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The size of a backup is that of files that hold no more than the VM's disks do."""
+    for call in _done(case, requirement):
+        told = call.parsed.get("size_mb", "")
+        disks: dict[str, int] = {}
+        for seen in case.observations:
+            if seen.subject == "disk" and seen.vm == call.vm and seen.after_call <= call.n:
+                disks[seen.label] = max(seen.virtual_size, disks.get(seen.label, 0))
+        if not disks or not told.isdigit():
+            continue
+        most = sum(disks.values()) // _MIB + _AROUND_MB * (len(disks) + 1)
+        if int(told) > most:
+            yield Finding("fail", f"{words(call)} says {told} MB of a VM whose disks have {sum(disks.values()) // _MIB}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} says {told} MB, of {most} at most", call.n)
+
+
 CHECKS: dict[str, Check] = {
+    "backup_size": backup_size,
     "cancelled": cancelled,
     "template_made": template_made,
     "within_wait": within_wait,
