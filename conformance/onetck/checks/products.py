@@ -18,6 +18,13 @@ from onetck.checks.remains import below, lying, made_for, makers
 
 _DATASTORES = "/var/lib/one/datastores"
 _PLAIN_SOURCE = re.compile(r"[\w./:@%+=,-]+")
+#: An image in the text of a VM template.
+_IMAGE_ID = re.compile(r"\bIMAGE_ID\s*=\s*\"?(\d+)")
+_MIB = 1 << 20
+#: What a file of a backup may hold beside the disk: tables, bitmaps, documents.
+_AROUND_MB = 8
+#: How long a backup that was cancelled may take to end what it does on hosts.
+_CANCELLED_S = 10.0
 _PLAIN_NAME = re.compile(r"[^/:,\s]+")
 
 
@@ -229,7 +236,63 @@ def chain_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"{words(call)} left the increments {', '.join(told)}", call.n)
 
 
+def template_made(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The VM template that a restore names is one that it has had oned make, with all the images that it names."""
+    for call in _done(case, requirement):
+        told = call.parsed.get("text", "").split()
+        asked = [one for one in case.questions if one.kind == "xmlrpc" and one.argv[:1] == ("one.template.allocate",) and not one.status]
+        if not told or any(one.call < 0 for one in asked):
+            continue
+        made = [one for one in asked if one.call == call.n]
+        named = set(_IMAGE_ID.findall(made[-1].argv[1])) if made else set()
+        lacking = [id for id in told[1:] if id not in named] if named else []
+        images = [one for one in case.questions if one.call == call.n and one.argv[:1] == ("one.image.allocate",) and not one.status]
+        if len(set(told[1:])) < len(images):
+            yield Finding("fail", f"{words(call)} names {len(set(told[1:]))} of the {len(images)} images that it has made", call.n)
+        elif (told[0] == "-1") != (not made):
+            yield Finding("fail", f"{words(call)} names {'no VM template' if made else f'VM template {told[0]}'}, and has made {len(made)}", call.n)
+        elif lacking:
+            yield Finding("fail", f"the VM template that {words(call)} has made lacks image {lacking[0]}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} names {f'VM template {told[0]}, which it has made' if made else 'no VM template'}", call.n)
+
+
+def cancelled(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The backup of the VM that is under way when a cancel comes ends soon after."""
+    for call in _done(case, requirement):
+        end_ns = call.at_ns + call.duration_ns
+        for other in case.scripts:
+            backs_up = other.action in ("prebackup", "prebackup_live", "backup") and other.vm == call.vm
+            if not backs_up or not other.at_ns <= call.at_ns < other.at_ns + other.duration_ns:
+                continue
+            longer_s = (other.at_ns + other.duration_ns - end_ns) / 1e9
+            if longer_s > _CANCELLED_S:
+                yield Finding("fail", f"{words(other)} goes on for {longer_s:.0f} s after {words(call)} has ended", other.n)
+            else:
+                yield Finding("pass", f"{words(other)} ends with {words(call)}", other.n)
+
+
+def backup_size(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The size of a backup is that of files that hold no more than the VM's disks do."""
+    for call in _done(case, requirement):
+        told = call.parsed.get("size_mb", "")
+        disks: dict[str, int] = {}
+        for seen in case.observations:
+            if seen.subject == "disk" and seen.vm == call.vm and seen.after_call <= call.n:
+                disks[seen.label] = max(seen.virtual_size, disks.get(seen.label, 0))
+        if not disks or not told.isdigit():
+            continue
+        most = sum(disks.values()) // _MIB + _AROUND_MB * (len(disks) + 1)
+        if int(told) > most:
+            yield Finding("fail", f"{words(call)} says {told} MB of a VM whose disks have {sum(disks.values()) // _MIB}", call.n)
+        else:
+            yield Finding("pass", f"{words(call)} says {told} MB, of {most} at most", call.n)
+
+
 CHECKS: dict[str, Check] = {
+    "backup_size": backup_size,
+    "cancelled": cancelled,
+    "template_made": template_made,
     "within_wait": within_wait,
     "changes_nothing": changes_nothing,
     "image_taken_away": image_taken_away,

@@ -40,12 +40,11 @@ ROLES = (
     RoleRow(
         "oldest", "onetck.toml", "5.12", ("image-raw", "image-clone", "image-make", "image-refused", "datastore-monitor", "monitor-sizes", "export")
     ),
+    RoleRow("hybrid", "onetck.toml", "6.6-stdin", ("image-raw", "datastore-monitor")),
     RoleRow("backup-older", "backup.toml", "6.6", ("backup-full",)),
 )
 #: The limit of a call with the driver as it is, whose lines are traced.
 TRACED_S = 60.0
-#: Below this the seconds of a case say nothing.
-_LEAST_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,14 @@ class Baseline:
     cases: list[CaseSeen]
 
     def reaching(self, file: str, line: int, most: int = 0) -> list[CaseSeen]:
-        """Return the cases that run a line, so many at `most`; 0 = all. The cheapest is the first; then those that run what none before has run of the script,
-        role by role, for the seconds that they take; when there is no such case left, again from the beginning.
+        """Return the cases that run a line, so many at `most`; 0 = all. The cheapest is the first; then that which runs most of the script that none before has
+        run in its role, and so on; when there is no such case left, again from the beginning.
         """
         left = sorted((one for one in self.cases if line in one.lines.get(file, ())), key=lambda one: (one.duration_s, one.key))
         chosen: list[CaseSeen] = []
         ran: set[tuple[str, int]] = set()
         while left and not (most and len(chosen) == most):
-            best = max(left, key=lambda one: len(_ran(one, file) - ran) / max(one.duration_s, _LEAST_S)) if chosen else left[0]
+            best = max(left, key=lambda one: (len(_ran(one, file) - ran), -one.duration_s)) if chosen else left[0]
             if _ran(best, file) <= ran:
                 ran.clear()
                 best = left[0]

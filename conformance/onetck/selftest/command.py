@@ -40,7 +40,7 @@ def selftest(
         typer.Option(
             "--role",
             metavar="ROLE",
-            help="Try them in this role alone: shared, ssh, mixed, backup, oldest, backup-older; may be repeated.",
+            help="Try them in this role alone: shared, ssh, mixed, backup, oldest, hybrid, backup-older; may be repeated.",
             show_default=False,
         ),
     ] = None,

@@ -63,10 +63,12 @@ class Striking:
         self._lock = threading.Lock()
 
     def reaching(self, file: str, line: int) -> list[Struck]:
-        """Return fault cases that run a line: those that strike a command which stands there come first, then the cheapest."""
+        """Return fault cases that run a line: those that strike a command which stands there come first, then commands that fail, then the
+        cheapest.
+        """
         text = self._files[file].split("\n")[line - 1]
         found = [one for role, action in self._places(file, line) for one in self._of(role, action).cases if line in one.seen.lines.get(file, ())]
-        return sorted(found, key=lambda one: (one.command not in text, one.seen.duration_s))[:_FAULTS]
+        return sorted(found, key=lambda one: (one.command not in text, not one.seen.case.endswith("-fails"), one.seen.duration_s))[:_FAULTS]
 
     def _places(self, file: str, line: int) -> Iterator[tuple[Role, str]]:
         """Yield the actions that may come to a line, each with a role in which it runs: one in which the line runs, if there is any."""
