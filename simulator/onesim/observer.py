@@ -147,7 +147,7 @@ class Observer:
 
     def _iso_files(self, vm: Vm, host: str, path: str, operation: int, call: int) -> None:
         """Write down which files the context ISO holds, by their Rock Ridge names; nothing where this machine has no isoinfo."""
-        run = self.world.run(host, ["isoinfo", "-R", "-f", "-i", path])
+        run = self.world.run(host, ["/usr/bin/env", "isoinfo", "-R", "-f", "-i", path])
         if run.status == 0:
             names = _iso_names(run.stdout.decode("utf-8", "replace"))
             label = f"{vm.name}/disk.{vm.context_disk}"
