@@ -56,7 +56,7 @@ def test_a_right_driver_passes_both_ways(folder: Path, workers: tuple[str, ...])
     """The same verdicts, exit status 0, all reports."""
     tested = by_pytest(folder, *workers)
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "CONFORMANT: The driver keeps all 5 requirements that apply." in tested.stdout
+    assert "CONFORMANT: The driver keeps all 6 requirements that apply." in tested.stdout
     assert by_run(folder).returncode == 0
     assert verdicts(folder / "by-pytest") == verdicts(folder / "by-run")
     assert {path.name for path in (folder / "by-pytest").iterdir()} == {path.name for path in (folder / "by-run").iterdir()}
