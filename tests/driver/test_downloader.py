@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 import pytest
 
@@ -91,11 +92,11 @@ def refused(fe: FrontEnd, *arguments: str | Path) -> str:
 
 @pytest.mark.parametrize("name", ["data", *(f"data.{how}" for how in PACKED)])
 def test_files_and_pages_plain_and_packed(fe: FrontEnd, server: str, name: str) -> None:
-    """A file, a page and a host's file give the same bytes, to a file and to standard output; packed ones are unpacked unless -n says no."""
+    """A file, a file URL, a page and a host's file give the same bytes, to a file and to standard output; packed ones are unpacked unless -n says no."""
     body = PACKED.get(name.partition(".")[2], DATA)
     path = fe.file(f"it's $(x) {name}", body)
     target = fe.root / "target"
-    for source in (str(path), f"{server}/{name}", f"ssh://me@host01:{path}"):
+    for source in (str(path), f"file://{quote(str(path))}", f"{server}/{name}", f"ssh://me@host01:{path}"):
         assert download(fe, source, "-").stdout == DATA
         assert download(fe, "--nodecomp", source, "-").stdout == body
         assert download(fe, source, target).stdout == b""

@@ -25,6 +25,7 @@ find_reader() {
             [[ $path != -* ]] || fail "'${path%%:*}' is no host"
             reader=(ssh -o BatchMode=yes "${path%%:*}" "cat -- $(printf %q "${path#*:}")")
             ;;
+        file:///*) find_reader "$(file_path "$1")" ;;
         [!/]*://*)
             scheme=${1%%://*}
             [[ $scheme =~ ^[a-z0-9+]+$ ]] || fail "'$scheme' is no scheme of a URL"

@@ -127,10 +127,18 @@ check_path() {
     from=$1
     case $1 in
         /*) open_local "$@" ;;
+        file:///*) open_local "$(file_path "$1")" "$2" "$3" ;;
         http://* | https://* | rsync://* | rsync+rbd://* | restic://* | restic+rbd://*) ;;
-        *) fail "'$1' cannot be taken: the path of an image begins with /, http:// or https://" ;;
+        *) fail "'$1' cannot be taken: the path of an image begins with /, file:///, http:// or https://" ;;
     esac
     [[ -z $file ]] || from=/proc/self/fd/$file
+}
+
+# file_path URL: prints the path of a file:/// URL, with %XX decoded.
+file_path() {
+    local path=${1#file://}
+    path=${path//\\/\\\\}
+    printf '%b\n' "${path//%/\\x}"
 }
 
 # open_local PATH RESTRICTED_DIRS SAFE_DIRS: opens a file of the user's as the descriptor `file`, which stays the same file until the end,
