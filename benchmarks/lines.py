@@ -39,11 +39,11 @@ def main() -> None:
     for _ in range(runs):
         for option, times in seen.items():
             times.append(_run([*words, option]))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, {runs} runs each")  # noqa: T201
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, {runs} runs each")
     medians = {option: [statistics.median(column) for column in zip(*times, strict=True)] for option, times in seen.items()}
     for option, (cpu, wall) in medians.items():
         bare = medians["--no-lines"]
-        print(f"{option:<10} {cpu:7.2f} s processor ({cpu / bare[0]:.3f}), {wall:7.2f} s real ({wall / bare[1]:.3f})")  # noqa: T201
+        print(f"{option:<10} {cpu:7.2f} s processor ({cpu / bare[0]:.3f}), {wall:7.2f} s real ({wall / bare[1]:.3f})")
 
 
 if __name__ == "__main__":

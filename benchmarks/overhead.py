@@ -65,10 +65,10 @@ def main() -> None:
     calls = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     starts = [_timed(lambda: NamespaceWorld.start(on_question=lambda question: Answer()).close()) for _ in range(5)]
     medians = measure(calls)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, {calls} calls each")  # noqa: T201
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, {calls} calls each")
     for name, seconds in medians.items():
-        print(f"{seconds * 1000:8.2f} ms  {seconds / medians['bare']:6.2f} x bare  {name}")  # noqa: T201
-    print(f"{statistics.median(starts) * 1000:8.2f} ms                a world of three hosts up and down")  # noqa: T201
+        print(f"{seconds * 1000:8.2f} ms  {seconds / medians['bare']:6.2f} x bare  {name}")
+    print(f"{statistics.median(starts) * 1000:8.2f} ms                a world of three hosts up and down")
 
 
 if __name__ == "__main__":

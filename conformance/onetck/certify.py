@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -12,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from onereport.results import FAILURES, VERDICTS, Result, ResultRecord
+from onereport.specsite import made_ahead
 from onesim.errors import ConfigError
 from onesim.executor import CaseSummary
 from onesim.journal import read
@@ -19,7 +21,8 @@ from onesim.records import Record
 from onesim.rows import Profile
 from onesim.schedule import recorded
 from onesim.spec import load
-from onetck import conclude, execution, faultcases, kept, levels
+from onetck import beside, conclude, execution, faultcases, kept, levels, provenance
+from onetck.describing import described
 from onetck.execution import Progress
 from onetck.faulting import LEVELS
 from onetck.judge import History, Judgement, cases_of, judge_case
@@ -30,7 +33,10 @@ from onetck.setting import Setting
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user wishes of a run. `only` are verdicts: the cases that had them in the results `source` run again."""
+    """What the user wishes of a run. `only` are verdicts: the cases that had them in the results `source` run again.
+
+    `beside`: the reference driver plays the same cases after it.
+    """
 
     out: Path
     profile: str = ""
@@ -48,6 +54,7 @@ class Wish:
     times: int = 1
     faults: str = "off"
     level: str = ""
+    beside: bool = False
 
     @property
     def whole(self) -> bool:
@@ -163,24 +170,30 @@ def certify(
     setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], progress: Callable[[], AbstractContextManager[Progress]]
 ) -> Judgement:
     """Run the cases as often as wished, judge, and write the reports. `progress` is entered once for each time."""
-    repeat = conclude.repeat_command((*setting.words, *wish.words))
+    repeat = conclude.repeat_command((*setting.repeat, *wish.words))
     if wish.times == 1:
-        with progress() as told:
-            _execute(setting, wish, profile, cases, wish.out, told)
+        with made_ahead(setting.spec.spec), progress() as told:
+            whole = _execute(setting, wish, profile, cases, wish.out, told)
+        if wish.beside and whole:
+            beside.play(setting, cases, wish.out, wish.jobs, wish.seed, progress)
         return conclude.conclude(setting.spec, wish.out, profile, repeat, setting.waivers)
     judgements = []
     for n in range(1, wish.times + 1):
         out = wish.out / f"run-{n}"
         execution.prepare_out(out)
         with progress() as told:
-            _execute(setting, wish, profile, cases, out, told)
+            whole = _execute(setting, wish, profile, cases, out, told)
+        if wish.beside and whole and n == 1:
+            beside.play(setting, cases, out, wish.jobs, wish.seed, progress)
         judgements.append(conclude.conclude(setting.spec, out, profile, repeat, setting.waivers))
     judgement = combined(judgements)
     conclude.write(setting.spec, wish.out, judgement, wish.out / "run-1" / "history.jsonl")
     return judgement
 
 
-def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress) -> None:
+def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress) -> bool:
+    """Execute the cases. Returns whether all of them ran."""
+
     def failed(summary: CaseSummary) -> bool:
         """Whether a case that has ended found the driver wanting in what is certified."""
         ended = (record for record in read(out / "history.jsonl", Record) if getattr(record, "case", "") == summary.case)
@@ -188,7 +201,8 @@ def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[Pla
         rows = [setting.spec.requirements[id] for id in profile.requirements if id in setting.spec.requirements]
         return any(result.verdict in FAILURES for result in judge_case(case, rows, (), ""))
 
-    execution.execute(
+    shutil.rmtree(out / conclude.REFERENCE, ignore_errors=True)  # what was played beside an earlier run
+    ran = execution.execute(
         setting.spec,
         setting.driver,
         setting.subject,
@@ -202,6 +216,9 @@ def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[Pla
         schedules=recorded(wish.schedule) if wish.schedule is not None else {},
         enough=failed if wish.fail_fast else None,
         claimed=[name for name in setting.claimed.split(",") if name],
+        given=provenance.given(setting),
         faults=wish.faults,
+        described=described(setting),
         more=partial(faultcases.follow, setting, cases, profile, out, wish.faults, wish.seed, progress.more) if wish.faults != "off" else None,
     )
+    return len(ran) >= len(cases)

@@ -18,7 +18,7 @@ from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import certify, conclude, execution, kept, oracle, programs, reading, static, vendor, waiving
+from onetck import certify, comparing, evidencing, execution, kept, oracle, programs, reading, rendering, static, vendor, waiving
 from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
@@ -28,7 +28,6 @@ from onetck.setting import Given, Setting, settle
 from onetck.statement import disagreements
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop, terminate_as_interrupt
 from onetck.upgrade import exit_code, readiness, render_upgrade
-from onetck.waivers import read_waivers
 
 app = typer.Typer(
     name="onetck",
@@ -136,6 +135,9 @@ def run(
     lines: Annotated[
         bool, typer.Option("--lines/--no-lines", help="Tell which lines of the driver's bash scripts are run, and which one failed.")
     ] = True,
+    beside_reference: Annotated[
+        bool, typer.Option("--beside-reference", help="Let the reference driver play the same cases after it, and compare their durations.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
@@ -157,6 +159,7 @@ def run(
             repeat,
             certify.fault_level(faults),
             level,
+            beside_reference,
         )
         wish = certify.at_level(wish)
         given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines)
@@ -196,13 +199,14 @@ def _run_several(given: Given, wish: Wish, mad: list[str], contracts: list[str],
     """Certify under one contract after the other, each in a directory of its own below --out. Returns the exit code."""
     settings = [settle(replace(given, contract=name)).through(mad) for name in contracts]
     judgements = {one.spec.contract.name: _run_one(one, replace(wish, out=wish.out / one.spec.contract.name), quiet=as_json) for one in settings}
-    code = exit_code(judgements)
+    code, overview = exit_code(judgements), wish.out / "overview.html"
+    rendering.write_overview(overview, [(name, wish.out / name) for name in judgements])
     if as_json:
         runs = {name: summary(one.records()) for name, one in judgements.items()}
         sys.stdout.write(msgspec.json.encode({"exit_code": code, "readiness": readiness(judgements), "contracts": runs}).decode() + "\n")
     else:
         render_upgrade(judgements, out_console)
-        out_console.print(f"Reports: {wish.out.resolve()}/*/report.html", markup=False)
+        out_console.print(f"Overview: {overview.resolve()}", markup=False)
     return code
 
 
@@ -301,22 +305,6 @@ def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the
             out_console.print("onetck.toml: in order")
 
 
-@app.command()
-def report(
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a run.")],
-    profile: Annotated[str, typer.Option("--profile", metavar="P[,P]", help="Judge against these; without it against those of the run.")] = "",
-    waivers: Annotated[Path, typer.Option("--waivers", metavar="FILE", help="Failures that somebody answers for.")] = Path("waivers.toml"),
-) -> None:
-    """Judge the history of a run again and write its reports again; nothing is executed."""
-    with one_line():
-        spec = for_contract(conclude.recorded_contract(out / "history.jsonl"))
-        certified = conclude.find_profile(spec, profile or conclude.recorded_profile(out / "results.jsonl"))
-        repeat = conclude.repeat_command(["DIR"])
-        judgement = conclude.conclude(spec, out, certified, repeat, read_waivers(waivers, spec.spec))
-        render_text(judgement.records(), out_console)
-        raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
-
-
 @app.command(name="trace")
 def show_operations() -> None:
     """List the operations that a trace may contain."""
@@ -330,12 +318,15 @@ def show_operations() -> None:
 
 
 reading.register(app)
+rendering.register(app)
 oracle.register(app)
 programs.register(app)
 vendor.register(app)
 waiving.register(app)
 static.register(app)
 selftest.register(app)
+comparing.register(app)
+evidencing.register(app)
 
 
 def _version(value: bool) -> None:

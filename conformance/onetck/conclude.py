@@ -6,11 +6,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from onereport.badge import render_badge
 from onereport.html import render_html
 from onereport.junit import write_junit
 from onereport.markdown import render_markdown
 from onereport.results import ResultRecord, ResultsHeader
+from onereport.sarif import render_sarif
 from onereport.specsite import requirement_urls, write_site
 from onesim.errors import ConfigError
 from onesim.journal import Writer, head, read
@@ -18,16 +21,29 @@ from onesim.pool_datastores import pool_able
 from onesim.records import Header, Record
 from onesim.rows import Profile
 from onesim.spec import ContractSpec
+from onetck import provenance
 from onetck.driver import Driver
 from onetck.judge import Judgement, judge
 from onetck.waivers import Waiver
 
+#: The directory of a run that holds the history of the reference driver, where it was played beside the driver.
+REFERENCE = "reference"
+
 
 def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
     """Judge the history in `out` and write results and reports beside it."""
+    judgement = judged(spec, out, profile, repeat, waivers)
+    write(spec, out, judgement, out / "history.jsonl")
+    return judgement
+
+
+def judged(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
+    """Judge the history in `out`; nothing is written."""
     history = out / "history.jsonl"
     judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers, _alone(out, repeat))
-    write(spec, out, judgement, history)
+    alone = () if find_profile(spec, profile.name).digest == profile.digest else profile.requirements
+    by = {"tool_sha256": provenance.tool_sha256(), "tables_sha256": spec.spec.sha256, "requirements": alone}
+    judgement.header = msgspec.structs.replace(judgement.header, **by)
     return judgement
 
 
@@ -38,18 +54,31 @@ def _alone(out: Path, repeat: str) -> dict[str, str]:
 
 
 def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) -> None:
-    """Write results, report, JUnit, summary, badge and the specification that the report leads into; `history` is what the report shows."""
+    """Write results, reports and the specification that the report leads into; `history` is what the report shows."""
     writer = Writer(out / "results.jsonl")
     for record in judgement.records():
         writer.write(record)
     writer.close()
+    write_pages(spec, out, list(judgement.records()), history)
+
+
+def write_pages(spec: ContractSpec, out: Path, records: Sequence[ResultRecord], history: Path) -> None:
+    """Write the reports of results, and the specification that they lead into."""
     write_site(spec.spec, out / "spec")
+    write_reports(spec, out, records, history)
+
+
+def write_reports(spec: ContractSpec, out: Path, records: Sequence[ResultRecord], history: Path) -> None:
+    """Write report, JUnit, summary, badge and SARIF of results; `history` is what the report shows."""
     links = {id: f"spec/{url}" for id, url in requirement_urls(spec.spec).items()}
-    page = render_html(judgement.records(), read(history, Record), history.parent / "blobs", links)
+    beside = history.parent / REFERENCE / "history.jsonl"
+    played = read(beside, Record) if beside.is_file() else ()
+    page = render_html(records, read(history, Record), history.parent / "blobs", links, played)
     (out / "report.html").write_text(page, encoding="utf-8")
-    write_junit(judgement.records(), out / "junit.xml")
-    (out / "summary.md").write_text(render_markdown(judgement.records()), encoding="utf-8")
-    (out / "badge.svg").write_text(render_badge(judgement.records()), encoding="utf-8")
+    write_junit(records, out / "junit.xml")
+    (out / "summary.md").write_text(render_markdown(records), encoding="utf-8")
+    (out / "badge.svg").write_text(render_badge(records), encoding="utf-8")
+    (out / "results.sarif").write_bytes(render_sarif(records))
 
 
 def find_profile(spec: ContractSpec, names: str) -> Profile:
@@ -63,6 +92,17 @@ def find_profile(spec: ContractSpec, names: str) -> Profile:
         return chosen[0]
     requirements = tuple(dict.fromkeys(id for profile in chosen for id in profile.requirements))
     return Profile(", ".join(profile.name for profile in chosen), "; ".join(profile.title for profile in chosen), requirements)
+
+
+def recorded_demands(spec: ContractSpec, results: Path) -> Profile:
+    """Return what a run was judged against: its profiles, or those of their requirements that were asked for alone; core where nobody has judged it yet.
+
+    Raises ConfigError for a profile that these tables do not have.
+    """
+    header = next(iter(read(results, ResultRecord)), None) if results.exists() else None
+    profile = find_profile(spec, header.profile if isinstance(header, ResultsHeader) else "core")
+    asked = header.requirements if isinstance(header, ResultsHeader) else ()
+    return msgspec.structs.replace(profile, requirements=asked) if asked else profile
 
 
 def claimable(spec: ContractSpec, driver: Driver, template: Mapping[str, str] | None = None, *, shared: bool) -> list[str]:
@@ -96,9 +136,3 @@ def recorded_contract(history: Path) -> str:
     if not isinstance(header, Header):
         raise ConfigError(f"{history}: holds no history; give the directory of a run")
     return header.contract
-
-
-def recorded_profile(results: Path) -> str:
-    """Return the names of the profiles that a run was judged against, parted by commas; core where nobody has judged it yet."""
-    header = next(iter(read(results, ResultRecord)), None) if results.exists() else None
-    return header.profile if isinstance(header, ResultsHeader) else "core"

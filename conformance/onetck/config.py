@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import tomli_w
 
 from onesim.cloud import MadConf, Mode
 from onesim.errors import ConfigError
 from onesim.layout import HOSTS, ExtraFile
 from onesim.model import FRONTEND
+from onesim.redaction import MARK, Redaction
 from onesim.seats import ProbeRow, Probes
+from onesim.spec import Spec
 from onesim.world.interface import Limits, Service
 
 NAME = "onetck.toml"
@@ -310,6 +313,33 @@ def environment(config: Config, base: Path) -> dict[str, str]:
             except OSError as error:
                 raise ConfigError(f"secret {name}: {base / row.file}: {error.strerror}") from None
     return filled
+
+
+def secrets(config: Config, base: Path, spec: Spec) -> tuple[tuple[str, str], ...]:
+    """Return the names and values that no record of a run may hold: what is secret by its name, and every [secret]."""
+    redaction = Redaction(spec.secrets)
+    values = environment(config, base)
+    found = [(name, values[name]) for name in config.secret]
+    for table in (config.image_datastore, config.system_datastore, config.backup_datastore, config.environment):
+        found += [(name, value) for name, value in table.items() if name in spec.encrypted or redaction.secret(name)]
+    for text in config.etc.values():
+        found += redaction.values(text)
+    return tuple(dict.fromkeys(found))
+
+
+def without_secrets(config: Config, redaction: Redaction) -> bytes:
+    """Return the text of a description in which no secret stands."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: f"{MARK}{name}" if isinstance(one, str) and redaction.secret(name) else clean(one) for name, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [clean(one) for one in value]
+        return redaction.assigned(value) if isinstance(value, str) else value
+
+    tables = msgspec.to_builtins(config)
+    by_reference = {"secret": tables.pop("secret")} if "secret" in tables else {}
+    return tomli_w.dumps({**clean(tables), **by_reference}).encode()
 
 
 def require_attributes(config: Config, datastore_mad: str, backup_mad: str) -> None:

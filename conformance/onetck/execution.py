@@ -8,11 +8,12 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -21,11 +22,13 @@ from onesim.errors import ConfigError, HarnessError
 from onesim.executor import CaseRun, CaseSummary
 from onesim.journal import BlobStore, Writer, normalised, read
 from onesim.layout import Subjected, shared_directories
-from onesim.records import SCHEMA, Call, CaseEnd, Footer, Header, Lines, Record, Script
+from onesim.records import SCHEMA, Call, CaseEnd, Described, Footer, Header, Lines, Record, Script
+from onesim.redaction import Redaction
 from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
 from onesim.world.namespaces import NamespaceWorld, obtainable
 from onesim.world.probe import probe
+from onetck import provenance
 from onetck.driver import OF_THE_FRONT_END, Driver
 from onetck.plan import PlannedCase
 from onetck.selftest.source import code_lines
@@ -42,7 +45,19 @@ class Progress:
 
 
 #: What a run leaves in its directory.
-_FILES = ("history.jsonl", "results.jsonl", "report.html", "junit.xml", "summary.md", "badge.svg", "blobs", "spec", "faults")
+_FILES = (
+    "history.jsonl",
+    "results.jsonl",
+    "report.html",
+    "junit.xml",
+    "summary.md",
+    "badge.svg",
+    "results.sarif",
+    "blobs",
+    "spec",
+    "faults",
+    "reference",
+)
 
 
 _REPEATED = re.compile(r"run-\d+")
@@ -93,18 +108,31 @@ def execute(
     more: Callable[[], Sequence[PlannedCase]] | None = None,
     claimed: Sequence[str] = (),
     faults: str = "off",
+    given: Mapping[str, bytes] = MappingProxyType({}),
+    described: Described | None = None,
 ) -> list[CaseSummary]:
     """Execute the cases of a plan and write `history.jsonl`. The world of the last case stays at the socket `keep`, if that is given.
 
     `seed` picks the schedules of calls that overlap, unless they are to be those of a history: `schedules`.
     `enough` tells of a case that has ended whether the rest need not run. `more` is asked, when all cases of the plan have ended, for those that follow from
-    them; `claimed` and `faults` stand in the header. An interrupted run leaves a history without the cases not run, and says so in its footer.
+    them; `claimed`, `faults`, `given` (what the run was made from) and `described` stand in the header. An interrupted run leaves a history without the
+    cases not run, and says so in its footer.
     """
-    writer = Writer(out / "history.jsonl")
-    blobs = BlobStore(out / "blobs")
+    redaction = Redaction(spec.spec.secrets, subject.secrets)
+    writer, blobs = Writer(out / "history.jsonl", redaction), BlobStore(out / "blobs", redaction)
     began = time.time()
     header = _header(spec, driver, subject, plan, began, command, seed)
-    writer.write(msgspec.structs.replace(header, claimed=tuple(claimed), faults=faults))
+    made_from = {name: blobs.put(data, inline=0).sha256 for name, data in sorted(given.items())}
+    writer.write(
+        msgspec.structs.replace(
+            header,
+            claimed=tuple(claimed),
+            faults=faults,
+            tool_sha256=provenance.tool_sha256(),
+            given=made_from,
+            described=described or Described(),
+        )
+    )
     stop = threading.Event()
     summaries: list[CaseSummary] = []
     ran: set[str] = set()
@@ -164,14 +192,18 @@ def _chooser(case: str, seed: int, schedules: Recorded, operation: int) -> Choos
 
 def finish(writer: Writer, cases: int, calls: int, interrupted: bool, wall_s: float) -> None:
     """Write the footer of a history, and close it."""
+    writer.write(Footer(cases, calls, writer.records + 1, normal_sha256(writer.path), interrupted, round(wall_s, 3)))
+    writer.close()
+
+
+def normal_sha256(history: Path) -> str:
+    """Return the digest of the normalised form of a history: equal runs have equal ones."""
     per_case: dict[str, list[bytes]] = {}
-    for record in read(writer.path, Record):
+    for record in read(history, Record):
         case = getattr(record, "case", None)
         if case is not None and not isinstance(record, CaseEnd | Lines):
             per_case.setdefault(case, []).append(normalised(record))
-    digest = hashlib.sha256(b"".join(b"\n".join(rows) for _, rows in sorted(per_case.items()))).hexdigest()
-    writer.write(Footer(cases, calls, writer.records + 1, digest, interrupted, round(wall_s, 3)))
-    writer.close()
+    return hashlib.sha256(b"".join(b"\n".join(rows) for _, rows in sorted(per_case.items()))).hexdigest()
 
 
 def _header(

@@ -15,8 +15,9 @@ from onesim.errors import ConfigError, HarnessError, SpecError, TraceError
 from onesim.journal import read
 from onesim.records import Record
 from onesim.rows import Profile, Requirement
-from onetck import conclude, execution
-from onetck.certify import Wish, certified, plan
+from onetck import conclude, execution, faultcases, provenance
+from onetck.certify import Wish, certified, fault_level, plan
+from onetck.describing import described
 from onetck.execution import Progress
 from onetck.gathering import gather
 from onetck.judge import History, cases_of, expected, judge_case
@@ -39,7 +40,8 @@ class Run:
     setting: Setting
     profile: Profile
     cases: list[PlannedCase]
-    out: Path
+    wish: Wish
+    jobs: int = 1
     results: dict[str, dict[str, Result]] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.time)
@@ -60,28 +62,48 @@ class Run:
             self.results[name] = {one.requirement: one for one in self._play(case)}
         return self.results[name].get(row.id)
 
+    @property
+    def out(self) -> Path:
+        """Where history, results and reports go."""
+        return self.wish.out
+
     def _play(self, case: PlannedCase) -> list[Result]:
         setting, part = self.setting, self.out / "cases" / case.trace.name
+        self._execute([case], part)
+        (played,) = cases_of(read(part / "history.jsonl", Record), setting.spec, History())
+        repeat = self.repeat.format(case=case.trace.name)
+        return judge_case(played, list(setting.spec.requirements.values()), frozenset(self.profile.requirements), repeat)
+
+    def _execute(self, cases: list[PlannedCase], part: Path, jobs: int = 1) -> None:
+        setting = self.setting
         part.mkdir(parents=True)
         execution.execute(
             setting.spec,
             setting.driver,
             setting.subject,
-            [case],
+            cases,
             part,
-            jobs=1,
+            jobs=jobs,
             progress=Progress(),
             command=["pytest", *setting.words],
             claimed=setting.claimed.split(","),
+            seed=self.wish.seed,
+            faults=self.wish.faults,
+            given=provenance.given(setting),
+            described=described(setting),
         )
-        (played,) = cases_of(read(part / "history.jsonl", Record), setting.spec, History())
-        repeat = self.repeat.format(case=case.trace.name)
-        return judge_case(played, list(setting.spec.requirements.values()), frozenset(self.profile.requirements), repeat)
+
+    def _strike(self) -> Path:
+        """Play the cases that passed again with faults, and return where their history is."""
+        part = self.out / "cases" / faultcases.FOLDER
+        following = faultcases.follow(self.setting, self.cases, self.profile, self.out, self.wish.faults, self.wish.seed)
+        self._execute(following, part, self.jobs)
+        return part
 
     @property
     def repeat(self) -> str:
         """The command that repeats a case, with `{case}` for its name."""
-        return conclude.repeat_command(self.setting.words)
+        return conclude.repeat_command((*self.setting.repeat, *self.wish.words))
 
     def finish(self, status: int) -> int:
         """Write the reports over all that was run, and return the exit status: of the verdict, unless pytest itself did not get to its end."""
@@ -90,6 +112,8 @@ class Run:
             return status or int(pytest.ExitCode.NO_TESTS_COLLECTED)
         interrupted = status == pytest.ExitCode.INTERRUPTED
         gather(parts, self.out, interrupted=interrupted, wall_s=time.time() - self.began)
+        if self.wish.faults != "off" and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            gather([*parts, self._strike()], self.out, interrupted=False, wall_s=time.time() - self.began)
         shutil.rmtree(self.out / "cases")
         judgement = conclude.conclude(self.setting.spec, self.out, self.profile, self.repeat, self.setting.waivers)
         footer = judgement.footer
@@ -115,8 +139,8 @@ def begin(config: pytest.Config) -> Run:
         backup=option.onetck_backup,
         lines=not option.onetck_no_lines,
     )
-    wish = Wish(Path(option.onetck_out).absolute(), option.onetck_profile)
     try:
+        wish = Wish(Path(option.onetck_out).absolute(), option.onetck_profile, seed=option.onetck_seed, faults=fault_level(option.onetck_faults))
         setting = settle(given)
         profile = certified(setting, wish)
         cases = plan(setting, wish, profile)
@@ -126,7 +150,7 @@ def begin(config: pytest.Config) -> Run:
             shutil.rmtree(wish.out / "cases", ignore_errors=True)
     except (ConfigError, TraceError, SpecError, HarnessError) as error:
         raise pytest.UsageError(f"onetck: {error}") from None
-    return Run(setting, profile, cases, wish.out)
+    return Run(setting, profile, cases, wish, getattr(option, "numprocesses", None) or 1)
 
 
 class CaseTests(pytest.Collector):
@@ -143,7 +167,6 @@ class RequirementTest(pytest.Item):
     def __init__(self, *, run: Run, case: PlannedCase, row: Requirement, **given: object) -> None:
         super().__init__(**given)  # type: ignore[arg-type]
         self.run, self.case, self.row = run, case, row
-        self.add_marker(pytest.mark.xdist_group(case.trace.name))
         self.add_marker(row.level.lower())
         family = row.action.partition("/")[0]
         self.add_marker(family if family in ("ds", "tm") else "general")

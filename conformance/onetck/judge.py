@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,8 +12,9 @@ import msgspec
 
 from onereport.results import (
     FAILURES,
-    SCHEMA,
+    ConfLine,
     Evidence,
+    ProfileRow,
     RequirementVerdict,
     Result,
     ResultRecord,
@@ -24,6 +26,7 @@ from onereport.results import (
 )
 from onesim import __version__
 from onesim.records import (
+    SCHEMA,
     Call,
     CaseBegin,
     CaseEnd,
@@ -46,7 +49,7 @@ from onesim.records import (
 )
 from onesim.rows import Profile, Requirement
 from onesim.spec import ContractSpec
-from onetck import levels
+from onetck import claims, levels
 from onetck import waivers as waiving
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
@@ -173,19 +176,23 @@ def expected(requirement: Requirement, expects: Collection[str]) -> bool:
 
 @dataclass
 class Judgement:
-    """All results of a history, in the order of the file: header, results, requirements, footer."""
+    """All results of a history, in the order of the file: header, results, requirements, profiles, rows for oned.conf, scripts, footer."""
 
     header: ResultsHeader
     results: list[Result] = field(default_factory=list)
     requirements: list[RequirementVerdict] = field(default_factory=list)
     scripts: list[ScriptLines] = field(default_factory=list)
     footer: ResultsFooter | None = None
+    profiles: list[ProfileRow] = field(default_factory=list)
+    conf: list[ConfLine] = field(default_factory=list)
 
     def records(self) -> Iterator[ResultRecord]:
         """Yield the records in the order of the file."""
         yield self.header
         yield from self.results
         yield from self.requirements
+        yield from self.profiles
+        yield from self.conf
         yield from self.scripts
         if self.footer is not None:
             yield self.footer
@@ -214,7 +221,11 @@ def judge(
         results.extend(judge_case(case, requirements, frozenset(profile.requirements), command))
     header = history.header
     assert header is not None, "a history begins with its header"
-    verdicts = [_verdict(row, results, row.id in profile.requirements, _elsewhere(row, spec, history)) for row in requirements]
+    found: dict[str, list[Result]] = defaultdict(list)
+    for one in results:
+        found[one.requirement].append(one)
+    demanding = _demanding(spec, profile)
+    verdicts = [_verdict(row, found[row.id], demanding.get(row.id), _elsewhere(row, spec, history)) for row in requirements]
     verdicts = [_with_references(_quarantined(row, spec), spec) for row in verdicts]
     partial = history.footer is None or history.footer.interrupted
     verdicts, uses = waiving.apply(verdicts, waivers, datetime.datetime.fromtimestamp(header.started_s, datetime.UTC).date())
@@ -238,10 +249,14 @@ def judge(
             tuple(f"{row.requirement} since {row.since}: {row.reason} ({row.issue})" for row in spec.spec.quarantine.values()),
             profile.digest,
             _faults(history, header.seed),
+            stated=header.described.stated,
+            disagreements=header.described.disagreements,
         ),
         results,
         verdicts,
         [_lines(one, history.ran.get(one.file, set())) for one in history.scripts.values()],
+        profiles=list(claims.profile_rows(spec, header, profile, history.shared)),
+        conf=list(claims.conf_lines(spec, header)),
     )
     if history.footer is not None:
         judgement.footer = ResultsFooter(
@@ -321,10 +336,15 @@ def _unseen(row: Requirement, begin: CaseBegin) -> str:
     return ""
 
 
-def _verdict(row: Requirement, results: list[Result], profiled: bool, elsewhere: str) -> RequirementVerdict:
-    """Return the verdict of a run on a requirement. Those that driver programs show are required where the run has brought one."""
-    required = profiled or (row.check == _ON_PROGRAMS and not elsewhere)
-    mine = [one for one in results if one.requirement == row.id]
+def _demanding(spec: ContractSpec, profile: Profile) -> dict[str, tuple[str, ...]]:
+    """Return the requirements of a run, each with the profiles among those chosen that demand it."""
+    chosen = {name: frozenset(spec.spec.profiles[name].requirements) for name in profile.name.split(", ") if name in spec.spec.profiles}
+    return {id: tuple(name for name, ids in chosen.items() if id in ids) for id in profile.requirements}
+
+
+def _verdict(row: Requirement, mine: list[Result], profiles: tuple[str, ...] | None, elsewhere: str) -> RequirementVerdict:
+    """Return the verdict of a run on a requirement, from its results. Those that driver programs show are required where the run has brought one."""
+    required = profiles is not None or (row.check == _ON_PROGRAMS and not elsewhere)
     verdict = worst(one.verdict for one in mine)
     first = next((one for one in mine if one.verdict == verdict), None)
     reason = first.evidence[0].sentence if first is not None and first.evidence and verdict != "pass" else ""
@@ -342,6 +362,7 @@ def _verdict(row: Requirement, results: list[Result], profiled: bool, elsewhere:
         required and row.level == "MUST",
         reason,
         tuple(one.case for one in mine),
+        profiles=profiles or (),
     )
 
 

@@ -13,6 +13,7 @@ from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
 from onesim.pool_datastores import pool_kind
 from onesim.rehearsal import rehearse
+from onesim.seats import on_network
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, library, read_trace
 
@@ -46,13 +47,21 @@ class PlannedCase:
 def matching(spec: ContractSpec, subject: Subjected, profiles: Collection[str]) -> list[Trace]:
     """Return the traces of the library that are for these profiles and for the driver's layout."""
     chosen = [spec.spec.profiles[name] for name in profiles]
-    layout, moves = shared_of(subject, None), subject.tm_conf.get(subject.system_tm_mad, MadConf()).ds_migrate
+    conf = subject.tm_conf.get(subject.system_tm_mad, MadConf())
+    layout, moves = shared_of(subject, None), conf.ds_migrate
+    files = (
+        subject.tm_mad == subject.system_tm_mad
+        and not pool_kind(subject.image_template)
+        and not any(map(on_network, make_cloud(subject, layout).datastores.values()))
+    )
     return [
         one
         for one in library(spec.spec, spec.version)
         if any(profile.plays(one.name, one.header.profile) for profile in chosen)
         and one.header.shared in (None, layout)
         and one.header.ds_migrate in (None, moves)
+        and (files or not one.header.files)
+        and (not conf.driver or not one.header.any_format)
         and (not one.header.pool or pool_kind(subject.image_template) in one.header.pool)
     ]
 

@@ -30,15 +30,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--onetck-driver", action="append", default=[], metavar="DIR", help="A remotes/ tree, or a driver's directory; may be repeated.")
     for name, metavar, text in _OPTIONS:
         group.addoption(f"--onetck-{name}", default="", metavar=metavar, help=text)
+    group.addoption(
+        "--onetck-faults",
+        default="off",
+        metavar="off|basic|full",
+        help="When the tests are through, play the cases that passed again with faults; what they show decides the exit status too.",
+    )
+    group.addoption("--onetck-seed", type=int, default=0, metavar="N", help="Picks how calls that overlap take turns, and where faults strike.")
     group.addoption("--onetck-no-lines", action="store_true", help="Do not tell which lines of the driver's scripts are run.")
     group.addoption("--onetck-out", default="onetck-results", metavar="DIR", help="Where history, results and reports go.")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Keep the tests of a case together: a case is run once, by the process that has its tests."""
-    if _asked(config) and getattr(config.option, "numprocesses", None) and config.option.dist in ("no", "load"):
-        config.option.dist = "loadgroup"
+    """Keep the tests of a case together, whatever was asked: a case is run once, by the process that has its tests. It is the scope of their ids."""
+    if _asked(config) and getattr(config.option, "numprocesses", None):
+        config.option.dist = "loadscope"
 
 
 def pytest_configure(config: pytest.Config) -> None:

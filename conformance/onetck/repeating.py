@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 from onereport.results import FAILURES, Evidence, RequirementVerdict, Result, ResultsFooter, ScriptLines, decide, worst
+from onesim.rows import Profile
+from onesim.spec import ContractSpec
+from onetck import conclude
 from onetck.judge import Judgement
+from onetck.waivers import Waiver
+
+
+def runs_of(out: Path) -> tuple[str, ...]:
+    """Return the names of the directories of a run that was repeated, in order; none if it was not."""
+    found = (path.parent.name for path in out.glob("run-*/history.jsonl"))
+    return tuple(sorted((name for name in found if name[4:].isdigit()), key=lambda name: int(name[4:])))
+
+
+def judge_runs(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
+    """Judge the history in `out`, or those of a run that was repeated as one; nothing is written."""
+    judgements = [conclude.judged(spec, out / run, profile, repeat, waivers) for run in runs_of(out) or ("",)]
+    return combined(judgements) if runs_of(out) else judgements[0]
 
 
 def combined(judgements: Sequence[Judgement]) -> Judgement:
@@ -15,7 +32,8 @@ def combined(judgements: Sequence[Judgement]) -> Judgement:
     first = judgements[0]
     results = [_result([_index(one).get(key) for one in judgements]) for key in dict.fromkeys(key for one in judgements for key in _index(one))]
     verdicts = [_verdict([one.requirements[n] for one in judgements], results) for n in range(len(first.requirements))]
-    made = Judgement(msgspec.structs.replace(first.header, history="run-1/history.jsonl"), results, verdicts, _scripts(judgements))
+    header = msgspec.structs.replace(first.header, history="run-1/history.jsonl")
+    made = Judgement(header, results, verdicts, _scripts(judgements), profiles=first.profiles, conf=first.conf)
     footers = [one.footer for one in judgements if one.footer is not None]
     if len(footers) == len(judgements):
         decision = decide(verdicts, first.header.waivers)

@@ -9,6 +9,7 @@ from pathlib import Path
 from onesim.coverage import Sources
 from onesim.errors import ConfigError
 from onesim.layout import Subjected, shared_of
+from onesim.redaction import Redaction
 from onesim.spec import ContractSpec, for_contract
 from onetck import conclude, statement, waivers
 from onetck import config as configuration
@@ -59,6 +60,16 @@ class Setting:
         by_actions = conclude.claimable(self.spec, self.driver, self.subject.image_template, shared=self.shared)
         return ",".join(dict.fromkeys([*by_actions, *self.config.driver.profiles]))
 
+    @property
+    def redaction(self) -> Redaction:
+        """What no record of a run of it may hold."""
+        return Redaction(self.spec.spec.secrets, self.subject.secrets)
+
+    @property
+    def repeat(self) -> tuple[str, ...]:
+        """The words of the command line that repeat it, without secrets."""
+        return self.redaction.argv(self.words)
+
     def through(self, programs: Sequence[str]) -> Setting:
         """Return the setting with driver programs that start the scripts: the words of `--mad`, else what the description names."""
         mads = mads_of(programs, self.config, self.base, self.spec, self.driver)
@@ -100,6 +111,7 @@ def settle(given: Given) -> Setting:
         backup_mad=driver.backup_mad,
         backup_template=config.backup_datastore,
         sources=Sources(driver.texts(), driver.helpers().decode(errors="replace")) if given.lines else None,
+        secrets=configuration.secrets(config, base, spec.spec),
     )
     options = (
         ("--datastore", given.datastore),

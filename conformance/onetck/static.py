@@ -11,8 +11,11 @@ import msgspec
 import typer
 from rich.console import Console
 
+from onereport import sarif
 from onereport.results import EXIT_NOT
-from onesim.spec import for_contract
+from onesim import __version__
+from onesim.errors import ConfigError
+from onesim.spec import for_contract, load
 from onetck.lint.findings import LEVELS, Finding, Report
 from onetck.porting import Plan
 from onetck.porting import port as compare
@@ -43,12 +46,17 @@ def lint(
     oned_conf: Annotated[Path | None, typer.Option("--oned-conf", metavar="FILE", help="Lines of oned.conf that are to fit the driver.")] = None,
     shellcheck: Annotated[bool, typer.Option("--shellcheck", help="Ask shellcheck too; its findings are notes.")] = False,
     as_json: JsonOption = False,
+    sarif_file: Annotated[
+        Path | None, typer.Option("--sarif", metavar="FILE", help="Write the findings as SARIF, for code hosts.", show_default=False)
+    ] = None,
 ) -> None:
     """Read a driver without running it: syntax, links, run bits, missing actions, arguments, paths. Exit status 1 if there is an error."""
     with one_line():
         from onetck.lint.check import lint as check
 
         found = check(settle(Given(paths or [], datastore, tm, system_tm, contract, config)), oned_conf, shellcheck=shellcheck)
+        if sarif_file is not None:
+            _write(sarif_file, as_sarif(found))
         if as_json:
             sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
         else:
@@ -75,6 +83,27 @@ def port(
         else:
             show_plan(plan, out_console)
         raise typer.Exit(EXIT_NOT if plan.to_do else 0)
+
+
+def as_sarif(found: Report) -> bytes:
+    """Return the findings as a SARIF log. What is about a whole file has no line."""
+    table = load().static_rules
+    named = {name: table[name] for name in dict.fromkeys(one.rule for one in found.findings)}
+    rules = {name: sarif.rule(name, row.meaning, row.remedy, sarif.LEVELS[row.level]) for name, row in named.items()}
+    numbers = {name: n for n, name in enumerate(rules)}
+    results = [sarif.result(one.rule, numbers[one.rule], sarif.LEVELS[one.level], _said(one), (one.file, one.line, "")) for one in found.findings]
+    return sarif.log(f"onetck {__version__}", found.driver, rules, results, {"contract": found.contract, "counts": found.counts})
+
+
+def _said(one: Finding) -> str:
+    return f"{one.sentence}; {one.remedy}" + (f" [{', '.join(one.requirements)}]" if one.requirements else "")
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"--sarif {path}: {error.strerror}; choose another file") from None
 
 
 def show_plan(plan: Plan, console: Console) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,3 +59,12 @@ def terminate_as_interrupt() -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, interrupt)
+
+
+def write_page(path: Path, text: str, option: str) -> None:
+    """Write a page to the file that an option names. Raises ConfigError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: {error.strerror}; choose a file that can be written") from None

@@ -7,28 +7,24 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from onereport.results import FAILURES, worst
+from onereport.overview import by_action, run_of
+from onereport.results import FAILURES
 from onetck.judge import Judgement
 
 #: Exit codes from the one that hides all others to the one that hides none.
-_PRECEDENCE = (1, 2, 3, 5, 6, 0)
+PRECEDENCE = (1, 2, 3, 5, 6, 0)
 
 
 def readiness(judgements: Mapping[str, Judgement]) -> dict[str, dict[str, str]]:
     """Return for each action that a requirement of the run is about the worst verdict under each contract; empty where it has none there."""
-    table: dict[str, dict[str, str]] = {}
-    for contract, judgement in judgements.items():
-        for row in judgement.requirements:
-            if row.required and row.verdict != "not_applicable":
-                cells = table.setdefault(row.action, dict.fromkeys(judgements, ""))
-                cells[contract] = worst([row.verdict, cells[contract]]) if cells[contract] else row.verdict
-    return dict(sorted(table.items()))
+    runs = [run_of(contract, "", judgement.records()) for contract, judgement in judgements.items()]
+    return {line.name: dict(zip(judgements, (cell.verdict for cell in line.cells), strict=True)) for line in by_action(runs)}
 
 
 def exit_code(judgements: Mapping[str, Judgement]) -> int:
     """Return the exit code of all runs together: nothing hides a failure."""
     codes = [one.footer.exit_code if one.footer else 2 for one in judgements.values()]
-    return min(codes, key=_PRECEDENCE.index)
+    return min(codes, key=PRECEDENCE.index)
 
 
 def render_upgrade(judgements: Mapping[str, Judgement], console: Console) -> None:

@@ -4,50 +4,33 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 
+from onereport.cases import CasePart, Pages, views
 from onereport.excerpts import Excerpts
-from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines, broken_before
-from onereport.timeline import Timeline, draw
-from onesim.records import Blob, Call, CaseBegin, CaseEnd, FaultInjected, GuestWrite, Observation, Operation, Record, StateChange
+from onereport.results import FAILURES, VERDICTS, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines, broken_before
+from onereport.sections import Sections
+from onesim.records import Blob, Call, Observation, Record
 
+#: Verdicts of which the page tells the evidence.
+_TELLING = FAILURES | {"warn", "error"}
+#: Cases that the row of a requirement leads to.
+_CASES_SHOWN = 4
 _TEXT_MAX = 3000
 _ARGUMENT_MAX = 160
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
-
-
-@dataclass
-class _CaseView:
-    begin: CaseBegin
-    operations: list[Operation] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
-    states: list[StateChange] = field(default_factory=list)
-    writes: list[GuestWrite] = field(default_factory=list)
-    faults: list[FaultInjected] = field(default_factory=list)
-    observations: list[Observation] = field(default_factory=list)
-    end: CaseEnd | None = None
-
-    def timeline(self) -> Timeline:
-        return draw(self.begin, self.operations, self.calls, self.states, self.writes, self.faults)
-
-
-_LISTS: dict[type, str] = {
-    Operation: "operations",
-    Call: "calls",
-    StateChange: "states",
-    GuestWrite: "writes",
-    FaultInjected: "faults",
-    Observation: "observations",
-}
 
 
 def visible(text: str) -> str:
@@ -90,9 +73,10 @@ def _ended(call: Call) -> str:
     return f"signal {call.signal}" if call.ended_by == "signal" else call.ended_by.replace("_", " ")
 
 
-def _environment() -> Environment:
-    environment = Environment(loader=PackageLoader("onereport", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
+def environment() -> Environment:
+    """Return what renders the pages of reports: everything is escaped, and what comes from a driver is made visible by a filter."""
+    made = Environment(loader=PackageLoader("onereport", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {
         "visible": visible,
         "blob": _shown,
         "command_line": _command_line,
@@ -101,62 +85,96 @@ def _environment() -> Environment:
         "ms": lambda ns: f"{ns / 1e6:.1f}",
         "date": lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
-    return environment
+    return made
 
 
-def render_html(results: Iterable[ResultRecord], history: Iterable[Record], blobs: Path | None = None, links: Mapping[str, str] | None = None) -> str:
+def _part(name: str) -> str:
+    return (files("onereport") / "templates" / "report" / name).read_text(encoding="utf-8")
+
+
+@dataclass
+class _Results:
+    """What the page needs of the results. Of what is right the first results are kept, and how many there are."""
+
+    header: ResultsHeader | None = None
+    footer: ResultsFooter | None = None
+    verdicts: list[RequirementVerdict] = field(default_factory=list)
+    scripts: dict[str, ScriptLines] = field(default_factory=dict)
+    by_requirement: dict[str, list[Result]] = field(default_factory=lambda: defaultdict(list))
+    wrong_cases: set[str] = field(default_factory=set)
+    some: str = ""
+
+    def take(self, record: ResultRecord) -> None:
+        match record:
+            case ResultsHeader():
+                self.header = record
+            case Result():
+                if record.verdict in _TELLING:
+                    self.wrong_cases.add(record.case)
+                if not self.some and record.case and record.repeat.endswith(f"--case {record.case}"):
+                    self.some = f"{record.repeat.removesuffix(record.case)}NAME"
+                if record.verdict in _TELLING or len(self.by_requirement[record.requirement]) < _CASES_SHOWN:
+                    self.by_requirement[record.requirement].append(record)
+            case RequirementVerdict():
+                self.verdicts.append(record)
+            case ScriptLines():
+                self.scripts[record.file] = record
+            case ResultsFooter():
+                self.footer = record
+
+
+def render_html(
+    results: Iterable[ResultRecord],
+    history: Iterable[Record],
+    blobs: Path | None = None,
+    links: Mapping[str, str] | None = None,
+    beside: Iterable[Record] = (),
+) -> str:
     """Return the report as one HTML document.
 
     `blobs` is the directory of the large pieces, from which documents that travelled to the driver are shown; `links` leads from a requirement's id
-    to its place in the specification, relative to the report.
+    to its place in the specification, relative to the report. `beside` is the history of the reference driver, if it was played beside the driver.
     """
-    header: ResultsHeader | None = None
-    footer: ResultsFooter | None = None
-    verdicts: list[RequirementVerdict] = []
-    scripts: dict[str, ScriptLines] = {}
-    by_requirement: dict[str, list[Result]] = defaultdict(list)
+    found, sections = _Results(), Sections()
     for record in results:
-        match record:
-            case ResultsHeader():
-                header = record
-            case Result():
-                by_requirement[record.requirement].append(record)
-            case RequirementVerdict():
-                verdicts.append(record)
-            case ScriptLines():
-                scripts[record.file] = record
-            case ResultsFooter():
-                footer = record
-    cases: dict[str, _CaseView] = {}
-    for line in history:
-        match line:
-            case CaseBegin():
-                cases[line.case] = _CaseView(line)
-            case CaseEnd():
-                cases[line.case].end = line
-            case _:
-                name = _LISTS.get(type(line))
-                if name is not None:
-                    getattr(cases[line.case], name).append(line)  # type: ignore[union-attr]
-    wrong = [row for row in verdicts if row.verdict in FAILURES or row.verdict in ("warn", "error")]
-    evident = {(one.case, said.call) for row in wrong for one in by_requirement[row.requirement] for said in one.evidence}
+        found.take(record)
+        sections.take(record)
+    wrong = [row for row in found.verdicts if row.verdict in _TELLING]
+    kept = {row.requirement for row in wrong}
+    evident = {(one.case, said.call) for id in kept for one in found.by_requirement[id] for said in one.evidence}
+    templates = environment()
+    excerpts = Excerpts(found.scripts, blobs)
+    shared: dict[str, Any] = {"document": lambda blob: _document(blob, blobs), "excerpts": excerpts, "evident": evident}
+    pages = Pages(found.wrong_cases, lambda name, view: templates.get_template(f"report/{name}.html.j2").render(shared, case=view))
+    calls: dict[tuple[str, int], Call] = {}
+    observations: dict[tuple[str, str], Observation] = {}
+    cases: list[CasePart] = []
+    for view in views(history):
+        name = view.begin.case
+        cases.append(pages.part(view))
+        sections.measured.take(view.calls, view.faults)
+        calls |= {(name, call.n): call for call in view.calls if (name, call.n) in evident}
+        observations |= {(name, f"{one.host}:{one.path}"): one for one in reversed(view.observations) if one.problem}
+    script = _part("report.js")
     values: dict[str, Any] = {
-        "header": header,
-        "footer": footer,
-        "verdicts": verdicts,
+        **shared,
+        "header": found.header,
+        "footer": found.footer,
+        "verdicts": found.verdicts,
         "wrong": wrong,
-        "by_requirement": by_requirement,
+        "by_requirement": found.by_requirement,
         "cases": cases,
-        "calls": {(name, call.n): call for name, case in cases.items() for call in case.calls},
-        "evident": evident,
-        "document": lambda blob: _document(blob, blobs),
-        "observed": lambda case, said: next(
-            (one for one in cases[case].observations if f"{one.host}:{one.path}" == said.observation and one.problem), None
-        ),
+        "calls": calls,
+        "observed": lambda case, said: observations.get((case, said.observation)),
         "failures": FAILURES,
-        "told": sorted((one for one in scripts.values() if one.lines), key=lambda one: (-len(one.unrun), one.file)),
-        "excerpts": Excerpts(scripts, blobs),
+        "told": sorted((one for one in found.scripts.values() if one.lines), key=lambda one: (-len(one.unrun), one.file)),
         "broken_before": broken_before,
         "link": (links or {}).get,
+        "some": found.some,
+        "profiles": sorted({name for row in found.verdicts for name in row.profiles}),
+        "counts": [(name, count) for name in VERDICTS if (count := sum(row.verdict == name for row in found.verdicts))],
+        **sections.values(beside),
+        "script": Markup(script),
+        "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    return _environment().get_template("report.html.j2").render(values)
+    return templates.get_template("report/page.html.j2").render(values)

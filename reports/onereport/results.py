@@ -6,11 +6,9 @@ HTML, JSON, JUnit and the exit code all ask `decide`; none counts by itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
-
-SCHEMA = 1
 
 #: Verdicts from worst to best. The first that occurs among the cases of a requirement is the requirement's verdict, so nothing hides a fail.
 VERDICTS = ("fail", "crash", "timeout", "error", "flaky", "blocked", "not_tested", "warn", "pass", "not_applicable")
@@ -58,6 +56,42 @@ class WaiverUse(msgspec.Struct, frozen=True, omit_defaults=True):
     days_left: int
 
 
+class ShownBy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The requirement that shows whether an attribute of oned.conf is true, and its value where that is `kept` or `broken`; empty = the attribute is left out."""
+
+    attribute: str
+    requirement: str
+    kept: str = ""
+    broken: str = ""
+
+
+class ConfLine(msgspec.Struct, frozen=True, tag="conf_line", tag_field="record", omit_defaults=True):
+    """A row for oned.conf as the driver's description has it, and what shows whether it is true. Without a table, `said` tells what else is to be done there."""
+
+    table: str = ""
+    words: dict[str, str] = {}
+    said: str = ""
+    shown: tuple[ShownBy, ...] = ()
+
+
+class ProfileRow(msgspec.Struct, frozen=True, tag="profile", tag_field="record", omit_defaults=True):
+    """A profile, so that a report can tell what was seen of it: its requirements, whether it was `claimed`, whether the run was about it (`chosen`).
+
+    `level` is the lowest level that demands it. `lacks` are the actions that the driver does not have or refuses; `elsewhere` says what the profile is for,
+    where that is another layout than the run's. `part` = all its requirements are another profile's.
+    """
+
+    name: str
+    title: str
+    requirements: tuple[str, ...]
+    claimed: bool = False
+    chosen: bool = False
+    level: str = ""
+    lacks: tuple[str, ...] = ()
+    elsewhere: str = ""
+    part: bool = False
+
+
 class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
     """First record of the results; `history` is the file judged and `history_sha256` the head of its chain.
 
@@ -65,6 +99,11 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
 
     `quarantine` are requirements that are not judged because their check is known to be wrong, each with since when and why. `faults` tells of the fault cases:
     how many, by which seed, and those in which the fault did not strike; empty if there are none.
+
+    `requirements` are those that were asked for alone, if it is not all of the profile. `tool_sha256` and `tables_sha256` are those of the tool and the
+    specification that have judged; `spec_sha256` is that of the specification by which the history was made.
+
+    `stated` = what is claimed stands in a statement; `disagreements` are sentences of what that and the driver say otherwise.
     """
 
     schema: int
@@ -84,6 +123,11 @@ class ResultsHeader(msgspec.Struct, frozen=True, tag="header", tag_field="record
     quarantine: tuple[str, ...] = ()
     profile_sha256: str = ""
     faults: str = ""
+    requirements: tuple[str, ...] = ()
+    tool_sha256: str = ""
+    tables_sha256: str = ""
+    stated: bool = False
+    disagreements: tuple[str, ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True, tag="result", tag_field="record", omit_defaults=True):
@@ -105,6 +149,7 @@ class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_fie
     """The verdict on one requirement over all cases, with the specification's own words, so that a report needs no other source.
 
     `waived` says who answers for a failure, and until when; `broken_before` the public references of drivers that failed here, for a failure alone.
+    `profiles` are those of the run that demand it.
     """
 
     requirement: str
@@ -119,6 +164,7 @@ class RequirementVerdict(msgspec.Struct, frozen=True, tag="requirement", tag_fie
     cases: tuple[str, ...] = ()
     waived: str = ""
     broken_before: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
 
 
 class ScriptLines(msgspec.Struct, frozen=True, tag="script", tag_field="record", omit_defaults=True):
@@ -159,7 +205,7 @@ class ResultsFooter(msgspec.Struct, frozen=True, tag="footer", tag_field="record
         return f"{self.sentence} Level: {self.level}." if self.level else self.sentence
 
 
-ResultRecord = ResultsHeader | Result | RequirementVerdict | ScriptLines | ResultsFooter
+ResultRecord = ResultsHeader | Result | RequirementVerdict | ProfileRow | ConfLine | ScriptLines | ResultsFooter
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -182,7 +228,8 @@ def worst(verdicts: Iterable[str]) -> str:
     return ranked[0] if ranked else "not_tested"
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first three of some names, and how many more there are."""
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
@@ -207,17 +254,17 @@ def decide(verdicts: Iterable[RequirementVerdict], waivers: Iterable[WaiverUse] 
     if failed:
         count = f"{len(failed)} requirement{'s' if len(failed) > 1 else ''}"
         programs = all(row.family == "mad" for row in required if row.verdict in FAILURES)
-        return made("NOT CONFORMANT", f"The driver{' program' if programs else ''} breaks {count} of {len(required)}: {_some(failed)}.", EXIT_NOT)
+        return made("NOT CONFORMANT", f"The driver{' program' if programs else ''} breaks {count} of {len(required)}: {some(failed)}.", EXIT_NOT)
     if partial:
         return made("PARTIAL", "The run was interrupted; what ran is recorded, and no verdict follows.", EXIT_INTERRUPTED)
     if not executed and all(row.verdict == "not_tested" for row in required):
         return made("NOTHING RAN", "No requirement was executed; no verdict follows.", EXIT_NOTHING)
     if unsettled:
-        return made("NO VERDICT", f"{len(unsettled)} of {len(required)} requirements could not be judged: {_some(unsettled)}.", EXIT_NO_VERDICT)
+        return made("NO VERDICT", f"{len(unsettled)} of {len(required)} requirements could not be judged: {some(unsettled)}.", EXIT_NO_VERDICT)
     drifted = [f"{one.requirement} ({one.state})" for one in waivers if one.state in ("unused", "expired")]
     if drifted:
-        return made("WAIVER DRIFT", f"Waivers no longer fit: {_some(drifted)}; `onetck waive prune` strikes them.", EXIT_WAIVER)
+        return made("WAIVER DRIFT", f"Waivers no longer fit: {some(drifted)}; `onetck waive prune` strikes them.", EXIT_WAIVER)
     if waived:
         kept = f"The driver keeps {len(required) - len(waived)} of {len(required)} requirements that apply"
-        return made("CONFORMANT WITH WAIVERS", f"{kept}; waived: {_some(waived)}.", EXIT_CONFORMANT)
+        return made("CONFORMANT WITH WAIVERS", f"{kept}; waived: {some(waived)}.", EXIT_CONFORMANT)
     return made("CONFORMANT", f"The driver keeps all {len(required)} requirements that apply.", EXIT_CONFORMANT)

@@ -50,6 +50,17 @@ class DriverRow(_Row, frozen=True):
     source: str = ""
 
 
+class ShownRow(_Row, frozen=True):
+    """What a run shows of an attribute of oned.conf. Columns are explained at the top of `spec/attributes.toml`."""
+
+    where: str
+    name: str
+    of: str
+    requirement: str
+    kept: str
+    broken: str
+
+
 class Helper(_Row, frozen=True):
     """A function of the shell library that guides promise to drivers."""
 
@@ -90,6 +101,7 @@ class Documents:
     discrepancies: tuple[Discrepancy, ...]
     attributes: tuple[Attribute, ...]
     drivers: tuple[DriverRow, ...]
+    shown: tuple[ShownRow, ...]
     helpers: tuple[Helper, ...]
     formats: tuple[FormatRow, ...]
     enumerations: tuple[Enumeration, ...]
@@ -108,6 +120,7 @@ def documents(spec: Spec) -> Documents:
         _rows(spec.root / "discrepancies.toml", "discrepancy", Discrepancy),
         _rows(attributes, "attribute", Attribute),
         _rows(attributes, "driver", DriverRow),
+        _rows(attributes, "shown", ShownRow),
         _rows(spec.root / "helpers.toml", "helper", Helper),
         _rows(formats, "format", FormatRow),
         tuple(_enumeration(row) for row in _table(formats).get("enumeration", [])),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -70,6 +72,15 @@ def write_site(spec: Spec, folder: Path) -> list[Path]:
         raise HarnessError(f"{folder}: {error.strerror}; give a folder that can be written") from error
 
 
+@contextmanager
+def made_ahead(spec: Spec) -> Iterator[None]:
+    """Make the pages while something else is waited for; `write_site` then finds them made. They are the same whatever a driver does."""
+    making = threading.Thread(target=_rendered, args=(spec,), daemon=True)
+    making.start()
+    yield
+    making.join()
+
+
 @cache  # a second to make; runs under several contracts, and repeated ones, have the same pages
 def _rendered(spec: Spec) -> tuple[tuple[str, str], ...]:
     texts = documents(spec)
@@ -102,7 +113,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
     yield page("discrepancies", "discrepancies.html", by_action=_by_action(site))
     yield page("complaints", "complaints.html")
     templates = files("onereport") / "templates"
-    colours = re.findall(r"^.*:root \{.*$", (templates / "report.css").read_text(encoding="utf-8"), re.MULTILINE)
+    colours = re.findall(r"^.*:root \{.*$", (templates / "report" / "report.css").read_text(encoding="utf-8"), re.MULTILINE)
     yield "site.css", "\n".join([*colours, (templates / "spec" / "site.css").read_text(encoding="utf-8")])
     yield "search.js", (templates / "spec" / "search.js").read_text(encoding="utf-8")
     found = entries(site.spec, site.documents, site.actions, site.lifecycles, site.requirements, site.attributes)

@@ -18,7 +18,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from onesim.errors import ConfigError
-from onesim.records import Blob, Call, Datagram
+from onesim.records import SCHEMA, Blob, Call, Datagram
+from onesim.redaction import Redaction
 
 START = "0" * 64
 INLINE_LIMIT = 4096
@@ -27,13 +28,14 @@ _Record = TypeVar("_Record")
 
 
 class Writer:
-    """Appends records to a file. Safe to use from several threads.
+    """Appends records to a file, without the secrets of `redaction`. Safe to use from several threads.
 
     Raises ConfigError if the file cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, redaction: Redaction | None = None) -> None:
         self.path = path
+        self._encode = msgspec.json.encode if redaction is None else redaction.record
         self.chain = START
         self.records = 0
         self._lock = threading.Lock()
@@ -44,7 +46,7 @@ class Writer:
 
     def write(self, record: msgspec.Struct) -> None:
         """Append one record and flush it."""
-        data = msgspec.json.encode(record)
+        data = self._encode(record)
         with self._lock:
             self.chain = _link(self.chain, data)
             try:
@@ -78,7 +80,7 @@ def read(path: Path, records: Any) -> Iterator[Any]:
     """Yield the records of a file in order.
 
     `records` is the union of record classes. A last line that is cut (a killed run) ends the file. Raises BrokenChain where the chain does not hold, ConfigError
-    for what is no such file.
+    for what is no such file, or one of a newer form.
     """
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Line[records])
     chain = START
@@ -95,6 +97,8 @@ def read(path: Path, records: Any) -> Iterator[Any]:
                 chain = _link(chain, data)
                 if chain != decoded.chain:
                     raise BrokenChain(f"{path}:{number}: the record was changed, or one before it removed; the evidence is void")
+                if getattr(decoded.data, "schema", 0) > SCHEMA:
+                    raise ConfigError(f"{path}: was made by a newer onetck (schema {decoded.data.schema}, known is {SCHEMA}); read it with that one")
                 yield decoded.data
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
@@ -111,15 +115,20 @@ def head(path: Path) -> str:
 
 
 class BlobStore:
-    """Large pieces, content-addressed in a directory; each is written once."""
+    """Large pieces, content-addressed in a directory, without the secrets of `redaction`; each is written once."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, redaction: Redaction | None = None) -> None:
         self.directory = directory
+        self._redaction = redaction
 
     def put(self, data: bytes, seen: int | None = None, *, inline: int = INLINE_LIMIT) -> Blob:
         """Store bytes and return the record that stands for them; `seen` counts what was produced if the limit cut it. No more than `inline` bytes need no file."""
         if not data:
             return Blob(bytes_seen=seen or 0)
+        if self._redaction is not None:
+            lost = max(0, (seen or 0) - len(data))
+            data = self._redaction.data(data, cut=lost > 0)
+            seen = len(data) + lost
         digest = hashlib.sha256(data).hexdigest()
         if len(data) > inline:
             path = self.directory / digest

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-SCHEMA = 1
+#: Of both files. 1: as it began; 2: without secrets, with what a run was made from and what has judged it.
+SCHEMA = 2
 
 
 class Blob(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,10 +34,36 @@ class DriverFile(msgspec.Struct, frozen=True):
     mode: int
 
 
+class ConfRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row for oned.conf as the driver's description has it: `table` with its attributes. Without a table, `said` tells what else is to be done there.
+
+    `of` are the datastores that the row is for: image, system, backup.
+    """
+
+    table: str = ""
+    words: dict[str, str] = {}
+    said: str = ""
+    of: tuple[str, ...] = ()
+
+
+class Described(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is said of a driver before it runs: by a statement, if it is `stated`, in which sentences that and the driver disagree, and the rows for oned.conf.
+
+    `lacking` are the actions of the contract that the driver has no script for, or does no more in than refuse.
+    """
+
+    stated: bool = False
+    disagreements: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    conf: tuple[ConfRow, ...] = ()
+
+
 class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit_defaults=True):
     """First record of a history. `isolation` says what the backend obtained; `started_s` is seconds since the epoch.
 
-    `claimed` are the profiles that the driver claims, `faults` the level of faults that were played.
+    `claimed` are the profiles that the driver claims, `faults` the level of faults that were played. `tool_sha256` is that of the program that ran.
+    `given` names what else the run was made from, each by the digest under which it lies beside the log: the vendor's description and statement without secrets, and
+    the files of the specification and of the tool with their digests.
     """
 
     schema: int
@@ -60,6 +87,9 @@ class Header(msgspec.Struct, frozen=True, tag="header", tag_field="record", omit
     backup_mad: str = ""
     claimed: tuple[str, ...] = ()
     faults: str = "off"
+    tool_sha256: str = ""
+    given: dict[str, str] = {}
+    described: Described = Described()
 
 
 class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omit_defaults=True):

@@ -1,0 +1,111 @@
+"""The command `onetck report`: pages from the files of runs, as they are judged now or as they were judged then. Nothing is executed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from onereport.capability_page import render_capability
+from onereport.overview import Run, render_overview, run_of
+from onereport.results import EXIT_INTERRUPTED, ResultRecord, ResultsFooter, ResultsHeader
+from onereport.text import render_text
+from onesim.errors import ConfigError
+from onesim.journal import read
+from onesim.spec import for_contract
+from onetck import conclude
+from onetck.repeating import judge_runs, runs_of
+from onetck.terminal import one_line, out_console, write_page
+from onetck.upgrade import PRECEDENCE
+from onetck.waivers import read_waivers
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(report)
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULTS...", help="The directory of a run; several, one after the other.")],
+    profile: Annotated[str, typer.Option("--profile", metavar="P[,P]", help="Judge against these; without it against those of the run.")] = "",
+    waivers: Annotated[Path, typer.Option("--waivers", metavar="FILE", help="Failures that somebody answers for.")] = Path("waivers.toml"),
+    as_judged: Annotated[
+        bool, typer.Option("--as-judged", help="Leave the recorded verdicts, and render the reports alone: of an older run as it was judged then.")
+    ] = False,
+    capability: Annotated[
+        Path | None,
+        typer.Option(
+            "--capability", metavar="FILE", help="Write what the driver can do, and its lines for oned.conf, as Markdown too.", show_default=False
+        ),
+    ] = None,
+    overview: Annotated[
+        Path | None,
+        typer.Option(
+            "--overview", metavar="FILE", help="Write a page that compares the runs by their results; nothing is judged again.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Judge the histories of runs again and write their reports again; nothing is executed. Exit status of the worst of them. With --overview compare them."""
+    with one_line():
+        if overview is not None:
+            write_overview(overview, list(zip(names(results), results, strict=True)))
+            out_console.print(f"{overview.resolve()}", markup=False)
+            return
+        if capability is not None and len(results) > 1:
+            raise ConfigError(f"{len(results)} directories: --capability is about one driver in one run; name one directory")
+        records = [_as_judged(out) if as_judged else _judged_again(out, profile, waivers) for out in results]
+        if capability is not None:
+            write_page(capability, render_capability(records[0]), "--capability")
+        for one in records:
+            render_text(one, out_console)
+        raise typer.Exit(min((_exit_code(one) for one in records), key=PRECEDENCE.index))
+
+
+def _judged_again(out: Path, profile: str, waivers: Path) -> list[ResultRecord]:
+    """Write results and reports of the run in `out` again, and return the results. Raises ConfigError for what is no run."""
+    runs = runs_of(out)
+    history = out / (runs[0] if runs else "") / "history.jsonl"
+    if not history.is_file():
+        raise ConfigError(f"{history}: no such history; give the directory of a run")
+    spec = for_contract(conclude.recorded_contract(history))
+    certified = conclude.find_profile(spec, profile) if profile else conclude.recorded_demands(spec, out / "results.jsonl")
+    judgement = judge_runs(spec, out, certified, conclude.repeat_command(["DIR"]), read_waivers(waivers, spec.spec))
+    conclude.write(spec, out, judgement, history)
+    return list(judgement.records())
+
+
+def _as_judged(out: Path) -> list[ResultRecord]:
+    path = out / "results.jsonl"
+    records: list[ResultRecord] = list(read(path, ResultRecord))
+    if not records or not isinstance(records[0], ResultsHeader):
+        raise ConfigError(f"{path}: holds no results; give the directory of a run")
+    conclude.write_pages(for_contract(records[0].version), out, records, out / records[0].history)
+    return records
+
+
+def _exit_code(records: Sequence[ResultRecord]) -> int:
+    return records[-1].exit_code if isinstance(records[-1], ResultsFooter) else EXIT_INTERRUPTED
+
+
+def names(runs: Sequence[Path]) -> list[str]:
+    """Return what to call runs: the directory's name, with as many of those above it as it takes to tell them apart."""
+    parts = [path.resolve().parts for path in runs]
+    deepest = max(len(one) for one in parts)
+    short = (["/".join(one[-depth:]) for one in parts] for depth in range(1, deepest + 1))
+    return next((found for found in short if len(set(found)) == len(set(parts))), [str(path) for path in runs])
+
+
+def write_overview(page: Path, runs: Sequence[tuple[str, Path]]) -> None:
+    """Write the page that compares runs, each given by its name and its directory. Raises ConfigError for a directory without results, or an unwritable page."""
+    found = [_run(name, out, page) for name, out in runs]
+    write_page(page, render_overview(found), "--overview")
+
+
+def _run(name: str, out: Path, page: Path) -> Run:
+    results = out / "results.jsonl"
+    if not results.is_file():
+        raise ConfigError(f"{results}: no such results; `onetck report {out}` writes them from a history")
+    return run_of(name, os.path.relpath((out / "report.html").resolve(), page.resolve().parent), read(results, ResultRecord))
