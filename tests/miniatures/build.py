@@ -53,6 +53,7 @@ class Miniature(msgspec.Struct, forbid_unknown_fields=True):
     memory_mb: int = 1024
     wait_scale: float = 1.0
     fault: str = ""
+    more: str = ""
     and_: Patch | None = msgspec.field(name="and", default=None)
 
 
@@ -85,6 +86,8 @@ def play(miniature: Miniature, out: Path) -> Judgement:
     if miniature.and_ is not None:
         _apply(out / "remotes", miniature.and_)
     description = out / (f"{miniature.role}.toml" if miniature.role else "onetck.toml")
+    with description.open("a") as file:
+        file.write(miniature.more)
     setting = settle(Given(contract=miniature.contract, config=description, timeout_s=miniature.time_s))
     spec, driver = setting.spec, setting.driver
     profile = find_profile(spec, miniature.profile)
