@@ -7,10 +7,10 @@ from itertools import pairwise
 import pytest
 
 from onesim.data import data_dir
-from onetck.selftest.mutants import Mutant, apart, choose, derive, is_action, mutated, parses, scripts
+from onetck.selftest.mutants import Mutant, apart, choose, derive, mutated, parses, scripts
 from onetck.selftest.operators import OPERATORS
 from onetck.selftest.reasons import read_reasons, stale
-from onetck.selftest.source import lines_of
+from onetck.selftest.source import is_action, lines_of
 
 TREE = data_dir("reference_driver") / "remotes"
 FILES = scripts(TREE, (path.relative_to(TREE).as_posix() for path in TREE.rglob("*") if path.is_file()))

@@ -12,17 +12,19 @@ import pytest
 from onereport.results import EXIT_NO_VERDICT, EXIT_NOT, EXIT_USAGE
 from onesim.coverage import printed
 from onesim.errors import ConfigError, SpecError
+from onesim.trace import Step, Trace, TraceHeader
 from onetck.cli import main
 from onetck.selftest import playing, trial
 from onetck.selftest.baseline import Baseline, CaseSeen, Role, measure, roles
+from onetck.selftest.choosing import chosen
 from onetck.selftest.command import exit_code
 from onetck.selftest.mutants import Mutant
 from onetck.selftest.playing import Played
 from onetck.selftest.reasons import read_reasons
 from onetck.selftest.results import Results, count
 from onetck.selftest.show import outcome_of
-from onetck.selftest.source import mentions
-from onetck.selftest.striking import Strikes, Striking, Struck
+from onetck.selftest.source import mentions, within_reach
+from onetck.selftest.striking import Striking, Struck
 from onetck.selftest.trial import Bench, Trial, attempt
 
 FILE = "tm/shared/mkswap"
@@ -104,41 +106,41 @@ def test_a_line_that_no_case_runs_is_not_covered_and_an_explained_mutant_is_not_
 
 
 def test_a_line_that_goes_on_is_run_where_the_line_above_is(shared: Role) -> None:
-    """bash tells of a command by one of its lines."""
+    """bash tells of a command by one of its lines, which may be the last one."""
     bench = _bench(shared, [_seen("vm-retry", 1, [4])])
     assert [one.case for one in bench.reach(msgspec.structs.replace(MUTANT, line=5))] == ["vm-retry"]
     bench = _bench(shared, [_seen("vm-retry", 1, [1])], "case $a in\n    b) ;;\n    c | d) ;;\n    e) f ;;\nesac\n")
     assert [one.case for one in bench.reach(msgspec.structs.replace(MUTANT, line=3))] == ["vm-retry"]
     assert bench.reach(msgspec.structs.replace(MUTANT, line=4)) == []
+    bench = _bench(shared, [_seen("vm-retry", 1, [4])], "f\na=$({\n    b |\n        c; } 2>&1) && d\ne\n")
+    assert [one.case for one in bench.reach(msgspec.structs.replace(MUTANT, line=3))] == ["vm-retry"]
+    assert bench.reach(msgspec.structs.replace(MUTANT, line=5)) == []
 
 
-def test_faults_are_tried_where_no_case_finds_what_goes_on_after_a_failure(shared: Role, played: dict[str, Played]) -> None:
-    """And on a line that no case runs; not for other mutants that survive. The one that is killed names the fault."""
-    fault = Struck("tm/mkswap", "mkswap", _seen("fault-tm-mkswap-mkswap-1-fails", 1, [3]), _TRACE)
+def test_faults_are_tried_where_no_case_finds_a_mutant(shared: Role, played: dict[str, Played]) -> None:
+    """Also on a line that no case runs. The one that is killed names the fault."""
+    fault = Struck("0", "tm/mkswap", "mkswap", _seen("fault-tm-mkswap-mkswap-1-fails", 1, [3]), _TRACE)
 
     class Faults:
         def reaching(self, file: str, line: int) -> list[Struck]:
             return [fault] if (file, line) == (FILE, 3) else []
 
     played["fault-tm-mkswap-mkswap-1-fails"] = Played({"GEN-FAULT-001": "fail"})
-    for operator, cases, outcome in (
-        ("exit_zero", [_seen("vm-retry", 1, [3])], "killed"),
-        ("swap_arguments", [_seen("vm-retry", 1, [3])], "survived"),
-        ("swap_arguments", [], "killed"),
-    ):
+    for cases, tried in (([_seen("vm-retry", 1, [3])], 2), ([], 1)):
         bench = replace(_bench(shared, cases), striking=Faults())  # type: ignore[arg-type]
-        found = attempt(bench, msgspec.structs.replace(MUTANT, operator=operator))
-        assert (found.outcome, found.case) == (outcome, "fault-tm-mkswap-mkswap-1-fails" if outcome == "killed" else "")
+        found = attempt(bench, MUTANT)
+        assert (found.outcome, found.case, found.tried) == ("killed", "fault-tm-mkswap-mkswap-1-fails", tried)
     assert attempt(bench, msgspec.structs.replace(MUTANT, line=5)).outcome == "not_covered"
 
 
 def test_the_actions_that_may_come_to_a_line_of_a_helper_are_found_by_the_names_of_functions() -> None:
-    """Also where one function calls another; what stands in no function is run by all that source the file."""
+    """Also where one function calls another; what stands in no function is run by all that source the file. A command that has the name of an action is none."""
     files = {
         "a.sh": "one() {\n    cp a b\n}\n\ntwo() { one; }\numask 7\n",
         "tm/x/direct": "source a.sh\none\n",
         "tm/x/other": "source a.sh\ntwo 1\n",
         "tm/x/none": "source a.sh\nthree\n",
+        "tm/x/more": "direct\n",
     }
     assert mentions(files, "a.sh", 2) == {"tm/x/direct", "tm/x/other"}
     assert mentions(files, "a.sh", 5) == {"tm/x/other"}
@@ -151,30 +153,51 @@ def test_a_fault_case_is_measured_once_and_kills_what_hides_a_failure(shared: Ro
     files = {name: path.read_text() for name, path in shared.setting.driver.files.items() if path.read_bytes().startswith(b"#!/bin/bash")}
     case = Role("shared", shared.setting, shared.required, {"vm-volatile": shared.cases["vm-volatile"]})
     base = measure([case], {}, 2, lambda seen: None)
-    told: list[Strikes] = []
+    told: list[Struck] = []
     striking = Striking(base, {"shared": case}, files, {}, told.append)
     (line,) = (n for n, row in enumerate(files[FILE].split("\n"), 1) if row.startswith("on_host"))
     row = files[FILE].split("\n")[line - 1]
     bench = Bench(files, base, {"shared": case}, {}, 2, striking)
     found = attempt(bench, Mutant("0", FILE, line, "ignore_failure", row, f"({row}) || :"))
     assert (found.outcome, found.case.startswith("fault-tm-mkswap-")) == ("killed", True)
-    assert [one.cases[0].action for one in told] == ["tm/mkswap"]
+    assert {one.action for one in told} == {"tm/mkswap"}
+    assert len({one.key for one in told}) == len(told)
+    measured = len(told)
     again = Striking(base, {"shared": case}, files, {one.key: one for one in told}, told.append)
-    assert again.reaching(FILE, line)
-    assert len(told) == 1
+    assert next(again.reaching(FILE, line)).seen.case.startswith("fault-tm-mkswap-")
+    assert len(told) == measured
+
+
+_TEXTS = {FILE: "source a.sh\n\none $size\n4\n", "a.sh": "one() {\n    two\n}\ntwo() { :; }\nthree() { :; }\n"}
+
+
+def _chosen(cases: list[CaseSeen], traces: dict[str, Trace] | None = None, most: int = 0) -> list[tuple[str, str]]:
+    return [(one.role, one.case) for one in chosen(cases, traces or {}, _TEXTS, FILE, 3, most)]
 
 
 def test_a_case_is_played_in_every_role_that_reaches_the_line() -> None:
     """Another host is the same on shared storage, and a fault where hosts have storage of their own."""
     base = Baseline([_seen("a", 2, [3]), _seen("b", 1, [4]), _seen("a", 1, [3], "ssh"), _seen("a", 9, [3], "oldest")])
-    assert [(one.role, one.case) for one in base.reaching(FILE, 3)] == [("ssh", "a"), ("shared", "a"), ("oldest", "a")]
+    assert _chosen(base.reaching(FILE, 3)) == [("ssh", "a"), ("shared", "a"), ("oldest", "a")]
+    assert base.runs(FILE, 4) and not base.runs(FILE, 5)
 
 
-def test_after_the_cheapest_case_come_those_that_run_other_lines_of_the_script() -> None:
-    """What goes the way of another case is left for the end, and is not played where there are enough."""
+def test_after_the_cheapest_case_come_those_that_run_other_lines() -> None:
+    """What the line may come to counts before the rest of the script. What goes the way of another case is not played where there are enough."""
     cases = [_seen(str(n), n, [3]) for n in range(9, 0, -1)] + [_seen("other", 20, [3, 4])]
-    assert [one.case for one in Baseline(cases).reaching(FILE, 3, 4)] == ["1", "other", "2", "3"]
-    assert len(Baseline(cases).reaching(FILE, 3)) == 10
+    assert _chosen(cases, most=4) == [("shared", name) for name in ("1", "other", "2", "3")]
+    assert len(_chosen(cases)) == 10
+    deeper = msgspec.structs.replace(_seen("deeper", 30, [3]), lines={FILE: [3], "a.sh": [2, 4]})
+    unrelated = msgspec.structs.replace(_seen("unrelated", 5, [3]), lines={FILE: [3], "a.sh": [5]})
+    assert _chosen([*cases, deeper, unrelated], most=3) == [("shared", name) for name in ("1", "deeper", "other")]
+    assert sorted(within_reach(_TEXTS, FILE, 3)) == [("a.sh", 1, 3), ("a.sh", 4, 4)]
+
+
+def test_a_case_whose_trace_has_the_words_of_the_line_is_played_early() -> None:
+    """A line about a size is tried with a case that gives one, where few do."""
+    cases = [_seen(str(n), n, [3]) for n in range(1, 9)]
+    traces = {one.key: Trace("", TraceHeader(1, one.case, ""), (Step(2, "vm.resize", {"size_mb": 4} if one.case == "7" else {}),)) for one in cases}
+    assert [name for _, name in _chosen(cases, traces, 3)] == ["1", "7", "2"]
 
 
 def test_results_go_on_where_they_stood_and_begin_anew_for_another_suite(tmp_path: Path) -> None:

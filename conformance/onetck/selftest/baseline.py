@@ -31,7 +31,7 @@ class RoleRow:
 
 
 #: The scripts of `mixed` and `backup` are for the greater part those of the first two, and are played with what is new. Those of the oldest contract get their
-#: document as an argument and answer otherwise.
+#: document as an argument and answer otherwise; and the hypervisor brings no disk along when it moves a guest.
 ROLES = (
     RoleRow("shared", "onetck.toml"),
     RoleRow("ssh", "ssh.toml"),
@@ -41,6 +41,7 @@ ROLES = (
         "oldest", "onetck.toml", "5.12", ("image-raw", "image-clone", "image-make", "image-refused", "datastore-monitor", "monitor-sizes", "export")
     ),
     RoleRow("hybrid", "onetck.toml", "6.6-stdin", ("image-raw", "datastore-monitor")),
+    RoleRow("ssh-oldest", "ssh.toml", "5.12", ("nodes-live-migration",)),
     RoleRow("backup-older", "backup.toml", "6.6", ("backup-full",)),
 )
 #: The limit of a call with the driver as it is, whose lines are traced.
@@ -78,26 +79,13 @@ class Baseline:
 
     cases: list[CaseSeen]
 
-    def reaching(self, file: str, line: int, most: int = 0) -> list[CaseSeen]:
-        """Return the cases that run a line, so many at `most`; 0 = all. The cheapest is the first; then that which runs most of the script that none before has
-        run in its role, and so on; when there is no such case left, again from the beginning.
-        """
-        left = sorted((one for one in self.cases if line in one.lines.get(file, ())), key=lambda one: (one.duration_s, one.key))
-        chosen: list[CaseSeen] = []
-        ran: set[tuple[str, int]] = set()
-        while left and not (most and len(chosen) == most):
-            best = max(left, key=lambda one: (len(_ran(one, file) - ran), -one.duration_s)) if chosen else left[0]
-            if _ran(best, file) <= ran:
-                ran.clear()
-                best = left[0]
-            ran |= _ran(best, file)
-            chosen.append(best)
-            left.remove(best)
-        return chosen
+    def reaching(self, file: str, line: int) -> list[CaseSeen]:
+        """Return the cases that run a line."""
+        return [one for one in self.cases if line in one.lines.get(file, ())]
 
-
-def _ran(seen: CaseSeen, file: str) -> set[tuple[str, int]]:
-    return {(seen.role, line) for line in seen.lines[file]}
+    def runs(self, file: str, line: int) -> bool:
+        """Tell whether a case runs a line."""
+        return any(line in one.lines.get(file, ()) for one in self.cases)
 
 
 def roles(names: Iterable[str] = ()) -> list[Role]:

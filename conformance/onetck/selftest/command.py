@@ -11,11 +11,13 @@ import msgspec
 import typer
 
 from onereport.results import EXIT_NO_VERDICT, EXIT_NOT, EXIT_NOTHING
+from onesim.errors import ConfigError
 from onetck.selftest import session, show
 from onetck.selftest.baseline import CaseSeen
+from onetck.selftest.page import render_page
 from onetck.selftest.results import FLOOR
 from onetck.selftest.trial import Trial
-from onetck.terminal import err_console, one_line, out_console, stop, terminate_as_interrupt
+from onetck.terminal import err_console, one_line, out_console, stop, terminate_as_interrupt, write_page
 
 
 def register(app: typer.Typer) -> None:
@@ -40,7 +42,7 @@ def selftest(
         typer.Option(
             "--role",
             metavar="ROLE",
-            help="Try them in this role alone: shared, ssh, mixed, backup, oldest, hybrid, backup-older; may be repeated.",
+            help="Try them in this role alone: shared, ssh, mixed, backup, oldest, hybrid, ssh-oldest, backup-older; may be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -51,6 +53,10 @@ def selftest(
     every: Annotated[bool, typer.Option("--every", help="Try every mutant, which takes hours; without it one in three lines.")] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="Play every case that runs a line, and not only six.")] = False,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where results go; what is there is gone on with.")] = Path("onetck-selftest"),
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the outcome as a page too: operators by outcome, and every survivor.", show_default=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Prove that the checks catch: break the reference driver in hundreds of ways, one line each, and see that the suite finds each.
@@ -60,10 +66,14 @@ def selftest(
     """
     with one_line():
         terminate_as_interrupt()
+        if html is not None and not os.access(html.parent, os.W_OK):
+            raise ConfigError(f"--html {html}: {html.parent} is no directory that can be written; choose another file")
         choice = session.Choice(out, tuple(only or ()), tuple(role or ()), tuple(mutant or ()), count, seed, jobs, doubt, thorough, every)
         outcome = session.selftest(choice, session.Told() if as_json else session.Told(_case, _trial))
         if not outcome.trials:
             stop("there is no such mutant; nothing ran", EXIT_NOTHING)
+        if html is not None:
+            write_page(html, render_page(outcome), "--html")
         if as_json:
             sys.stdout.write(msgspec.json.encode(outcome).decode() + "\n")
         else:

@@ -15,7 +15,7 @@ import msgspec
 
 from onesim.errors import HarnessError
 from onetck.selftest.operators import OPERATORS
-from onetck.selftest.source import lines_of
+from onetck.selftest.source import is_action, lines_of
 
 _PARSE_S = 20
 #: Lines from one mutant to the next, unless all are asked for.
@@ -70,11 +70,6 @@ def _only_words(before: str, after: str) -> bool:
     start = _alike(before, after)
     end = len(before) - _alike(before[:start:-1], after[:start:-1])
     return any(found.start() < start and end < found.end() for found in _MESSAGE.finditer(before))
-
-
-def is_action(file: str) -> bool:
-    """Tell whether oned calls a script of the tree: it stands in the directory of a driver and has no ending of a helper."""
-    return file.count("/") == 2 and not file.endswith((".sh", ".awk"))
 
 
 def replaced(text: str, number: int, line: str) -> str:

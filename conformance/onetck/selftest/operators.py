@@ -280,5 +280,3 @@ OPERATORS: dict[str, Callable[[Line], Iterator[str]]] = {
     "leave_process": at_begin("sleep 60 &", "datastore", "tm"),
     "stray_file": at_begin(": >/var/lib/one/datastores/1/left.$$", "datastore", "tm"),
 }
-#: Those by which an action goes on after a failure, or leaves something behind: what becomes of that is seen where something fails.
-OF_FAILURES = frozenset(("drop_command", "exit_zero", "ignore_failure", "leave_file", "drop_redirect", "swap_connector", "truncate"))

@@ -12,10 +12,10 @@ import msgspec
 
 from onesim.errors import ConfigError
 from onetck.selftest.baseline import CaseSeen
-from onetck.selftest.striking import Strikes
+from onetck.selftest.striking import Struck
 from onetck.selftest.trial import OUTCOMES, Trial
 
-_Row = TypeVar("_Row", CaseSeen, Strikes, Trial)
+_Row = TypeVar("_Row", CaseSeen, Struck, Trial)
 #: The share of mutants that the suite is to kill, of those that neither are equivalents nor break no more than a SHOULD.
 FLOOR = 0.95
 
@@ -25,7 +25,7 @@ class _Head(msgspec.Struct, frozen=True):
 
 
 class Results:
-    """A directory: `baseline.jsonl` with a line per case of the reference driver, `faults.jsonl` with one per action that faults have struck, and
+    """A directory: `baseline.jsonl` with a line per case of the reference driver, `faults.jsonl` with one per fault case, and
     `trials.jsonl` with one per mutant.
 
     A trial holds for one `suite`: those of another one are dropped. A case of the baseline says itself what it holds for.
@@ -45,16 +45,16 @@ class Results:
         kept = (_decoded(row, Trial) for row in rows[1:] if rows[:1] == [head])
         # what the harness did wrong is tried again
         self.done = {one.mutant.id: one for one in kept if one is not None and one.outcome != "error"}
-        self.struck = {one.key: one for one in (_decoded(row, Strikes) for row in _rows(self._faults)) if one is not None}
+        self.struck = {one.key: one for one in (_decoded(row, Struck) for row in _rows(self._faults)) if one is not None}
         self.cases = {one.key: one for one in (_decoded(row, CaseSeen) for row in _rows(self._baseline)) if one is not None}
 
     def keep(self, seen: CaseSeen) -> None:
         """Append a case of the baseline."""
         self._append(self._baseline, seen)
 
-    def keep_struck(self, strikes: Strikes) -> None:
-        """Append the fault cases of an action."""
-        self._append(self._faults, strikes)
+    def keep_struck(self, struck: Struck) -> None:
+        """Append a fault case."""
+        self._append(self._faults, struck)
 
     def add(self, trial: Trial) -> None:
         """Append the result of a mutant."""

@@ -17,10 +17,11 @@ from onetck.driver import OF_THE_FRONT_END
 from onetck.execution import require_world
 from onetck.selftest import baseline as measuring
 from onetck.selftest.baseline import CaseSeen, Role
-from onetck.selftest.mutants import Mutant, apart, choose, derive, is_action
+from onetck.selftest.mutants import Mutant, apart, choose, derive
 from onetck.selftest.reasons import read_reasons, stale
 from onetck.selftest.results import Results
 from onetck.selftest.show import Outcome, outcome_of
+from onetck.selftest.source import is_action
 from onetck.selftest.striking import Striking
 from onetck.selftest.trial import Bench, Trial, attempt
 

@@ -98,11 +98,19 @@ def code_lines(text: str) -> tuple[int, ...]:
     )
 
 
+def is_action(file: str) -> bool:
+    """Tell whether oned calls a script of the tree: it stands in the directory of a driver and has no ending of a helper."""
+    return file.count("/") == 2 and not file.endswith((".sh", ".awk"))
+
+
 _FUNCTION = re.compile(r"^(?:function\s+)?([A-Za-z_]\w*)\s*\(\)")
 
 
 def mentions(files: Mapping[str, str], file: str, line: int) -> set[str]:
-    """Return the scripts that may come to a line of a helper: those that name its function, or one that does; the helper itself, where it is in none."""
+    """Return the scripts that may come to a line of a helper: those that name its function, or one that does; the helper itself, where it is in none.
+
+    What names an action is not followed: it is called as a word such as `rm`, which may as well be a command.
+    """
     parts = _parts(tuple(sorted(files.items())))
     wanted = {next((name for at, name, first, last, _ in parts if at == file and name and first <= line <= last), file.rpartition("/")[2])}
     found: set[str] = set()
@@ -110,9 +118,32 @@ def mentions(files: Mapping[str, str], file: str, line: int) -> set[str]:
     while more:
         hits = [(at, name) for at, name, _, _, words in parts if words & more]
         found |= {at for at, name in hits if not name}
-        more = {name or at.rpartition("/")[2] for at, name in hits} - wanted
+        more = {name or at.rpartition("/")[2] for at, name in hits if name or not is_action(at)} - wanted
         wanted |= more
     return found
+
+
+def within_reach(files: Mapping[str, str], file: str, line: int) -> list[tuple[str, int, int]]:
+    """Return where the functions stand that a line's own names, and those that these name, with it: file, first and last line."""
+    parts = _parts(tuple(sorted(files.items())))
+    own = next((part for part in parts if part[0] == file and part[1] and part[2] <= line <= part[3]), None)
+    more = [own] if own is not None else [part for part in parts if part[0] == file and not part[1]]
+    found: dict[tuple[str, int, int], None] = {}
+    while more:
+        at, name, first, last, words = more.pop()
+        if (at, first, last) not in found:
+            if name:
+                found[at, first, last] = None
+            more += [part for part in parts if part[1] in words and (part[0], part[2], part[3]) not in found]
+    return list(found)
+
+
+def words_at(files: Mapping[str, str], file: str, line: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the words of a line, and those of the function in which it stands (or of what is in none)."""
+    row = files[file].split("\n")[line - 1]
+    parts = [part for part in _parts(tuple(sorted(files.items()))) if part[0] == file]
+    within = next((words for _, name, first, last, words in parts if name and first <= line <= last), parts[-1][4])
+    return _named(row), within
 
 
 @lru_cache(maxsize=1)
@@ -135,7 +166,7 @@ def _parts(files: tuple[tuple[str, str], ...]) -> list[tuple[str, str, int, int,
 
 
 def _named(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[\w.]+", text))
+    return frozenset(re.findall(r"[\w.]+(?:-\w+)*", text))
 
 
 def _code(row: str, quote: str) -> tuple[int, str]:

@@ -7,11 +7,12 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
+from onesim.layout import Subjected
 from onesim.records import Call
 from onesim.spec import ContractSpec
 from onesim.trace import read_trace
@@ -19,58 +20,84 @@ from onetck import faulting
 from onetck.faulting import Place
 from onetck.plan import PlannedCase, foresee
 from onetck.selftest.baseline import TRACED_S, Baseline, CaseSeen, Role
-from onetck.selftest.mutants import is_action
 from onetck.selftest.playing import play
-from onetck.selftest.source import mentions
+from onetck.selftest.source import is_action, mentions, within_reach, words_at
 
-#: The kinds of fault that are made. Of the first ones every place is struck, as an action may go another way after each; of the others one.
-_EVERY = frozenset(("fails", "not-measured", "not-removed", "oned-silent", "broken-off"))
-_ONE = frozenset(("cut", "storage-full", "host-lost", "terminated"))
-#: Cases of a role that faults are made of, places of an action, actions that stand for all that use a helper, and faults that are tried on a mutant.
-_CASES, _PLACES, _ACTIONS, _FAULTS = 1, 6, 2, 4
+#: The kinds of fault that are made, those first after which a script goes on in a way of its own; at most so many of an action and kind.
+_KINDS = ("fails", "unheard", "cut", "broken-off", "not-removed", "not-measured", "oned-silent", "storage-full", "host-lost", "terminated")
+_OF_A_KIND = 4
+#: Actions that stand for all that use a helper, faults that are made for a mutant, and how many of those that run its line are tried.
+_ACTIONS, _MADE, _FAULTS = 4, 16, 8
+#: A case may take so many times as long as the cheapest one of its action, and seconds more, where it runs more of the script.
+_TIMES, _MORE_S = 2.0, 2.0
 
 
 class Struck(msgspec.Struct, frozen=True):
-    """A fault case with the driver as it is: the action and the command that is struck, and the text of the trace that plays it again."""
+    """A fault case with the driver as it is: the action and the command that is struck, and the text of the trace that plays it again.
 
+    `key` says of which driver, tables and case. Without a trace there is no such case: nothing leads back to where the case went on, or the harness failed.
+    """
+
+    key: str
     action: str
     command: str
     seen: CaseSeen
-    trace: str
+    trace: str = ""
 
 
-class Strikes(msgspec.Struct, frozen=True):
-    """The fault cases of an action in a role. `key` says of which driver, tables and cases."""
+@dataclass(frozen=True)
+class _Struckable:
+    """A case of a role that calls an action, and the places in it where that can be struck, each with a name."""
 
-    key: str
-    cases: tuple[Struck, ...]
+    role: Role
+    seen: CaseSeen
+    places: Mapping[str, Place]
 
 
 class Striking:
-    """The fault cases of the roles' actions. Those that are known by their keys are not measured again; `told` is told of those that are."""
+    """The fault cases of the roles' actions, each made and measured when a mutant first asks for it. Those that are known by their keys are not measured again;
+    `told` is told of those that are.
+    """
 
     def __init__(
         self,
         base: Baseline,
         roles: Mapping[str, Role],
         files: Mapping[str, str],
-        known: Mapping[str, Strikes],
-        told: Callable[[Strikes], None] = lambda strikes: None,
+        known: Mapping[str, Struck],
+        told: Callable[[Struck], None] = lambda struck: None,
     ) -> None:
         self._base, self._roles, self._files, self._told = base, roles, files, told
         self._known = dict(known)
+        self._struckable: dict[str, _Struckable] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def reaching(self, file: str, line: int) -> list[Struck]:
-        """Return fault cases that run a line: those that strike a command which stands there come first, then commands that fail, then the
-        cheapest.
+    def reaching(self, file: str, line: int) -> Iterator[Struck]:
+        """Yield fault cases that run a line, by turns of the actions that may come to it. Those come first that strike a command which stands on the line, then one
+        after which a host's answer is not heard, then those that strike a command of the line's function, of each kind of fault the first one before the second.
         """
-        text = self._files[file].split("\n")[line - 1]
-        found = [one for role, action in self._places(file, line) for one in self._of(role, action).cases if line in one.seen.lines.get(file, ())]
-        return sorted(found, key=lambda one: (one.command not in text, not one.seen.case.endswith("-fails"), one.seen.duration_s))[:_FAULTS]
+        on_line, beside = words_at(self._files, file, line)
+        rounds = []
+        for role, action in self._actions(file, line):
+            struckable = self._of(role, action, file, line)
+            nth: Counter[tuple[int, str]] = Counter()
+            ranked = []
+            for name, place in struckable.places.items() if struckable is not None else ():
+                kind = place.kind.name
+                near = 0 if place.command in on_line else 2 if place.command in beside else 3
+                near = 1 if near and kind == "unheard" and not nth[1, kind] else near
+                ranked.append(((near, nth[near, kind], _KINDS.index(kind)), name))
+                nth[near, kind] += 1
+            rounds += [(turn, struckable, name) for turn, (_, name) in enumerate(sorted(ranked))]
+        found = 0
+        for _, struckable, name in sorted(rounds, key=lambda one: one[0])[:_MADE]:
+            struck = self._measured(struckable, name) if struckable is not None and found < _FAULTS else None
+            if struck is not None and line in struck.seen.lines.get(file, ()):
+                found += 1
+                yield struck
 
-    def _places(self, file: str, line: int) -> Iterator[tuple[Role, str]]:
+    def _actions(self, file: str, line: int) -> Iterator[tuple[Role, str]]:
         """Yield the actions that may come to a line, each with a role in which it runs: one in which the line runs, if there is any."""
         scripts = [file] if is_action(file) else sorted(one for one in mentions(self._files, file, line) if is_action(one))
         found: dict[tuple[str, str], tuple[bool, float]] = {}
@@ -86,28 +113,48 @@ class Striking:
                 given.add(action)
                 yield self._roles[role], action
 
-    def _of(self, role: Role, action: str) -> Strikes:
-        chosen = self._chosen(role, action)
-        digest = hashlib.sha256(" ".join((role.name, action, *(one.key for one in chosen))).encode()).hexdigest()[:16]
-        with self._lock:
-            lock = self._locks.setdefault(digest, threading.Lock())
-        with lock:
-            if digest not in self._known:
-                self._known[digest] = Strikes(digest, tuple(_measured(role, action, chosen)))
-                self._told(self._known[digest])
-            return self._known[digest]
-
-    def _chosen(self, role: Role, action: str) -> list[CaseSeen]:
-        """Return the cheapest cases of a role that call an action and can be struck."""
+    def _of(self, role: Role, action: str, file: str, line: int) -> _Struckable | None:
+        """Return the case of a role that calls an action, can be struck, and runs the line if any does: of those that cost little the one that runs most."""
         there = (one for one in self._base.cases if one.role == role.name and action in role.cases[one.case].expects)
-        quiet = (one for one in there if not faulting.overlaps(role.cases[one.case].trace))
-        return sorted(quiet, key=lambda one: (one.duration_s, one.key))[:_CASES]
+        quiet = [one for one in there if not faulting.overlaps(role.cases[one.case].trace)]
+        quiet = [one for one in quiet if line in one.lines.get(file, ())] or quiet
+        if not quiet:
+            return None
+        limit_s = min(one.duration_s for one in quiet) * _TIMES + _MORE_S
+        reach = [place for script in _scripts(self._files, action) for place in within_reach(self._files, script, 1)]
+        seen = min(
+            (one for one in quiet if one.duration_s <= limit_s),
+            key=lambda one: (-sum(first <= n <= last for at, first, last in reach for n in one.lines.get(at, ())), one.duration_s, one.key),
+        )
+        key = f"{seen.key} {action}"
+        with self._alone(key):
+            if key not in self._struckable:
+                self._struckable[key] = _Struckable(role, seen, _places(role, action, seen))
+            return self._struckable[key]
+
+    def _measured(self, struckable: _Struckable, name: str) -> Struck | None:
+        """Return the case of a fault, played with the driver as it is. None if there is none."""
+        place = struckable.places[name]
+        key = hashlib.sha256(f"{struckable.seen.key} {name}".encode()).hexdigest()[:16]
+        with self._alone(key):
+            if key not in self._known:
+                self._known[key] = _measure(key, struckable.role, name, place)
+                self._told(self._known[key])
+        return self._known[key] if self._known[key].trace else None
+
+    def _alone(self, key: str) -> threading.Lock:
+        with self._lock:
+            return self._locks.setdefault(key, threading.Lock())
 
 
 def action_of(script: str) -> str:
     """Return the action (family/name) of a script that oned calls."""
     family, _, name = script.rpartition("/")
     return f"{'ds' if family.startswith('datastore') else 'tm'}/{name.partition('.')[0]}"
+
+
+def _scripts(files: Mapping[str, str], action: str) -> list[str]:
+    return [file for file in files if is_action(file) and action_of(file) == action]
 
 
 def planned(spec: ContractSpec, role: Role, struck: Struck) -> PlannedCase:
@@ -119,41 +166,54 @@ def planned(spec: ContractSpec, role: Role, struck: Struck) -> PlannedCase:
         return PlannedCase(trace, foresee(spec, role.setting.subject, trace))
 
 
-def _measured(role: Role, action: str, chosen: Sequence[CaseSeen]) -> Iterator[Struck]:
-    """Yield the fault cases of an action, each played with the driver as it is."""
+def _places(role: Role, action: str, seen: CaseSeen) -> dict[str, Place]:
+    """Play a case and return where its calls of an action can be struck, by names; of a kind of fault those that lie apart."""
+    setting, case = role.setting, role.cases[seen.case]
+    calls: list[Call] = []
+    play(
+        setting.spec,
+        replace(_patient(role), sources=None),
+        PlannedCase(faulting.widened(setting.spec.spec, case.trace), case.expects),
+        role.required,
+        to_the_end=True,
+        seen=calls.append,
+    )
+    kinds: dict[str, list[Place]] = {name: [] for name in _KINDS}
+    for place in faulting.alike(faulting.places(setting.spec.spec, "full", case.trace, calls)):
+        if place.action == action and place.kind.name in kinds:
+            kinds[place.kind.name].append(place)
+    chosen = [place for found in kinds.values() for place in _apart(found)]
+    return dict(zip(faulting.names(chosen), chosen, strict=True))
+
+
+def _apart(found: Sequence[Place]) -> list[Place]:
+    """Return so many places as there may be of a kind: of each command and host one, then the others. Of what goes unheard the last comes first: most is done
+    by then.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    ranked = []
+    for place in found if found and found[0].kind.act != "unheard" else reversed(found):
+        command = place.command, place.host
+        ranked.append((seen[command], place))
+        seen[command] += 1
+    return [place for _, place in sorted(ranked, key=lambda one: one[0])[:_OF_A_KIND]]
+
+
+def _measure(key: str, role: Role, name: str, place: Place) -> Struck:
     setting = role.setting
-    subject = replace(setting.subject, limits=replace(setting.subject.limits, time_s=TRACED_S))
-    found: list[Place] = []
-    for one in chosen:
-        case = role.cases[one.case]
-        calls: list[Call] = []
-        play(
-            setting.spec,
-            replace(subject, sources=None),
-            PlannedCase(faulting.widened(setting.spec.spec, case.trace), case.expects),
-            role.required,
-            to_the_end=True,
-            seen=calls.append,
-        )
-        found += (place for place in faulting.places(setting.spec.spec, "full", case.trace, calls) if place.action == action)
-    struck = list(_picked(faulting.alike(found)))
-    for name, place in zip(faulting.names(struck), struck, strict=True):
-        made = faulting.derive(setting.spec, setting.subject, role.cases[place.case].trace, place, brief=True)
-        if made is None:
-            continue
-        text = faulting.lines(made, name)
-        seen = CaseSeen("", role.name, name, 0.0, 0.0, {}, (), {})
-        played = play(setting.spec, subject, planned(setting.spec, role, Struck(action, place.command, seen, text)), role.required, to_the_end=True)
-        if not played.error:
-            seen = CaseSeen("", role.name, name, played.duration_s, played.longest_s, dict(played.bad), played.warned, dict(played.lines))
-            yield Struck(action, place.command, seen, text)
+    nothing = Struck(key, place.action, place.command, CaseSeen("", role.name, name, 0.0, 0.0, {}, (), {}))
+    made = faulting.derive(setting.spec, setting.subject, role.cases[place.case].trace, place, brief=True)
+    if made is None:
+        return nothing
+    text = faulting.lines(made, name)
+    whole = msgspec.structs.replace(nothing, trace=text)
+    played = play(setting.spec, _patient(role), planned(setting.spec, role, whole), role.required, to_the_end=True)
+    if played.error:
+        return nothing
+    seen = CaseSeen("", role.name, name, played.duration_s, played.longest_s, dict(played.bad), played.warned, dict(played.lines))
+    return msgspec.structs.replace(whole, seen=seen)
 
 
-def _picked(found: Sequence[Place]) -> Iterator[Place]:
-    """Yield the places to strike: of most kinds the first one, of those after which a script goes on in ways of its own so many as may be."""
-    counts: Counter[str] = Counter()
-    for place in found:
-        group = "every" if place.kind.name in _EVERY else place.kind.name if place.kind.name in _ONE else ""
-        counts[group] += 1
-        if group and counts[group] <= (_PLACES if group == "every" else 1):
-            yield place
+def _patient(role: Role) -> Subjected:
+    subject = role.setting.subject
+    return replace(subject, limits=replace(subject.limits, time_s=TRACED_S))

@@ -12,8 +12,8 @@ import msgspec
 
 from onetck.plan import PlannedCase
 from onetck.selftest.baseline import Baseline, CaseSeen, Role
+from onetck.selftest.choosing import chosen
 from onetck.selftest.mutants import Mutant, mutated
-from onetck.selftest.operators import OF_FAILURES
 from onetck.selftest.playing import play, with_file
 from onetck.selftest.striking import Striking, planned
 
@@ -57,23 +57,30 @@ class Bench:
     striking: Striking | None = None
 
     def reach(self, mutant: Mutant) -> list[CaseSeen]:
-        """Return the cases that run the line of a mutant. A line of which bash does not tell is run where the one is to which it belongs."""
-        rows = self.files[mutant.file].split("\n")
-        line = mutant.line
-        while True:
-            found = self.baseline.reaching(mutant.file, line, self.most)
-            if found or line == 1:
-                return found
-            begins = _belongs_to(rows, line)
-            if not begins:
-                return found
-            line = begins
+        """Return the cases that are played with a mutant: they run its line."""
+        cases = self.baseline.reaching(mutant.file, self._told(mutant))
+        traces = {one.key: self.roles[one.role].cases[one.case].trace for one in cases}
+        return chosen(cases, traces, self.files, mutant.file, mutant.line, self.most)
 
     def struck(self, mutant: Mutant) -> Iterator[tuple[CaseSeen, PlannedCase]]:
-        """Yield the fault cases that run the line of a mutant."""
-        for one in self.striking.reaching(mutant.file, mutant.line) if self.striking is not None else ():
+        """Yield fault cases that run the line of a mutant."""
+        for one in self.striking.reaching(mutant.file, self._told(mutant)) if self.striking is not None else ():
             role = self.roles[one.seen.role]
             yield one.seen, planned(role.setting.spec, role, one)
+
+    def _told(self, mutant: Mutant) -> int:
+        """Return the line by which bash tells of the command on a mutant's line: that one, one above to which it belongs, or one with which it goes on."""
+        rows, line = self.files[mutant.file].split("\n"), mutant.line
+        while line and not self.baseline.runs(mutant.file, line):
+            line = _belongs_to(rows, line)
+        if line:
+            return line
+        line = mutant.line
+        while line < len(rows) and _belongs_to(rows, line + 1) == line:
+            line += 1
+            if self.baseline.runs(mutant.file, line):
+                return line
+        return mutant.line
 
 
 #: A line that is only the pattern of a branch, or a branch in which nothing is done: bash tells of no command there.
@@ -83,6 +90,8 @@ _CASE = re.compile(r"^\s*case\s.*\sin$")
 
 def _belongs_to(rows: Sequence[str], line: int) -> int:
     """Return the line above to which one belongs: the `case` of a branch, the loop that it ends, the command that it goes on with. 0 if there is none."""
+    if line == 1:
+        return 0
     row, above = rows[line - 1], rows[line - 2]
     if _PATTERN.match(row):
         return next((n for n in range(line - 1, 0, -1) if _CASE.match(rows[n - 1]) and _indent(rows[n - 1]) < _indent(row)), 0)
@@ -98,11 +107,10 @@ def attempt(bench: Bench, mutant: Mutant) -> Trial:
     """Try a mutant: with the cases that run its line, and if none of them finds it with faults that strike the action."""
     if mutant.id in bench.reasons:
         return Trial(mutant, "equivalent", reason=bench.reasons[mutant.id])
-    reach = bench.reach(mutant)
-    plain = ((seen, bench.roles[seen.role].cases[seen.case]) for seen in reach)
+    plain = ((seen, bench.roles[seen.role].cases[seen.case]) for seen in bench.reach(mutant))
     tries = Tries(bench, mutant)
     ended = tries.run(plain)
-    if ended is None and (not reach or mutant.operator in OF_FAILURES):
+    if ended is None:
         ended = tries.run(bench.struck(mutant))
     if ended is not None:
         return ended
