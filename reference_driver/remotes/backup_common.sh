@@ -62,13 +62,15 @@ host_watched() {
     {
         while read -r -u "$line" _; do :; done
         kill -INT -- "-$worker"
-        # a wait of the shell's own: no process is left that would wait on
-        read -r -t 3 -u "$never" _
+        # a wait of the shell's own: no process is left that would wait on; that the time is up is a failure of `read`
+        read -r -t 3 -u "$never" _ || :
         kill -TERM -- "-$worker"
     } >/dev/null 2>&1 &
     watcher=$!
     wait "$worker" || status=$?
     kill "$watcher" 2>/dev/null || :
+    # what was just being started when SIGINT came may not have met it
+    ((status <= 128)) || kill -TERM -- "-$worker" 2>/dev/null || :
     return "$status"
 }
 

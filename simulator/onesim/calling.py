@@ -17,6 +17,7 @@ from onesim.pool_datastores import pool_kind, pool_target
 from onesim.rows import Action, Phase, ScriptRow
 from onesim.seats import on_network
 from onesim.spec import ContractSpec
+from onesim.writing import rewritten
 
 Subjected = Vm | Image | Datastore
 
@@ -209,7 +210,18 @@ def _marketplace(content: _Content) -> str:
     return documents.marketplace_xml(image, content.spec.version) if "FROM_APP" in image.template else ""
 
 
-#: The children of a driver action document by the names that spec/actions uses. No datastore of this cloud has a bridge: SOURCE_BRIDGE_LIST is left out.
+def _source_bridges(content: _Content) -> str:
+    bridges = source_bridges(content.cloud, content.image, content.datastore)
+    return documents.element("SOURCE_BRIDGE_LIST", bridges) if bridges else ""
+
+
+def source_bridges(cloud: Cloud, image: Image | None, datastore: Datastore) -> str:
+    """Return BRIDGE_LIST of the datastore of the image that is cloned, if that is another one than the clone's (ImageAPI.cc:clone)."""
+    original = cloud.images.get(image.cloning_id) if image is not None else None
+    return cloud.datastores[original.datastore].template.get("BRIDGE_LIST", "") if original and original.datastore != datastore.id else ""
+
+
+#: The children of a driver action document by the names that spec/actions uses.
 _CHILDREN: dict[str, Callable[[_Content], str]] = {
     "IMAGE": lambda content: documents.image_xml(content.the_image(), content.datastore, content.spec.version, content.spec),
     "IMAGE_PATH": lambda content: documents.image_path_xml(content.the_image().path),
@@ -217,7 +229,7 @@ _CHILDREN: dict[str, Callable[[_Content], str]] = {
     "DATASTORE_LOCATION": lambda content: documents.element("DATASTORE_LOCATION", content.cloud.location),
     "MONITOR_VM_DISKS": lambda content: documents.element("MONITOR_VM_DISKS", content.sizes) if content.sizes else "",
     "MARKETPLACE": _marketplace,
-    "SOURCE_BRIDGE_LIST": lambda content: "",
+    "SOURCE_BRIDGE_LIST": _source_bridges,
     "DESTINATION_DS_ID": lambda content: documents.element("DESTINATION_DS_ID", content.job.prepared.parameters["destination"]),
     "TEMPLATE": _template,
     "EXTRA_DATA": lambda content: f"<EXTRA_DATA>{documents.element('KEEP_LAST', content.job.prepared.parameters['keep_last'])}</EXTRA_DATA>",
@@ -231,7 +243,7 @@ def _document_call(spec: ContractSpec, cloud: Cloud, call: int, job: Job, subjec
     children = [child.name for child in spec.children(action)]
     every = spec.spec.monitor.daemon.vm_disks_every if "MONITOR_VM_DISKS" in children else 0
     content = _Content(spec, cloud, datastore, shown, job, monitoring.ask_sizes(datastore, every))
-    document = documents.action_data([_CHILDREN[name](content) for name in children])
+    document = rewritten(documents.action_data([_CHILDREN[name](content) for name in children]), cloud.writing)
     names = spec.argv(action)
     given = {"dump": document, "dash": "-", "id": str(_number(cloud, action, image, datastore))}
     restored = {}
@@ -291,6 +303,7 @@ def image_facts(spec: ContractSpec, cloud: Cloud, image: Image | None, datastore
             "path": image.path,
             "fs": image.fs,
             "target_snapshot": str(image.target_snapshot) if image.target_snapshot >= 0 else "",
+            "source_bridges": source_bridges(cloud, image, datastore),
             "original": str(image.cloning_id) if image.cloning_id >= 0 else "",
         }
     facts |= {name.lower(): datastore.template.get(name, "") for name in ("BRIDGE_LIST", "NO_DECOMPRESS")}

@@ -14,9 +14,6 @@ from onesim.model import Disk, Image, Vm
 from onesim.operations import Arguments, Refusal, known, new_label, number, text, within
 from onesim.spec import ContractSpec
 
-#: Since then oned has drivers merge a snapshot that another stands on into that one. Source: src/vm/Snapshots.cc:416 of OpenNebula 6.4.0, 439 of 6.6.3.
-_MERGES_SINCE = "6.6.3"
-
 
 @dataclass
 class Prepared:
@@ -123,9 +120,14 @@ def _named(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Pr
 def _dropped(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
     prepared = _named(cloud, spec, vm, arguments)
     disk, id = prepared.the_disk(), int(prepared.parameters["snapshot_id"])
-    merges = spec.holds(since=_MERGES_SINCE)
-    why = snapshots.refusal(disk.snapshots, id, disk.kind == "persistent") if merges else snapshots.leaf_refusal(disk.snapshots, id)
-    if why:
+    if why := snapshots.refusal(disk.snapshots, id, disk.kind == "persistent"):
+        raise Refusal(why)
+    return prepared
+
+
+def _leaf_dropped(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    prepared = _named(cloud, spec, vm, arguments)
+    if why := snapshots.leaf_refusal(prepared.the_disk().snapshots, int(prepared.parameters["snapshot_id"])):
         raise Refusal(why)
     return prepared
 
@@ -159,6 +161,15 @@ def _same_datastore(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Argumen
     return Prepared()
 
 
+def _context(cloud: Cloud, spec: ContractSpec, vm: Vm, arguments: Arguments) -> Prepared:
+    context = operations.context_of(arguments)
+    if vm.context is None or context is None:
+        return Prepared()
+    added = sorted(context.keys() - vm.context.keys())
+    vm.context = context
+    return Prepared(parameters={"added": " ".join(added)})
+
+
 #: Preparations for a VM by the word of the column makes.
 MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
     "disk": _attached,
@@ -168,11 +179,13 @@ MAKES: dict[str, Callable[[Cloud, ContractSpec, Vm, Arguments], Prepared]] = {
     "snapshot": _snapshot,
     "snapshot_named": _named,
     "snapshot_dropped": _dropped,
+    "leaf_dropped": _leaf_dropped,
     "backup": _backup,
     "restored": _restored,
     "fresh": _renewed,
     "whole": _whole,
     "same_datastore": _same_datastore,
+    "context": _context,
 }
 
 
@@ -254,6 +267,16 @@ def _system_snapshot(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
     return []
 
 
+def _context_kept(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    vm.context_unsure = frozenset()
+    return []
+
+
+def _context_unsure(cloud: Cloud, vm: Vm, prepared: Prepared) -> list[Image]:
+    vm.context_unsure |= frozenset(prepared.parameters.get("added", "").split())
+    return []
+
+
 #: What becomes of it, by the word of the columns keeps and drops. Each returns the images whose state changed.
 SETTLES: dict[str, Callable[[Cloud, Vm, Prepared], list[Image]]] = {
     "disk": _no_disk,
@@ -269,4 +292,6 @@ SETTLES: dict[str, Callable[[Cloud, Vm, Prepared], list[Image]]] = {
     "restored": _restored_disks,
     "fresh": _fresh,
     "system_snapshot": _system_snapshot,
+    "context": _context_kept,
+    "context_unsure": _context_unsure,
 }

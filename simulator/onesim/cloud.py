@@ -43,7 +43,8 @@ class Cloud:
     """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch.
 
     `ds_required` are the REQUIRED_ATTRS of DS_MAD_CONF by driver; `vm_mad` is the hypervisor driver of all hosts; `monitor_key` is the monitor daemon's
-    own, if messages to it are encrypted; `backup_base` is BACKUP_BASE_PATH of datastore.conf, empty if that is not set. `quota` limits the VMs of the user
+    own, if messages to it are encrypted; `backup_base` is BACKUP_BASE_PATH of datastore.conf, empty if that is not set. `writing` is how
+    documents for datastore drivers are written, where that is not oned's own way (onesim/writing.py). `quota` limits the VMs of the user
     whom all objects belong to, by oned's names of metrics.
     """
 
@@ -71,6 +72,7 @@ class Cloud:
     now_s: int = 1_700_000_000
     monitor_key: PrivateKey | None = None
     backup_base: str = ""
+    writing: str = ""
     quota: dict[str, float] = field(default_factory=dict)
 
     def label(self, kind: str, id: int) -> str:

@@ -133,8 +133,9 @@ class Sources:
             if file in self.scripts:
                 found.setdefault(file, set()).update(lines)
         for function, offsets in run.sent.items():
+            alone = len(self._defined.get(function, ())) == 1
             for file, line in self._sent(function, offsets):
-                if file in found or file in known:  # of functions of one name, those that a script had at hand
+                if alone or file in found or file in known:  # of functions of one name, those that a script had at hand
                     found.setdefault(file, set()).add(line)
         return found
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from onesim.cloud import Cloud, MadConf
 from onesim.model import Datastore
-from onesim.operations import Arguments, Refusal, new_label
+from onesim.operations import Arguments, Refusal, known, new_label, text
 from onesim.spec import ContractSpec
 
 _TYPES = ("IMAGE_DS", "SYSTEM_DS", "FILE_DS", "BACKUP_DS")
@@ -18,17 +18,30 @@ _TYPES = ("IMAGE_DS", "SYSTEM_DS", "FILE_DS", "BACKUP_DS")
 def create(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Datastore:
     """Put a new datastore with a user's template into the cloud. Raises Refusal as oned refuses one."""
     label = new_label(cloud, "datastore", arguments)
+    if "like" in arguments:
+        return _like(cloud, cloud.datastores[known(cloud, "datastore", arguments, "like")], label, arguments)
     given = arguments.get("template")
     if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
         raise Refusal("argument 'template' is an object of texts")
     template: dict[str, str] = dict(given)
-    known = _TYPES if spec.holds(since="6.5.80") else _TYPES[:3]
-    kind = template.get("TYPE", "IMAGE_DS") if template.get("TYPE") in known else "IMAGE_DS"
+    types = _TYPES if spec.holds(since="6.5.80") else _TYPES[:3]
+    kind = template.get("TYPE", "IMAGE_DS") if template.get("TYPE") in types else "IMAGE_DS"
     ds_mad = _ds_mad(cloud, kind, template)
     tm_mad = "-" if kind == "BACKUP_DS" else _tm_mad(cloud, template)
     template = completed(cloud, spec, kind, ds_mad, tm_mad, template)
+    return _added(cloud, label, template.pop("NAME", label), kind, (ds_mad, tm_mad), template)
+
+
+def _like(cloud: Cloud, other: Datastore, label: str, arguments: Arguments) -> Datastore:
+    """Add a datastore with the drivers and the template of another; arguments in capitals are attributes that it has besides or instead."""
+    changed = {name: text(arguments, name) for name in arguments if name.isupper()}
+    template = {name: value for name, value in (other.template | changed).items() if value}
+    return _added(cloud, label, label, template.get("TYPE", other.type), (other.ds_mad, other.tm_mad), template)
+
+
+def _added(cloud: Cloud, label: str, name: str, kind: str, mads: tuple[str, str], template: dict[str, str]) -> Datastore:
     id, cloud.next_datastore = cloud.next_datastore, cloud.next_datastore + 1
-    made = Datastore(id, template.pop("NAME", label), kind, ds_mad, tm_mad, f"{cloud.location}/{id}", template)
+    made = Datastore(id, name, kind, *mads, f"{cloud.location}/{id}", template)
     cloud.datastores[id] = made
     cloud.labels["datastore", label] = id
     return made

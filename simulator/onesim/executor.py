@@ -260,6 +260,8 @@ class CaseRun:
                 self._probe(n, step)
             case "backup.base":
                 self._backup_base(arguments["path"])
+            case "documents.write":
+                self.cloud.writing = arguments["how"]
             case "monitor.encrypt":
                 failed = monitord.encrypt(self.world, self.oned)
                 self.observer.refresh()

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 #: The class of the commands by which a call speaks with the hypervisor.
 HYPERVISOR = "hypervisor"
+#: The class of the commands that have something done on another host.
+REMOTE = "remote"
 #: What the argument of an act looks like.
 _ARGUMENTS = {
     "fail": r"[1-9]\d{0,2} .+",
+    "unheard": r"[1-9]\d{0,2} .+",
     "cut": r"\d+",
     "slow": r"\d+",
     "hang": r"\d+",
@@ -54,6 +57,8 @@ def _kind(spec: Spec, kind: FaultKind) -> None:
         raise _refuse(spec, name, f"{kind.arg!r} is no argument of {kind.act}")
     if (kind.act == "lost") == bool(kind.at):
         raise _refuse(spec, name, "names in `at` where it strikes, unless the call never begins")
+    if kind.act == "unheard" and tuple(kind.at) != (REMOTE,):
+        raise _refuse(spec, name, f"{kind.act} strikes commands of the class {REMOTE} alone")
     if not kind.guests and HYPERVISOR not in spec.command_classes:
         raise _refuse(spec, name, f"what has no guests is told by a class {HYPERVISOR}")
     for one in kind.at:

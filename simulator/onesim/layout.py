@@ -57,6 +57,7 @@ class Subjected:
     `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf); `wait_scale` what the seconds are multiplied by that oned waits.
     `simulated` are commands that the harness answers.
     `backup_mad` is empty where the driver keeps no backups. `sources` are the scripts whose lines are to be told; None: no lines are.
+    `secrets` are names and values that no record may hold.
     """
 
     archive: bytes
@@ -82,6 +83,7 @@ class Subjected:
     backup_mad: str = ""
     backup_template: Mapping[str, str] = field(default_factory=dict)
     sources: Sources | None = None
+    secrets: tuple[tuple[str, str], ...] = ()
 
     @property
     def apart(self) -> tuple[str, ...]:
@@ -120,6 +122,7 @@ def make_cloud(subject: Subjected, shared: bool) -> Cloud:
         path = f"{cloud.location}/{_BACKUPS}"
         cloud.datastores[_BACKUPS] = Datastore(_BACKUPS, "backups", "BACKUP_DS", subject.backup_mad, "-", path, backup)
         cloud.labels["datastore", "backups"] = _BACKUPS
+    cloud.next_datastore = _BACKUPS + 1
     # a vendor who declares nothing is taken to support what is asked of the driver
     modes = {subject.system_tm_mad: Mode()} if subject.system_tm_mad != subject.tm_mad else {}
     undeclared = {subject.system_tm_mad: MadConf(shared=shared), subject.tm_mad: MadConf(shared=shared, modes=modes)}

@@ -191,6 +191,7 @@ class Vm:
 
     `away` is STOPPED or UNDEPLOYED while its disks wait at the front-end for the next deployment. `cpu` is a share of processors, memory is in MiB; `boot` are the
     devices that it boots from, such as disk0, in their order.
+    `context_unsure` are names that the ISO may lack, as a change of the context has failed.
     `disk_sizes_mb` and `snapshot_sizes_mb` are what was monitored last, by the disk's id, and by the ids of disk and snapshot.
     """
 
@@ -202,6 +203,7 @@ class Vm:
     context: dict[str, str] | None = None
     context_disk: int = -1
     context_target: str = ""
+    context_unsure: frozenset[str] = frozenset()
     files: list[BootFile] = field(default_factory=list)
     tm_mad_system: str = ""
     required_tm: str = ""

@@ -47,6 +47,8 @@ class Observer:
         self._stored: frozenset[str] = frozenset()
         self._started_ns = time.monotonic_ns()
         self.paused = False
+        #: The operation in which the hypervisor refused to start a VM, by the VM's id: what a boot needs had been made for it then.
+        self.unbooted: dict[int, int] = {}
 
     def refresh(self) -> None:
         """Take the picture again after the harness itself has written something; not while `paused`, when calls overlap."""
@@ -130,7 +132,8 @@ class Observer:
                     if disk.kind == "volatile" and disk.fs in _FILE_SYSTEMS and self.content.admits(key) is None:
                         made = self._of(operation, "disk", label, seat, call, {"role": "filesystem", **facts})
                         looks.append((seat, partial(self._file_system, disk.fs, disk.size_mb << 20, seat, made)))
-            if vm.context is not None and vm.state == "RUNNING":
+            unbooted = vm.state == "BOOT_FAILURE" and self.unbooted.get(vm.id) == operation
+            if vm.context is not None and (vm.state == "RUNNING" or unbooted):
                 seat = self.context_seat(vm)
                 looks.append((seat, partial(self._signature, "context", vm, vm.context_disk, seat, operation, call, 0)))
         for (_, look), seen in zip(looks, self.world.read_disks([seat for seat, _ in looks]), strict=True):
@@ -243,7 +246,7 @@ class Observer:
             if seen.problem:
                 problem, detail = seen.problem, seen.detail
             else:
-                problem, detail = _iso_problem(self.world, host, path, seen.virtual_size, sorted(vm.context or {}))
+                problem, detail = _iso_problem(self.world, host, path, seen.virtual_size, sorted((vm.context or {}).keys() - vm.context_unsure))
             if not problem and "FILES" in (vm.context or {}):
                 self._iso_files(vm, host, path, operation, call)
         self.writer.write(

@@ -295,6 +295,16 @@ def unchanged_if_refused(cloud: Cloud, vm: Vm, rows: Sequence[object]) -> Iterat
         raise
 
 
+def context_of(arguments: Arguments) -> dict[str, str] | None:
+    """Return the context that an operation gives; None if it gives none. Raises Refusal for anything but texts."""
+    context = arguments.get("context")
+    if context is None:
+        return None
+    if not isinstance(context, dict) or not all(isinstance(one, str) for one in context.values()):
+        raise Refusal("argument 'context' is an object of texts")
+    return dict(context)
+
+
 def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     """Make a VM in PENDING with its disks; its images become USED or USED_PERS. Nothing changes when it is refused."""
     label = new_label(cloud, "vm", arguments)
@@ -302,9 +312,7 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     rows = arguments.get("disks", [])
     if not isinstance(rows, Sequence) or isinstance(rows, str):
         raise Refusal("argument 'disks' is a list")
-    context = arguments.get("context")
-    if context is not None and not (isinstance(context, dict) and all(isinstance(one, str) for one in context.values())):
-        raise Refusal("argument 'context' is an object of texts")
+    context = context_of(arguments)
     vm.cpu, vm.memory_mb = share(arguments, "cpu", vm.cpu), number(arguments, "memory_mb", vm.memory_mb)
     vm.boot = tuple(one for one in text(arguments, "boot", "").split(",") if one)
     with unchanged_if_refused(cloud, vm, rows):
@@ -320,7 +328,7 @@ def make_vm(cloud: Cloud, spec: ContractSpec, arguments: Arguments) -> Vm:
     if "backup" in arguments:
         configure_backups(vm, arguments["backup"])
     if context is not None:
-        vm.context, vm.context_disk = dict(context), len(vm.disks)
+        vm.context, vm.context_disk = context, len(vm.disks)
     _assign_targets(cloud, vm)
     vm.tm_mad_system = text(arguments, "tm_mad_system", "")
     for disk in vm.disks:

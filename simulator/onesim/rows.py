@@ -288,6 +288,7 @@ class Effect(Row, frozen=True):
     from_: Literal["none", "path", "original", "image", "disk", "disk_snapshot", "image_snapshot", "copies", "backup"] = msgspec.field(name="from")
     success: Literal["same", "from", "zero", "any", "gone", "alias", "return", "back", "flat", "grown"] = "same"
     failure: Literal["same", "from", "any", "gone", "widen"] = "same"
+    changes: bool = False
     names_only: str = ""
     meaning: str = ""
 

@@ -120,7 +120,7 @@ class Scripts:
         if asked.action.key == "tm/context" and vm is not None and vm.context is not None:
             self.world.put(FRONTEND, f"{self.cloud.vms_dir}/{vm.id}/context.sh", context_script(vm.context))
             self.observer.refresh()
-        if asked.document:
+        if asked.document and not self.cloud.writing:
             validation.validate_or_raise(asked.action.key, self.spec.version, asked.document.encode())
 
     def _script(self, asked: CallAsked) -> str:
@@ -227,7 +227,7 @@ class Scripts:
     def hypervisor(self, n: int, asked: CallAsked) -> str:
         """Let the simulated hypervisor act, unless a fault has it refuse, and write that down. Returns the error, empty for success."""
         vm = self.cloud.vms[asked.vm]
-        places = {disk.id: self.observer.seat(vm, disk) for disk in vm.disks}
+        places = {disk.id: self.observer.seat(vm, disk) for disk in vm.disks if disk.kind != "virtiofs"}
         if vm.context is not None:
             places[vm.context_disk] = self.observer.context_seat(vm)
         at = self.at()
@@ -242,6 +242,8 @@ class Scripts:
             error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
         if not error:
             self.acted(asked, vm, asked.facts["vm_directory"])
+        elif asked.action.name == "deploy":
+            self.observer.unbooted[vm.id] = asked.operation
         self.observer.refresh()
         self.writer.write(
             Call(

@@ -19,6 +19,7 @@ from onesim.contracts import in_range
 from onesim.data import data_dir
 from onesim.errors import ConfigError, SpecError
 from onesim.monitor_rows import MonitorTables
+from onesim.redaction import SecretTables
 from onesim.rows import (
     Action,
     Argument,
@@ -205,6 +206,7 @@ class Spec:
         self.exits = {row.code: row for row in verdicts.exit}
         self.complaints = _read(root / "complaints.toml", _Complaints).complaint
         self.static_rules = {row.name: row for row in _read(root / "static.toml", _Static).rule}
+        self.secrets = _read(root / "secrets.toml", SecretTables)
         self.quarantine = {row.requirement: row for row in _read(root / "quarantine.toml", _Quarantine).quarantine}
         self.levels = {row.name: row for row in _read(root / "levels.toml", _Levels).level}
         self.profiles = {row.name: row for path in self._files("profiles") for row in _read(path, _Profiles).profile}

@@ -29,6 +29,7 @@ from onesim.errors import TraceError
 from onesim.pool_datastores import PoolKind
 from onesim.spec import Spec
 from onesim.world.interface import ACTS
+from onesim.writing import HOW
 
 #: Operations that are not oned's, with the arguments they need.
 WORLD_OPERATIONS = {
@@ -47,6 +48,7 @@ WORLD_OPERATIONS = {
     "host.probe": ("host",),
     "monitor.encrypt": (),
     "backup.base": ("path",),
+    "documents.write": ("how",),
 }
 #: Those that nothing can be asked beside, as they run commands of their own.
 _ALONE = frozenset({"host.probe", "monitor.encrypt"})
@@ -59,6 +61,8 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `ds_migrate` = it is for drivers whose VMs may move to another system datastore, or for those whose may not; without it, for all.
     `pool` = it is for datastores that are such storage pools of libvirt; without it, for all.
     `shared` is the layout of the datastores that the trace is about; without it, the driver's own. `gates` are commands that report to the agent.
+    `files` = it is for drivers whose images and disks are files, where one transfer driver has both.
+    `any_format` = it is for those that make disks in the formats that users ask for.
     `bytes_of` is the case whose bytes users' files have, where a trace was made from another one; without it they are its own.
     """
 
@@ -69,6 +73,8 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shared: bool | None = None
     ds_migrate: bool | None = None
     pool: tuple[PoolKind, ...] = ()
+    files: bool = False
+    any_format: bool = False
     gates: tuple[str, ...] = ()
     bytes_of: str = ""
     since: str = ""
@@ -185,6 +191,8 @@ def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
         raise TraceError(f'{where}: "after" is failure, and such an operation is beside no other')
     if op == "fault.next":
         _fault(where, row, spec)
+    if op == "documents.write" and row["how"] not in ("", *HOW):
+        raise TraceError(f"{where}: documents are not written {row['how']!r}; choose one of {', '.join(HOW)}, or an empty text")
     return Step(number, op, row, expect, about, beside, after)
 
 
@@ -199,6 +207,8 @@ def _fault(where: str, row: dict[str, Any], spec: Spec) -> None:
             raise TraceError(f"{where}: {row['action']} is the hypervisor's own work: it can only fail, and at no command")
     elif (row["act"] == "lost") == ("command" in row):
         raise TraceError(f"{where}: {row['act']} {'strikes a call, and takes no' if 'command' in row else 'needs a'} command")
+    if row["act"] == "unheard" and row["command"] != "ssh":
+        raise TraceError(f"{where}: of ssh alone the answer can be unheard, not of {row['command']}")
     kind = row.get("kind")
     if kind is not None and kind not in spec.faults:
         raise TraceError(f"{where}: kind {kind!r} of fault is unknown; there are {', '.join(spec.faults)}")

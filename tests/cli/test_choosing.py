@@ -54,7 +54,7 @@ def test_a_requirement_alone_is_certified(tmp_path: Path) -> None:
     run = onetck(str(REFERENCE), "--requirement", "DS-CLONE-001", "--profile", "core", "--out", str(tmp_path / "a"), "--json")
     told: dict[str, Any] = json.loads(run.stdout)
     assert (run.returncode, told["required"], told["executed"]) == (0, 1, 1)
-    assert set(cases_of(tmp_path / "a")) == {"image-clone", "image-large", "image-qcow2", "images-together"}
+    assert set(cases_of(tmp_path / "a")) == {"image-clone", "image-datastores", "image-documents", "image-large", "image-qcow2", "images-together"}
     assert onetck(str(REFERENCE), "--requirement", "DS-CLONE-999").returncode == 4
 
 
@@ -105,6 +105,7 @@ def test_several_contracts_are_compared(broken: Path, tmp_path: Path) -> None:
     assert run.returncode == 1
     assert "7.4  NOT CONFORMANT" in run.stdout
     assert "ds/monitor" in run.stdout
+    assert "5.12/report.html#DS-MON-002" in (tmp_path / "a" / "overview.html").read_text()
     told: dict[str, Any] = json.loads(onetck(*words, "--json").stdout)
     assert told["exit_code"] == 1
     assert told["readiness"] == {"ds/monitor": {"7.4": "fail", "5.12": "fail"}}

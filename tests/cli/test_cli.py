@@ -52,7 +52,7 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
     for word in ("required executed", "passed", "failed", "not applicable", "blocked", "report.html"):
         assert word in run.stdout
     assert "vm-example" in run.stderr
-    files = {"history.jsonl", "results.jsonl", "report.html", "junit.xml", "summary.md", "badge.svg", "blobs", "spec"}
+    files = {"history.jsonl", "results.jsonl", "report.html", "junit.xml", "summary.md", "badge.svg", "results.sarif", "blobs", "spec"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == files
     links = re.findall(r'href="(spec/[^"#]+)#([^"]+)"', (tmp_path / "out" / "report.html").read_text())
     assert links and all(f'id="{anchor}"' in (tmp_path / "out" / page).read_text() for page, anchor in set(links))
@@ -332,7 +332,7 @@ def test_doctor_is_fast_and_says_what_is_missing() -> None:
 
 
 def test_the_configuration_reaches_the_world(tmp_path: Path) -> None:
-    """Templates, files, environment, secrets and hooks of onetck.toml are seen by the driver; the published schema admits the file."""
+    """Templates, files, environment, secrets and hooks of onetck.toml are seen by the driver, a secret as its name; the published schema admits the file."""
     remotes = tmp_path / "remotes"
     shutil.copytree(REFERENCE, remotes)
     monitor = remotes / "datastore" / "fs" / "monitor"
@@ -350,7 +350,7 @@ def test_the_configuration_reaches_the_world(tmp_path: Path) -> None:
     run = onetck("run", "--case", "datastore-monitor", cwd=tmp_path, MY_TOKEN="token-arrived")
     assert run.returncode == 3, run.stderr
     history = (tmp_path / "onetck-results" / "history.jsonl").read_text()
-    assert "token-arrived mode-arrived file-arrived hook-arrived etc-arrived" in history
+    assert "REDACTED-TOKEN mode-arrived file-arrived hook-arrived etc-arrived" in history
     schema = json_schema()
     assert schema["$schema"] and "image_datastore" in json.dumps(schema)
 

@@ -26,10 +26,10 @@ def by_pytest(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
-def by_run(folder: Path) -> subprocess.CompletedProcess[str]:
+def by_run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the same by the command line."""
     names = [word for name, value in zip(("datastore", "tm", "profile"), ROLE, strict=True) for word in (f"--{name}", value)]
-    command = [sys.executable, "-m", "onetck.cli", "run", "remotes", *names, "--out", "by-run"]
+    command = [sys.executable, "-m", "onetck.cli", "run", "remotes", *names, "--out", "by-run", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
 
 
@@ -60,6 +60,18 @@ def test_a_right_driver_passes_both_ways(folder: Path, workers: tuple[str, ...])
     assert by_run(folder).returncode == 0
     assert verdicts(folder / "by-pytest") == verdicts(folder / "by-run")
     assert {path.name for path in (folder / "by-pytest").iterdir()} == {path.name for path in (folder / "by-run").iterdir()}
+
+
+def test_faults_strike_both_ways(folder: Path) -> None:
+    """The cases that passed are played again with faults: the same fault cases, verdicts and exit status."""
+    asked = ("--profile", "ds-export", "--faults", "basic", "--seed", "3")
+    tested = by_pytest(folder, "-n", "2", *(word.replace("--", "--onetck-") for word in asked))
+    run = by_run(folder, *asked)
+    assert (tested.returncode, run.returncode) == (0, 0), tested.stdout + tested.stderr
+    found = verdicts(folder / "by-pytest")
+    assert found == verdicts(folder / "by-run")
+    assert {path.stem for path in (folder / "by-pytest/faults").iterdir()} <= {case for _, case in found}
+    assert ("GEN-FAULT-001", "") in found
 
 
 def test_a_broken_driver_fails_both_ways_and_says_why(folder: Path) -> None:

@@ -133,3 +133,14 @@ def test_live_snapshots_have_one_row_for_each_release() -> None:
         (row,) = _valid(TABLE["live"], release)
         assert before <= set(row["pairs"]) and len(set(row["pairs"])) == len(row["pairs"])
         before = set(row["pairs"])
+
+
+@pytest.mark.parametrize("row", TABLE["shown"], ids=lambda row: row["name"])
+def test_what_a_run_shows_of_an_attribute_can_be_shown(row: Row) -> None:
+    """The attribute is one of its table, its values are among those listed, and the requirement has a check and speaks of it."""
+    (attribute,) = [one for one in TABLE["attribute"] if (one["where"], one["name"]) == (row["where"], row["name"])]
+    requirement = next(one for one in load().requirements if one.id == row["requirement"])
+    assert {value for value in (row["kept"], row["broken"]) if value} <= set(attribute["values"])
+    assert row["of"] in {"image", "system"} and requirement.check and row["name"] in requirement.sentence
+    # where leaving it out would say the same as what was broken, that is not enough
+    assert row["broken"] or attribute["default"] != row["kept"] or not row["kept"]

@@ -88,3 +88,11 @@ def test_locks_that_another_holds() -> None:
         run = world.run("frontend", ["/bin/bash", "-c", grow], faults=[Fault("qemu-img", 1, "lock")])
         assert (run.status, b"lock" in run.stdout) == (1, True)
         assert sh(world, "cd /tmp; qemu-img resize -q -f raw disk 2M 2>&1; stat -c %s disk").strip() == str(2 << 20)
+
+
+def test_what_a_host_does_may_go_unheard() -> None:
+    """`unheard`: the commands run to their end with all that they read and print, and ssh fails as where the connection is lost."""
+    with start("ssh") as world:
+        script = "exec 2>&1; echo word | ssh host01 'cat >/tmp/x; echo done'; echo $?; ssh host01 cat /tmp/x"
+        run = world.run("frontend", ["/bin/bash", "-c", script], faults=[Fault("ssh", 1, "unheard", "255 Broken pipe")])
+        assert run.stdout.decode().splitlines() == ["done", "Broken pipe", "255", "word"]

@@ -63,7 +63,10 @@ class Case:
         return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost", "mad")]
 
     def of(self, requirement: Requirement) -> Iterator[Call]:
-        """Yield the calls that a requirement is about, narrowed by its `when`; `part` and `command` of it choose what a check looks at, not which calls."""
+        """Yield the calls that a requirement is about, narrowed by its `when`.
+
+        `part` of it chooses what a check looks at; `command` and `act` which faults count.
+        """
         for call in self.scripts:
             if about(requirement.action, call) and all(
                 _field(call, name) in values for name, values in requirement.when.items() if name not in _LOOKED_AT
@@ -89,6 +92,11 @@ class Case:
         kinds = (self.spec.spec.faults.get(row.kind) for row in self.faults if row.call == call.n and row.hit)
         return any(kind is not None and what not in kind.holds for kind in kinds)
 
+    def struck(self, requirement: Requirement) -> dict[int, FaultInjected]:
+        """The faults that have struck calls, by call: those at a `command` and by an `act` that the requirement is about, where it names some."""
+        commands, acts = requirement.when.get("command", ()), requirement.when.get("act", ())
+        return {row.call: row for row in self.faults if row.hit and (not commands or row.command in commands) and (not acts or row.act in acts)}
+
     def expected(self, operation: int) -> str:
         """What the trace expects of an operation: success, failure or any."""
         return next((str(row.arguments.get("expect", "success")) for row in self.operations if row.n == operation), "success")
@@ -97,7 +105,7 @@ class Case:
 #: What the operation is labelled that does again what a fault has spoiled.
 RETRY = "retry"
 
-_LOOKED_AT = ("part", "command")
+_LOOKED_AT = ("part", "command", "act")
 
 Check = Callable[[Case, Requirement], Iterable[Finding]]
 

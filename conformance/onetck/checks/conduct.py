@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from onesim.records import Call, Command, FaultInjected
 from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
-from onetck.checks.remains import copies
+from onetck.checks.outputs import untrue_figures
+from onetck.checks.products import left_of_image
+from onetck.checks.remains import copies, left_of_vm
 
 
 def tells_truth(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """A call whose work was cut or made impossible does not exit with 0, unless what it had to make is there. `command` of `when` narrows the faults."""
-    commands = requirement.when.get("command", ())
-    spoiled = {row.call: row for row in case.faults if row.hit and (not commands or row.command in commands)}
+    """A call whose work was cut or made impossible does not exit with 0, unless what it had to make is there."""
+    spoiled = case.struck(requirement)
     for call in case.of(requirement):
         fault = spoiled.get(call.n)
         if fault is None or call.ended_by != "exit" or case.excuses(call, "truth"):
@@ -39,10 +40,6 @@ def _struck(fault: FaultInjected) -> str:
     return f"{fault.command} was made to {fault.act}"
 
 
-#: Actions that cannot have done their work on files where nothing has changed.
-_CHANGES = ("clone", "mkimage", "mkswap", "context", "cpds", "snap_create", "snap_create_live", "snap_delete", "snap_revert", "snap_flatten")
-
-
 def _wrong(case: Case, call: Call) -> str | None:
     """Return what is wrong after a call; empty if nothing is, None if nothing shows it: a backup has first to be restored."""
     seen = [one for one in case.observations if one.operation == call.operation and one.problem]
@@ -52,6 +49,10 @@ def _wrong(case: Case, call: Call) -> str | None:
     match f"{call.family}/{call.plain}":
         case "ds/export" if not call.stdout.size:
             return "nothing is printed"
+        case "ds/monitor" | "tm/monitor":
+            return untrue_figures(call)
+        case "tm/delete" | "ds/rm" if call.observed and (left := (left_of_vm if call.family == "tm" else left_of_image)(case, call)):
+            return f"{left[0][0]}:{left[0][1]} is left"
         case "ds/restore":
             return _lacking(call)
         case "ds/backup":
@@ -62,14 +63,20 @@ def _wrong(case: Case, call: Call) -> str | None:
         case "ds/increment_flatten":
             names = {pair.partition(":")[2] for pair in call.parsed.get("chain", "").split(",")}
         case _:
-            files = case.begin is not None and not case.begin.volumes and not case.begin.pool
-            works = call.plain in _CHANGES or (call.plain == "premigrate" and call.facts.get("shared") == "NO")
-            return "nothing has changed" if works and files and call.observed and not call.tree else ""
+            return "nothing has changed" if _changes_files(case, call) and call.observed and not call.tree else ""
     later = [one for one in case.scripts if one.n > call.n and one.family == "ds" and one.action == "restore"]
     tried = [one for one in later if names & set(one.facts.get("backups", "").split()) and not _spoiled(case, one)]
     if not tried:
         return None
     return next((text for one in tried if (text := _not_restored(case, one))), "")
+
+
+def _changes_files(case: Case, call: Call) -> bool:
+    if case.begin is None or case.begin.volumes or case.begin.pool:
+        return False
+    action = case.spec.actions.get(f"{call.family}/{call.plain}")
+    carries = call.plain == "premigrate" and call.facts.get("shared") == "NO"
+    return carries or (action is not None and case.spec.spec.effects[action.effect].changes)
 
 
 def _spoiled(case: Case, call: Call) -> bool:
@@ -121,27 +128,42 @@ def refuses_path(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("fail", f"{words(last)} accepted {path}, which it must refuse", last.n)
 
 
-def through_bridge(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """A call that works on the storage succeeds, and works on one of the hosts of BRIDGE_LIST."""
-    doomed = {row.call for row in case.faults if row.hit}
+def refuses_itself(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call refuses what the trace expects to be refused, and leaves that to no other call."""
+    refused = {operation.n for operation in case.operations if operation.arguments.get("expect") == "failure"}
     for call in case.of(requirement):
-        bridges = set(call.facts.get("bridge_list", "").split())
+        if call.operation not in refused or call.ended_by != "exit":
+            continue
+        if call.status or call.parse_error:
+            yield Finding("pass", f"{words(call)} refused", call.n)
+        else:
+            yield Finding("fail", f"{words(call)} accepted what it must refuse", call.n)
+
+
+def through_bridge(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A call that works on the storage succeeds, and works on one of the hosts of BRIDGE_LIST; of `part` source, on one of SOURCE_BRIDGE_LIST."""
+    doomed = {row.call for row in case.faults if row.hit}
+    fact = "source_bridges" if "source" in requirement.when.get("part", ()) else "bridge_list"
+    named = "SOURCE_BRIDGE_LIST" if fact == "source_bridges" else "BRIDGE_LIST"
+    for call in case.of(requirement):
+        bridges = set(call.facts.get(fact, "").split())
         if call.action == "stat" or call.ended_by != "exit" or call.n in doomed or not bridges:
             continue
         reached = any(one.host in bridges or (one.name == "ssh" and bridges & set(one.argv)) for one in call.commands)
         if call.status:
             yield Finding("fail", f"{words(call)} failed: {quoted(call.stderr.text)}", call.n)
         elif reached:
-            yield Finding("pass", f"{words(call)} worked through a host of BRIDGE_LIST", call.n)
+            yield Finding("pass", f"{words(call)} worked through a host of {named}", call.n)
         else:
-            yield Finding("fail", f"{words(call)} went to none of the hosts of BRIDGE_LIST", call.n)
+            yield Finding("fail", f"{words(call)} went to none of the hosts of {named}", call.n)
 
 
 def named_hosts(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """Nothing ran, and nothing changed, on a host that neither the arguments nor the document name."""
     for call in case.of(requirement):
         known = {case.begin.hosts[0] if case.begin.hosts else "frontend", call.host, call.facts.get("host", ""), call.facts.get("other_host", "")}
-        known |= {word.partition(":")[0] for word in call.argv} | set(call.facts.get("bridge_list", "").split())
+        known |= {word.partition(":")[0] for word in call.argv}
+        known |= {host for fact in ("bridge_list", "source_bridges") for host in call.facts.get(fact, "").split()}
         known |= set(re.findall(r"[\w.-]+", call.facts.get("datastore_says", "")))
         strange = [one.host for one in call.commands if one.host not in known] + [one.host for one in call.tree if one.host not in known]
         if call.facts.get("shared") == "YES":
@@ -204,6 +226,7 @@ CHECKS: dict[str, Check] = {
     "tells_truth": tells_truth,
     "refuses": refuses,
     "refuses_path": refuses_path,
+    "refuses_itself": refuses_itself,
     "through_bridge": through_bridge,
     "named_hosts": named_hosts,
     "guest_resumed": guest_resumed,

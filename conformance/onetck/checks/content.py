@@ -138,9 +138,9 @@ def _culprit(case: Case, seen: Observation) -> int:
 
 
 def gone(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """Nothing is left of what oned considers gone."""
+    """Nothing is left of what oned considers gone; before 6.5.80 that is also what a driver has refused to remove."""
     for seen in case.observations:
-        if seen.subject not in requirement.when["subject"]:
+        if seen.subject not in requirement.when["subject"] or case.expected(seen.operation) == "failure":
             continue
         where = f"{seen.host}:{seen.path}"
         calls = [call.n for call in case.scripts if call.operation == seen.operation and call.plain in ("delete", "rm")]
@@ -163,6 +163,38 @@ def checkpoint_arrives(case: Case, requirement: Requirement) -> Iterator[Finding
             yield Finding("pass", f"the checkpoint is at {call.host}", moved[-1])
         elif "checkpoint" in call.error:
             yield Finding("fail", f"the hypervisor finds that {call.error}", moved[-1])
+
+
+def iso_arrives(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The hypervisor finds the context ISO on the host where it boots the VM."""
+    for call in case.of(requirement):
+        place = call.arguments.get("destination", "").partition(":")[2]
+        after = (one for one in case.calls if one.operation == call.operation and one.n > call.n and one.vm == call.vm and one.family == "vmm")
+        boot = next(after, None)
+        if not call.success or boot is None or not place:
+            continue
+        if boot.success:
+            yield Finding("pass", f"the hypervisor finds the ISO on {boot.host}", call.n)
+        elif place in boot.error:
+            yield Finding("fail", f"the hypervisor finds that {boot.error}", call.n)
+
+
+def size_taken_back(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """A disk that has grown since the snapshot is no longer as large when it has gone back to it. Storage may round sizes up."""
+    before: dict[str, int] = {}
+    for seen in case.observations:
+        if seen.subject != "disk":
+            continue
+        grown = before.get(seen.label, 0)
+        before[seen.label] = seen.virtual_size
+        if not _matches(case, seen, requirement) or not 0 < seen.expected_size < grown:
+            continue
+        where = f"{seen.host}:{seen.path}"
+        if seen.virtual_size >= grown:
+            sentence = f"{seen.label} ({where}) still has {seen.virtual_size} bytes; at the time of the snapshot it had {seen.expected_size}"
+            yield Finding("fail", sentence, _culprit(case, seen), where)
+        else:
+            yield Finding("pass", f"{seen.label} has the size of the time of the snapshot again", _culprit(case, seen), where)
 
 
 def one_moment(case: Case, requirement: Requirement) -> Iterator[Finding]:
@@ -230,6 +262,8 @@ CHECKS: dict[str, Check] = {
     "context_files": context_files,
     "content": content,
     "gone": gone,
+    "iso_arrives": iso_arrives,
+    "size_taken_back": size_taken_back,
     "checkpoint_arrives": checkpoint_arrives,
     "one_moment": one_moment,
 }

@@ -11,8 +11,6 @@ from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, quoted, words
 from onetck.checks.remains import below, pictures
 
-#: One UDP datagram carries no more.
-_MAX_DATAGRAM = 65507
 _HEAD = re.compile("MONITOR_VM (SUCCESS|FAILURE) -1 0")
 _MARK = ".monitor"
 #: A size may differ from the true one by 1 MiB or this part of it: disks grow while they are measured.
@@ -113,9 +111,7 @@ def _wrong(case: Case, call: Call, part: str) -> Iterator[str]:
             yield call.parse_error
         return
     for one in _sent(case, call):
-        if part == "piece":
-            yield f"a datagram of {one.payload.size} bytes cannot travel in one piece" if one.payload.size > _MAX_DATAGRAM else ""
-        elif part == "datagram":
+        if part == "datagram":
             head = " ".join(one.payload.text[:80].split()[:4])
             yield one.problem if not one.kind else "" if _HEAD.fullmatch(head) else f"a datagram begins with {quoted(head)}"
         elif one.kind:
@@ -123,7 +119,7 @@ def _wrong(case: Case, call: Call, part: str) -> Iterator[str]:
 
 
 def vm_sizes_grammar(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """What carries the sizes of disks is small enough, wrapped and written as the monitor daemon reads it."""
+    """What carries the sizes of disks is wrapped and written as the monitor daemon reads it."""
     part = requirement.when.get("part", ("text",))[0]
     for call in case.of(requirement):
         for wrong in _wrong(case, call, part):

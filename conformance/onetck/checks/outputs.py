@@ -195,15 +195,23 @@ def capacity_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in _successful(case, requirement):
         if "true_total_mb" not in call.facts or "total_mb" not in call.parsed:
             continue
-        wrong = []
-        for name in ("total_mb", "free_mb"):
-            said, true = float(call.parsed[name]), float(call.facts[f"true_{name}"])
-            if abs(said - true) > max(16.0, true / 10):
-                wrong.append(f"{name.upper()} is {said:.0f}, the storage has {true:.0f}")
+        wrong = untrue_figures(call)
         if wrong:
-            yield Finding("fail", f"{words(call)}: {'; '.join(wrong)}", call.n)
+            yield Finding("fail", f"{words(call)}: {wrong}", call.n)
         else:
             yield Finding("pass", f"{words(call)}: total and free agree with the storage", call.n)
+
+
+def untrue_figures(call: Call) -> str:
+    """Return which of the figures of a monitor are not those of the storage; empty if none, or if nobody knows."""
+    wrong = []
+    for name in ("total_mb", "free_mb"):
+        if f"true_{name}" not in call.facts or name not in call.parsed:
+            continue
+        said, true = float(call.parsed[name]), float(call.facts[f"true_{name}"])
+        if abs(said - true) > max(16.0, true / 10):
+            wrong.append(f"{name.upper()} is {said:.0f}, the storage has {true:.0f}")
+    return "; ".join(wrong)
 
 
 CHECKS: dict[str, Check] = {

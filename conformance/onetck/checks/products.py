@@ -67,20 +67,25 @@ def image_taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
         if "backups" in call.facts:
             yield _backups_taken_away(case, call)
             continue
-        base = posixpath.normpath(call.facts.get("base_path", "/"))
-        made = {
-            (one.host, one.path)
-            for other in case.calls
-            if made_for(other)[0] == call.image
-            for one in other.tree
-            if one.change == "created" and one.kind != "d"
-        }
-        stored = makers(case, call.n)
-        left = sorted(place for place in made & lying(case, call.n) if place in stored or below(place[1], base))
+        left = left_of_image(case, call)
         if left:
             yield Finding("fail", f"after {words(call)}, {left[0][0]}:{left[0][1]} is left", call.n)
         else:
             yield Finding("pass", f"{words(call)} left nothing of the image", call.n)
+
+
+def left_of_image(case: Case, call: Call) -> list[tuple[str, str]]:
+    """Return host and path of what the driver's calls have made in the datastore for the image of a call, and what is still there after it."""
+    base = posixpath.normpath(call.facts.get("base_path", "/"))
+    made = {
+        (one.host, one.path)
+        for other in case.calls
+        if made_for(other)[0] == call.image
+        for one in other.tree
+        if one.change == "created" and one.kind != "d"
+    }
+    stored = makers(case, call.n)
+    return sorted(place for place in made & lying(case, call.n) if place in stored or below(place[1], base))
 
 
 def _backups_taken_away(case: Case, call: Call) -> Finding:
@@ -266,21 +271,27 @@ def cancelled(case: Case, requirement: Requirement) -> Iterator[Finding]:
             if not backs_up or not other.at_ns <= call.at_ns < other.at_ns + other.duration_ns:
                 continue
             longer_s = (other.at_ns + other.duration_ns - end_ns) / 1e9
-            if longer_s > _CANCELLED_S:
+            if longer_s > 0 and other.success:
+                yield Finding("fail", f"{words(other)} goes on after {words(call)} has ended, and exits with 0", other.n)
+            elif longer_s > _CANCELLED_S:
                 yield Finding("fail", f"{words(other)} goes on for {longer_s:.0f} s after {words(call)} has ended", other.n)
             else:
                 yield Finding("pass", f"{words(other)} ends with {words(call)}", other.n)
 
 
 def backup_size(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """The size of a backup is that of files that hold no more than the VM's disks do."""
+    """The size of a backup is that of files that hold no more than the VM's disks do. It is known where each disk that was copied has been observed."""
     for call in _done(case, requirement):
         told = call.parsed.get("size_mb", "")
-        disks: dict[str, int] = {}
+        copying = [
+            one for one in case.scripts if one.operation == call.operation and one.vm == call.vm and one.plain in ("prebackup", "prebackup_live")
+        ]
+        copied = {int(id) for one in copying for id in one.arguments.get("disks", "").split(":") if id}
+        disks: dict[int, int] = {}
         for seen in case.observations:
             if seen.subject == "disk" and seen.vm == call.vm and seen.after_call <= call.n:
-                disks[seen.label] = max(seen.virtual_size, disks.get(seen.label, 0))
-        if not disks or not told.isdigit():
+                disks[seen.disk] = max(seen.virtual_size, disks.get(seen.disk, 0))
+        if not copied or not copied <= disks.keys() or not told.isdigit():
             continue
         most = sum(disks.values()) // _MIB + _AROUND_MB * (len(disks) + 1)
         if int(told) > most:

@@ -90,6 +90,7 @@ def _own(call: Call) -> list[tuple[str, re.Pattern[str]]]:
         places: list[tuple[str, re.Pattern[str]]] = [("", re.compile(re.escape(directory) + rf"/disk\.{call.disk}($|[./].*)"))]
         if call.facts.get("clone_target") == "SELF" and _fact(call, "source"):
             places.append(("", re.compile(re.escape(_fact(call, "source")) + rf"[-.]{call.vm}[-.]{call.disk}($|[-./@].*)")))
+            places += [("", re.compile(re.escape(volume) + r"($|-snap-.*)"))] if (volume := _fact(call, "volume")) else []
         return places
     return [("", re.compile(re.escape(directory) + r"(/.*)?$"))]
 
@@ -99,9 +100,7 @@ def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status != 0:
             continue
-        places = _own(call)
-        left = [(host, path) for host, path in sorted(lying(case, call.n)) for at, own in places if (not at or host == at) and own.fullmatch(path)]
-        left = left or _left_in_store(case, call)
+        places, left = _own(call), left_of_vm(case, call)
         if left:
             more = f" and {len(left) - 1} more" if len(left) > 1 else ""
             yield Finding("fail", f"after {words(call)}, {left[0][0]}:{left[0][1]}{more} is left", call.n)
@@ -109,10 +108,18 @@ def taken_away(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("pass", f"{words(call)} left nothing of what it takes away", call.n)
 
 
+def left_of_vm(case: Case, call: Call) -> list[tuple[str, str]]:
+    """Return host and path of what lies where a call of the transfer manager is to leave nothing."""
+    places = _own(call)
+    left = [(host, path) for host, path in sorted(lying(case, call.n)) for at, own in places if (not at or host == at) and own.fullmatch(path)]
+    return left or _left_in_store(case, call)
+
+
 def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """A call that failed has left none of the files that it made; the mark for monitoring is its datastore's and may stay."""
+    struck = case.struck(requirement) if "act" in requirement.when else None
     for call in case.watched(requirement):
-        if call.ended_by != "exit" or call.status == 0 or case.excuses(call, "remains"):
+        if call.ended_by != "exit" or call.status == 0 or case.excuses(call, "remains") or (struck is not None and call.n not in struck):
             continue
         made = [one for one in call.tree if one.change == "created" and one.kind != "d" and (one.kind == STORED or _half_made(one.path))]
         if made:

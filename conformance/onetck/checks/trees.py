@@ -82,7 +82,14 @@ def _literal(text: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", text)
 
 
+def _as_named(case: Case, path: str) -> str:
+    """Return the path of a thing as a datastore names it that lies behind a link which the trace has made."""
+    links = ((str(row.arguments["path"]), str(row.arguments["to"])) for row in case.operations if row.op == "file.link")
+    return next((link + path.removeprefix(to) for link, to in links if _below(path, to)), path)
+
+
 def _allowed(case: Case, call: Call, change: TreeChange) -> bool:
+    path = _as_named(case, change.path)
     action = case.spec.actions[f"{call.family}/{call.action.partition('.')[0]}"]
     sources = [call.parsed.get("source") or call.facts.get("source", ""), *call.facts.get("own_images", "").split()]
     for name in action.touches:
@@ -91,7 +98,7 @@ def _allowed(case: Case, call: Call, change: TreeChange) -> bool:
             continue
         for pattern, source in product(place.pattern, sources):
             filled = _filled(pattern, {**call.facts, "source": source})
-            if filled is not None and fnmatchcase(change.path, filled.replace("/**", "/*")):
+            if filled is not None and fnmatchcase(path, filled.replace("/**", "/*")):
                 return True
     return False
 

@@ -64,7 +64,7 @@ class Agent:
         self.down: set[str] = set()
         self.broken = False
         self.before: tree.Picture = {}
-        self.links: dict[str, int] = {}
+        self.links: dict[tuple[str, str], int] = {}
         self.control: socket.socket | None = control
         self.buffer = b""
         self.fds: list[int] = []

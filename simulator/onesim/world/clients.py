@@ -67,6 +67,7 @@ class Doors:
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
+        self._hung: list[socket.socket] = []
         for port, handler in ((GATE_PORT, self._gate), (RPC_PORT, self._rpc)):
             listener = socket.socket()
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -159,6 +160,7 @@ class Doors:
         """Do to a command what is to be done. One that hangs is never answered: the connection stays open with the process."""
         name, words = argv[0], argv[1:]
         if act == "hang":
+            self._hung.append(connection)
             if call is not None and argument:
                 call.ends_within(int(argument) / 1000)
             return
@@ -172,7 +174,7 @@ class Doors:
             status, _, text = argument.partition(" ")
             self._answer(connection, f"fail {status or 1} {text or name + ': failed by the harness'}")
         elif name == "ssh":
-            self._ssh(connection, pid, words, call)
+            self._ssh(connection, pid, words, call, instead=argument if act == "unheard" else "")
         elif name == "sudo":
             self._sudo(connection, pid, words, host, call)
         elif name.startswith("one"):
@@ -231,8 +233,9 @@ class Doors:
         *,
         root: bool,
         quiet: bool = False,
+        instead: str = "",
     ) -> None:
-        """Run a program with the client's own descriptors; the client is answered with its exit status."""
+        """Run a program with the client's own descriptors; the client is answered with its exit status, or with status and message given `instead`."""
         fds = self._borrow(pid)
         if fds is None:
             self._answer(connection, "exit 255")
@@ -250,9 +253,9 @@ class Doors:
         if call is not None:
             call.sessions.add(child)
         connection.setblocking(True)
-        self.agent.waiting[child] = lambda status: self._answer(connection, f"exit {255 if status < 0 else status}")
+        self.agent.waiting[child] = lambda status: self._answer(connection, f"fail {instead}" if instead else f"exit {255 if status < 0 else status}")
 
-    def _ssh(self, connection: socket.socket, pid: int, words: list[str], call: Call | None) -> None:
+    def _ssh(self, connection: socket.socket, pid: int, words: list[str], call: Call | None, instead: str) -> None:
         host, quiet, subsystem, command = ssh_words(words)
         if host not in self.agent.hosts:
             self._answer(connection, f"fail 255 ssh: Could not resolve hostname {host}: Name or service not known")
@@ -267,7 +270,7 @@ class Doors:
         else:
             argv = ["/bin/bash", "-s"]
         environment = {**_LOGIN, **self.agent.lines.inherited(pid), "SSH_CONNECTION": "127.0.0.1 50000 127.0.0.1 22"}
-        self._attach(connection, pid, host, argv, environment, call, root=False, quiet=quiet)
+        self._attach(connection, pid, host, argv, environment, call, root=False, quiet=quiet, instead=instead)
 
     def _sudo(self, connection: socket.socket, pid: int, words: list[str], host: str, call: Call | None) -> None:
         at, environment = (

@@ -52,7 +52,7 @@ class Filing(ABC):
         return [bool(answer["value"]) for answer in answers]
 
     def capacity_mb(self, host: str, path: str) -> tuple[int, int]:
-        """Return total and free MiB; zeros where the path is not there."""
+        """Return total and free MiB; where the path is not there yet, those of what it would lie on."""
         answer = self._request("capacity", host=host, path=path)
         return int(answer.get("total", 0)), int(answer.get("free", 0))
 

@@ -40,7 +40,7 @@ GATEABLE = (
 )
 
 #: What can be done at a gate; see `Fault`. A call that is lost never began.
-ACTS = ("fail", "cut", "slow", "hang", "die", "full", "readonly", "lose", "lock", "lost")
+ACTS = ("fail", "unheard", "cut", "slow", "hang", "die", "full", "readonly", "lose", "lock", "lost")
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,11 @@ class Limits:
 class Fault:
     """A fault at a gate: the `ordinal`-th time (from 1) that `command` is run in the call; with `host`, that it is run there.
 
-    To the command: fail (`arg`: exit status and message), cut (`arg`: KiB that may be written to a file), slow (`arg`: milliseconds), or hang (`arg`:
-    milliseconds after which the call's time is up). To the script itself: die (`arg`: TERM or KILL). To the world, before the command goes on and until
-    the call has ended: full (`arg`: KiB that storage still takes), readonly (the datastores), lose (the host of the command, or that it goes to), lock
-    (what the command wants to lock is held; `arg`: milliseconds, 0 for until the call ends).
+    To the command: fail (`arg`: exit status and message), unheard (of ssh: what it was asked for is done to the end; `arg`: exit status and message in
+    place of its own), cut (`arg`: KiB that may be written to a file), slow (`arg`: milliseconds), or hang (`arg`: milliseconds after which the call's time
+    is up). To the script itself: die (`arg`: TERM or KILL). To the world, before the command goes on and until the call has ended: full (`arg`: KiB that
+    storage still takes), readonly (the datastores), lose (the host of the command, or that it goes to), lock (what the command wants to lock is held;
+    `arg`: milliseconds, 0 for until the call ends).
     """
 
     command: str

@@ -85,7 +85,10 @@ def _exists(message: Message) -> Message:
 
 
 def _capacity(message: Message) -> Message:
-    seen = os.statvfs(message["path"])
+    path = message["path"]
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    seen = os.statvfs(path)
     return {"total": seen.f_blocks * seen.f_frsize >> 20, "free": seen.f_bavail * seen.f_frsize >> 20}
 
 
