@@ -43,7 +43,8 @@ _OVERLAPS = ("guest.busy", "fault.next", "host.down")
 class Place:
     """Where a fault strikes: a call of a case (the `skip`-th of its action in the operation), and there a command; none for a call that never begins.
 
-    `before` are the commands that the call has run until then: places to which the same have led are alike. `cost` are the calls of the case.
+    `way` is what the call runs in all, sorted, as the two ends of a pipe come in any order: places of calls that went the same way are alike. `cost` are the
+    calls of the case.
     """
 
     case: str
@@ -51,7 +52,7 @@ class Place:
     action: str
     skip: int
     kind: FaultKind
-    before: tuple[str, ...]
+    way: tuple[str, ...]
     cost: int
     host: str = ""
     command: str = ""
@@ -60,7 +61,12 @@ class Place:
     @property
     def key(self) -> tuple[object, ...]:
         """What makes it another place than others."""
-        return self.action, self.before, _side(self.host), self.command, self.kind.name
+        return self.action, self.way, _side(self.host), self.command, self.ordinal, self.kind.name
+
+    @property
+    def rank(self) -> tuple[str, int, int, str, str, int, str]:
+        """An order in which it does not show which end of a pipe came first."""
+        return self.case, self.operation, self.skip, self.host, self.command, self.ordinal, self.kind.name
 
     @property
     def name(self) -> str:
@@ -100,20 +106,19 @@ def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call]) -> Itera
         if not _can_be_struck(trace, call):
             continue
         here = [kind for kind in kinds if _matches(kind, action) and (kind.guests or not _speaks_with_hypervisor(spec, call))]
-        spot = Place(trace.name, call.operation, action, skip, kinds[0], (), len(calls))
+        way = tuple(sorted(f"{_side(one.host)}:{one.name}" for one in call.commands))
+        spot = Place(trace.name, call.operation, action, skip, kinds[0], way, len(calls))
         counts: Counter[tuple[str, str]] = Counter()
         for kind in here:
             if not kind.at:
-                yield replace(spot, kind=kind)
-        ran: list[str] = []
+                yield replace(spot, kind=kind, way=())
         for one in call.commands:
-            ran.append(f"{_side(one.host)}:{one.name}")
             counts[one.host, one.name] += 1
             classes = {row.name for row in spec.command_classes.values() if one.name in row.commands}
             for kind in here:
                 at = bool(classes) and ("*" in kind.at or bool(classes & set(kind.at)))
                 if at and not (kind.away and one.host == FRONTEND and one.name != "ssh"):
-                    yield replace(spot, kind=kind, before=tuple(ran), host=one.host, command=one.name, ordinal=counts[one.host, one.name])
+                    yield replace(spot, kind=kind, host=one.host, command=one.name, ordinal=counts[one.host, one.name])
 
 
 def _can_be_struck(trace: Trace, call: Call) -> bool:
@@ -135,7 +140,7 @@ def _matches(kind: FaultKind, action: str) -> bool:
 
 
 def alike(found: Iterable[Place]) -> list[Place]:
-    """Return each place once, in the case that costs least. Those to which the same commands of an action have led are alike."""
+    """Return each place once, in the case that costs least. Those of an action at the same command are alike, if their calls run the same."""
     kept: dict[tuple[object, ...], Place] = {}
     for place in found:
         known = kept.get(place.key)
@@ -150,8 +155,9 @@ def order(level: str, seed: int, found: Sequence[Place]) -> list[list[Place]]:
     basic: a list for each action and kind of fault, in the order that the seed picks, those in cases that cost up to twice as much as the least first;
     full: every place, of too many those that the seed picks.
     """
+    found = sorted(found, key=lambda place: place.rank)
     if level == "full":
-        picked = found if len(found) <= MOST else random.Random(f"{seed}:full").sample(list(found), MOST)
+        picked = found if len(found) <= MOST else random.Random(f"{seed}:full").sample(found, MOST)
         return [[place] for place in picked]
     groups: dict[tuple[str, str], list[Place]] = {}
     for place in found:

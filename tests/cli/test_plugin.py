@@ -68,8 +68,8 @@ def test_faults_strike_both_ways(folder: Path) -> None:
     tested = by_pytest(folder, "-n", "2", *(word.replace("--", "--onetck-") for word in asked))
     run = by_run(folder, *asked)
     assert (tested.returncode, run.returncode) == (0, 0), tested.stdout + tested.stderr
-    found = verdicts(folder / "by-pytest")
-    assert found == verdicts(folder / "by-run")
+    found, ran = verdicts(folder / "by-pytest"), verdicts(folder / "by-run")
+    assert {key: (found.get(key), ran.get(key)) for key in found.keys() | ran.keys() if found.get(key) != ran.get(key)} == {}
     assert {path.stem for path in (folder / "by-pytest/faults").iterdir()} <= {case for _, case in found}
     assert ("GEN-FAULT-001", "") in found
 

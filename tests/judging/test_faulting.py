@@ -83,13 +83,25 @@ def test_a_case_with_faults_or_overlaps_of_its_own_gives_none(case: str) -> None
 
 
 def test_calls_that_run_the_same_count_once_where_they_cost_least() -> None:
-    """Places in two cases to which the same commands have led are one, on whatever host; those after other commands are others."""
+    """Places of two calls that run the same commands are one, on whatever host; those of calls that run others are others."""
     trace, clone = deploy("host01:cp")
     mine = found("basic", trace, clone)
     dear = [replace(one, case="dear", cost=9) for one in found("basic", trace, deploy("host02:cp")[1])]
     longer = found("basic", trace, deploy("host01:mkdir", "host01:cp")[1])
     assert {one.case for one in alike([*dear, *mine])} == {"vm-example"}
     assert len(alike([*dear, *mine, *longer])) == len(mine) + len(longer)
+
+
+def test_it_does_not_matter_which_end_of_a_pipe_came_first() -> None:
+    """The two ends of a pipe start in any order: the places, those that count once and what the seed picks of them stay the same."""
+    trace, one = deploy("frontend:dd", "frontend:cp", "frontend:mv")
+    _, other = deploy("frontend:cp", "frontend:dd", "frontend:mv")
+    for level in ("basic", "full"):
+        here, there = (
+            alike(found(level, trace, *calls)) for calls in ((one, msgspec.structs.replace(other, n=9)), (other, msgspec.structs.replace(one, n=9)))
+        )
+        assert {place.key for place in here} == {place.key for place in there} == {place.key for place in found(level, trace, one)}
+        assert order(level, 3, here) == order(level, 3, there)
 
 
 def test_cases_that_cost_much_come_last_at_level_basic() -> None:
