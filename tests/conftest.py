@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,27 +21,45 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What a second Python runs beside the component tests; see tox.ini."""
-    parser.addoption("--sample", action="store_true", help="of each test without real parts every fifth case, and none that is marked `whole`")
+    parser.addoption(
+        "--sample",
+        action="store_true",
+        help="of each test without real parts every fifth case, and none that is marked `whole`; of those that are marked `turns` every second one",
+    )
+
+
+def _turn() -> int:
+    """Which half of the cases that take turns is due: another one after each commit. Without git the first."""
+    counted = subprocess.run(["git", "rev-list", "--count", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return int(counted.stdout) % 2 if counted.returncode == 0 else 0
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say which half is run, so that a run can be repeated."""
+    return f"sample: of what takes turns, half {_turn() + 1} of 2" if config.getoption("sample") else None
 
 
 @pytest.hookimpl(trylast=True)  # marks are set by the folders
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what another Python runs, where `--sample` asks for that.
+    """Leave out what another Python runs, or the next commit, where `--sample` asks for that.
 
     The cases of a test run the same code of ours on other data: the first and every fifth one after it are kept. What is played whole runs the code that
-    the component tests run as well.
+    the component tests run as well. Of tests whose cases start real parts by the hundred (`turns`), one half is played after each commit.
     """
     if not config.getoption("sample"):
         return
+    turn = _turn()
     seen: dict[str, int] = {}
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
-        if item.get_closest_marker("components"):
-            kept.append(item)
-            continue
         name = item.nodeid.partition("[")[0]
-        seen[name] = seen.get(name, -1) + 1
-        (dropped if seen[name] % 5 or item.get_closest_marker("whole") else kept).append(item)
+        seen[name] = n = seen.get(name, -1) + 1
+        if item.get_closest_marker("turns"):
+            (kept if n % 2 == turn else dropped).append(item)
+        elif item.get_closest_marker("components"):
+            kept.append(item)
+        else:
+            (dropped if n % 5 or item.get_closest_marker("whole") else kept).append(item)
     config.hook.pytest_deselected(items=dropped)
     items[:] = kept

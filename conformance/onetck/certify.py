@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
+from onereport import html, specsite
 from onereport.results import FAILURES, VERDICTS, Result, ResultRecord
-from onereport.specsite import made_ahead
 from onesim.errors import ConfigError
 from onesim.executor import CaseSummary
 from onesim.journal import read
@@ -28,6 +29,7 @@ from onetck.faulting import LEVELS
 from onetck.judge import History, Judgement, cases_of, judge_case
 from onetck.plan import PlannedCase, choose
 from onetck.repeating import combined
+from onetck.selftest.source import code_lines
 from onetck.setting import Setting
 
 
@@ -172,7 +174,7 @@ def certify(
     """Run the cases as often as wished, judge, and write the reports. `progress` is entered once for each time."""
     repeat = conclude.repeat_command((*setting.repeat, *wish.words))
     if wish.times == 1:
-        with made_ahead(setting.spec.spec), progress() as told:
+        with _prepared(setting), progress() as told:
             whole = _execute(setting, wish, profile, cases, wish.out, told)
         if wish.beside and whole:
             beside.play(setting, cases, wish.out, wish.jobs, wish.seed, progress)
@@ -189,6 +191,23 @@ def certify(
     judgement = combined(judgements)
     conclude.write(setting.spec, wish.out, judgement, wish.out / "run-1" / "history.jsonl")
     return judgement
+
+
+@contextmanager
+def _prepared(setting: Setting) -> Iterator[None]:
+    """Do while the driver works what its reports take besides it: compile their templates, read its scripts, make the pages of the specification."""
+    texts = setting.subject.sources.texts.values() if setting.subject.sources else ()
+
+    def prepare() -> None:
+        html.prepare()
+        for text in texts:
+            code_lines(text)
+        specsite.prepare(setting.spec.spec)
+
+    preparing = threading.Thread(target=prepare, daemon=True)
+    preparing.start()
+    yield
+    preparing.join()
 
 
 def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress) -> bool:

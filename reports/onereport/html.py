@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def _ended(call: Call) -> str:
     return f"signal {call.signal}" if call.ended_by == "signal" else call.ended_by.replace("_", " ")
 
 
+@cache  # with the templates that it has compiled
 def environment() -> Environment:
     """Return what renders the pages of reports: everything is escaped, and what comes from a driver is made visible by a filter."""
     made = Environment(loader=PackageLoader("onereport", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -86,6 +88,12 @@ def environment() -> Environment:
         "date": lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
     return made
+
+
+def prepare() -> None:
+    """Compile the templates of the report; `render_html` then finds them compiled. Any thread may do this."""
+    for name in environment().list_templates(filter_func=lambda name: name.startswith("report/") and name.endswith(".j2")):
+        environment().get_template(name)
 
 
 def _part(name: str) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -72,13 +70,9 @@ def write_site(spec: Spec, folder: Path) -> list[Path]:
         raise HarnessError(f"{folder}: {error.strerror}; give a folder that can be written") from error
 
 
-@contextmanager
-def made_ahead(spec: Spec) -> Iterator[None]:
-    """Make the pages while something else is waited for; `write_site` then finds them made. They are the same whatever a driver does."""
-    making = threading.Thread(target=_rendered, args=(spec,), daemon=True)
-    making.start()
-    yield
-    making.join()
+def prepare(spec: Spec) -> None:
+    """Make the pages, which are the same whatever a driver does; `write_site` then finds them made. Any thread may do this."""
+    _rendered(spec)
 
 
 @cache  # a second to make; runs under several contracts, and repeated ones, have the same pages
