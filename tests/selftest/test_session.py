@@ -193,6 +193,16 @@ def test_after_the_cheapest_case_come_those_that_run_other_lines() -> None:
     assert sorted(within_reach(_TEXTS, FILE, 3)) == [("a.sh", 1, 3), ("a.sh", 4, 4)]
 
 
+def test_one_case_is_of_another_contract_where_one_runs_the_line() -> None:
+    """What a line has to do with the contract is seen under another one alone."""
+    deep = [msgspec.structs.replace(_seen(f"deep{n}", 30 + n, [3]), lines={FILE: [3], "a.sh": [n]}) for n in (2, 4)]
+    new = [*(_seen(str(n), n, [3]) for n in range(1, 9)), *deep]
+    assert _chosen(new, most=3) == [("shared", "1"), ("shared", "deep2"), ("shared", "deep4")]
+    old = [_seen("short", 3, [3], "oldest"), _seen("long", 40, [3, 4], "oldest")]
+    assert _chosen([*new, *old], most=3) == [("shared", "1"), ("shared", "deep2"), ("oldest", "long")]
+    assert _chosen([*new, _seen("first", 0.5, [3], "oldest")], most=3) == [("oldest", "first"), ("shared", "deep2"), ("shared", "deep4")]
+
+
 def test_a_case_whose_trace_has_the_words_of_the_line_is_played_early() -> None:
     """A line about a size is tried with a case that gives one, where few do."""
     cases = [_seen(str(n), n, [3]) for n in range(1, 9)]

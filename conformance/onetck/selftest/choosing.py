@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from onesim.trace import Trace
-from onetck.selftest.baseline import CaseSeen
+from onetck.selftest.baseline import ROLES, CaseSeen
 from onetck.selftest.source import within_reach
 
 _WORD = re.compile(r"[a-z]{3,}|[0-9]*[a-z]+[0-9]+")
 #: A word that more cases have than this says nothing of one.
 _RARE = 12
+#: The roles under other contracts than the newest.
+_OLDER = frozenset(row.name for row in ROLES if row.contract)
 
 
 def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mapping[str, str], file: str, line: int, most: int = 0) -> list[CaseSeen]:
@@ -22,7 +24,7 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
 
     The cheapest is the first; then that which has the rarest words of the line in its trace, such as the name of an attribute; then that which runs most of what the
     line may come to that none before has run, or else most of the script, in any role or else in its own, and so on; when there is no such case left, again from
-    the beginning.
+    the beginning. If all that are picked so are of the newest contract, the last gives way to the one of another that runs most of the script.
     """
     left = sorted(cases, key=lambda one: (one.duration_s, one.key))
     picked = left[:1]
@@ -43,6 +45,9 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
         ran |= _ran(best, file, reach)
         picked.append(best)
         left.remove(best)
+    older = [one for one in left if one.role in _OLDER]
+    if older and most > 1 and not any(one.role in _OLDER for one in picked):
+        picked[-1] = max(older, key=lambda one: (len(_ran(one, file, reach)), -one.duration_s))
     return picked[: most or None]
 
 

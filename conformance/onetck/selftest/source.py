@@ -139,11 +139,13 @@ def within_reach(files: Mapping[str, str], file: str, line: int) -> list[tuple[s
 
 
 def words_at(files: Mapping[str, str], file: str, line: int) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the words of a line, and those of the function in which it stands (or of what is in none)."""
-    row = files[file].split("\n")[line - 1]
+    """Return the words of a line, and those of the function in which it stands (or of what is in none). What a trap does it does after something else has failed:
+    its words are not of the line.
+    """
+    row = files[file].split("\n")[line - 1].strip()
     parts = [part for part in _parts(tuple(sorted(files.items()))) if part[0] == file]
     within = next((words for _, name, first, last, words in parts if name and first <= line <= last), parts[-1][4])
-    return _named(row), within
+    return frozenset() if row.startswith("trap ") else _named(row), within
 
 
 @lru_cache(maxsize=1)

@@ -108,13 +108,15 @@ bring() {
         said=$("$remotes/datastore/download" --sparse "$sparse" "$@" -- "$from" "$part" 2>&1) || fail "$said"
         return
     fi
-    # what comes behind the script is for host_receive
-    said=$({
-        {
-            host_script host_receive "$part" "$sparse"
-            "$remotes/datastore/download" "$@" -- "$from" -
-        } | storage_shell
-    } 2>&1) || fail "${said:-Cannot bring $from to $bridge}"
+    said=$(bring_over "$from" "$@" 2>&1) || fail "${said:-Cannot bring $from to $bridge}"
+}
+
+# bring_over SOURCE OPTION...: the same, to a host of BRIDGE_LIST; what comes behind the script is for host_receive.
+bring_over() {
+    {
+        host_script host_receive "$part" "$sparse"
+        "$remotes/datastore/download" "${@:2}" -- "$1" -
+    } | storage_shell
 }
 
 # host_receive FILE SPARSE: writes standard input to a file.
