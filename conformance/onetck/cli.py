@@ -113,6 +113,12 @@ def run(
         ),
     ] = "",
     timeout_s: TimeoutOption = None,
+    hypervisor: Annotated[
+        str,
+        typer.Option(
+            "--hypervisor", metavar="simulated|qemu", help="What runs VMs: the simulated libvirt, or QEMU under libvirt.", show_default=False
+        ),
+    ] = "",
     seed: Annotated[
         int | None,
         typer.Option(
@@ -162,7 +168,7 @@ def run(
             beside_reference,
         )
         wish = certify.at_level(wish)
-        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines)
+        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines, hypervisor)
         terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]
         if len(contracts) > 1:

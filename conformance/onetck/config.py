@@ -112,9 +112,13 @@ class LimitsTable(_Table, frozen=True):
 
 
 class LibvirtTable(_Table, frozen=True):
-    """`[libvirt]`: whether `virsh` in the world is answered by the simulated libvirt, or is the machine's own, for which the set-up starts a daemon."""
+    """`[libvirt]`: whether `virsh` in the world is answered by the simulated libvirt, or is the machine's own, for which the set-up starts a daemon.
+
+    With `hypervisor = "qemu"` the hosts run this machine's libvirtd, and VMs are QEMUs (`--hypervisor`).
+    """
 
     virsh: Literal["simulated", "real"] = "simulated"
+    hypervisor: Literal["simulated", "qemu"] = "simulated"
 
 
 class HooksTable(_Table, frozen=True):
@@ -259,6 +263,19 @@ def wait_scale(config: Config) -> float:
     if config.limits.wait_scale <= 0:
         raise ConfigError(f"[limits] wait_scale = {config.limits.wait_scale:g} leaves no time to wait; give a number above 0")
     return config.limits.wait_scale
+
+
+def hypervisor(config: Config, given: str) -> str:
+    """Return what runs VMs; the word of the command line goes before the file's.
+
+    Raises ConfigError for a word that is none, or beside a libvirtd of the vendor's.
+    """
+    word = given or config.libvirt.hypervisor
+    if word not in ("simulated", "qemu"):
+        raise ConfigError(f"--hypervisor {word}: give simulated or qemu")
+    if word == "qemu" and config.libvirt.virsh == "real":
+        raise ConfigError('[libvirt] virsh = "real" says that the set-up starts libvirtd, and the hypervisor qemu starts it too; leave one out')
+    return word
 
 
 def files(config: Config, base: Path) -> tuple[ExtraFile, ...]:

@@ -32,6 +32,7 @@ class Given:
     timeout_s: float | None = None
     backup: str = ""
     lines: bool = True
+    hypervisor: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ def settle(given: Given) -> Setting:
         probes=configuration.probes(config),
         wait_scale=configuration.wait_scale(config),
         simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),
+        hypervisor=configuration.hypervisor(config, given.hypervisor),
         backup_mad=driver.backup_mad,
         backup_template=config.backup_datastore,
         sources=Sources(driver.texts(), driver.helpers().decode(errors="replace")) if given.lines else None,
@@ -120,6 +122,7 @@ def settle(given: Given) -> Setting:
         ("--backup", given.backup),
         ("--contract", spec.contract.name),
         ("--config", str(given.config or "")),
+        ("--hypervisor", given.hypervisor),
     )
     words = tuple(word for name, value in options if value for word in (name, value))
     words += () if given.lines else ("--no-lines",)

@@ -18,6 +18,7 @@ from onesim.content import image_key
 from onesim.errors import HarnessError, TraceError
 from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.guests import Guests
+from onesim.hypervisor import Hypervisor
 from onesim.journal import BlobStore, Writer
 from onesim.layout import HOSTS, REMOTES, Subjected, furnish, make_cloud, shared_of
 from onesim.lending import lend
@@ -29,6 +30,7 @@ from onesim.oned import Oned
 from onesim.outstanding import Outstanding, Told
 from onesim.pool_datastores import pool_kind, with_lent
 from onesim.probing import Probing
+from onesim.qemu import Qemu
 from onesim.records import Call, CaseBegin, CaseEnd, Lines, MadEnd, MadFault, MadLine, Operation, Question, StateChange
 from onesim.running import DirectRunner, Runner
 from onesim.schedule import Chooser, Seeded
@@ -83,11 +85,11 @@ class CaseRun:
         self.cloud = make_cloud(subject, self.shared)
         self.oned = Oned(spec, self.cloud)
         self.tracking = Tracking(spec.spec, self.cloud)
-        self.virsh = Virsh(world, (FRONTEND, *HOSTS))
+        self.virsh: Hypervisor = (Qemu if subject.hypervisor == "qemu" else Virsh)(world, (FRONTEND, *HOSTS))
         self.observer = Observer(world, self.cloud, self.tracking.model, writer, blobs, self.case, subject.probes, self.virsh.layer)
         self.market = Market(spec, subject, world, self.observer, self.tracking, writer, self.case)
         self.runner = self._make_runner()
-        self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen, self.virsh.acted)
+        self.scripts = Scripts(self.oned, subject, trace, world, self.runner, self.observer, writer, blobs, call_seen, self.virsh)
         told = Told(self._begins, self._state, self._ended, self._hypervisor_failed, self._answered)
         self.outstanding = Outstanding(self.oned, self.scripts, told, chooser or (lambda n: Seeded(f"0:{self.case}:{n}")), subject.scripts)
         number, at = self.outstanding.number, self.scripts.at
@@ -133,6 +135,7 @@ class CaseRun:
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
+            self.virsh.open()
             self.observer.refresh()
             self.runner.open()
             for group in self.trace.groups():

@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from onesim.content import disk_key, pattern
 from onesim.errors import TraceError
+from onesim.hypervisor import Hypervisor
 from onesim.journal import Writer
 from onesim.model import Disk, Vm
 from onesim.observer import Observer
 from onesim.records import GuestWrite
 from onesim.trace import Step, Trace
 from onesim.tracking import Tracking
-from onesim.virsh import Virsh
 from onesim.world.interface import Question, World
 
 MIB = 1024 * 1024
@@ -28,7 +28,7 @@ class Guests:
     """The guests of a case. `at` tells the nanoseconds since the case began."""
 
     def __init__(
-        self, trace: Trace, world: World, observer: Observer, tracking: Tracking, virsh: Virsh, writer: Writer, at: Callable[[], int]
+        self, trace: Trace, world: World, observer: Observer, tracking: Tracking, virsh: Hypervisor, writer: Writer, at: Callable[[], int]
     ) -> None:
         self.trace, self.world, self.observer, self.tracking = trace, world, observer, tracking
         self.virsh, self.writer, self.at = virsh, writer, at
@@ -65,7 +65,9 @@ class Guests:
     def _write(self, n: int, vm: Vm, disk: Disk, seed: str, moment: int = -1) -> None:
         seat = self.observer.active(vm, disk)
         writes = pattern(f"{self.trace.name}:{seed}", disk.size_mb * MIB, 3)
-        failed = self.world.write_disk(seat.host, seat.path, seat.format, writes, seat.means)
+        failed = self.virsh.write(vm, disk, writes)
+        if failed is None:
+            failed = self.world.write_disk(seat.host, seat.path, seat.format, writes, seat.means)
         version = "" if failed else self.tracking.written(disk_key(vm.id, disk.id), writes)
         self.writer.write(GuestWrite(self.trace.name, n, vm.id, disk.id, seat.host, seat.path, version, failed, self.at(), moment))
 

@@ -5,12 +5,39 @@ It is not under test. It fails where a real one would: a disk that is missing at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from onesim.events import CallAsked
+from onesim.events import Answer, CallAsked
+from onesim.model import Disk, Vm
 from onesim.seats import Seat
-from onesim.world.interface import World
+from onesim.world.interface import Patch, Question, World
+
+
+class Hypervisor(Protocol):
+    """What the VMs of a case are to libvirt: simulated domains (`onesim.virsh`) or QEMUs (`onesim.qemu`)."""
+
+    def open(self) -> None:
+        """Get ready; called when the world is furnished."""
+
+    def answer(self, asked: Question) -> Answer:
+        """Answer a virsh; what it does on its host is done when this returns."""
+
+    def acted(self, asked: CallAsked, vm: Vm, directory: str, document: str) -> str:
+        """Make of the domains what oned's hypervisor driver has been asked for; `document` is what that got. Returns the error, empty for success."""
+
+    def fails(self, asked: CallAsked, vm: Vm) -> None:
+        """Have what oned's hypervisor driver has been asked for fail, as a trace says, with what that leaves behind."""
+
+    def runs(self, vm: Vm) -> bool:
+        """Whether the guest of a VM goes on: its domain is there, and nobody has halted it."""
+
+    def layer(self, vm: Vm, disk: Disk) -> tuple[str, str, str] | None:
+        """Return host, path and format of the layer that a running guest writes to; None where no domain runs with that disk."""
+
+    def write(self, vm: Vm, disk: Disk, patches: Sequence[Patch]) -> str | None:
+        """Have the guest write. Returns why it could not, empty if it could; None where its bytes are to be laid down without the hypervisor."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Subjected:
     """The driver under test and the world that it needs. `archive` is the remotes tree as a tar, with VERSION in it; `helpers` its `scripts_common.sh`.
 
     `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf); `wait_scale` what the seconds are multiplied by that oned waits.
-    `simulated` are commands that the harness answers.
+    `simulated` are commands that the harness answers; `hypervisor` is what runs VMs: simulated or qemu.
     `backup_mad` is empty where the driver keeps no backups. `sources` are the scripts whose lines are to be told; None: no lines are.
     `secrets` are names and values that no record may hold.
     """
@@ -80,6 +80,7 @@ class Subjected:
     mads: tuple[MadProgram, ...] = ()
     wait_scale: float = 1.0
     simulated: tuple[str, ...] = ("virsh",)
+    hypervisor: str = "simulated"
     backup_mad: str = ""
     backup_template: Mapping[str, str] = field(default_factory=dict)
     sources: Sources | None = None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from onesim import documents, hypervisor, measuring, validation
 from onesim.events import CallAsked, Outcome
+from onesim.hypervisor import Hypervisor
 from onesim.journal import BlobStore, Writer
 from onesim.layout import REMOTES, Subjected, context_script
 from onesim.model import FRONTEND, Vm
@@ -55,7 +56,7 @@ class Begun:
 class Scripts:
     """Has the driver's scripts of one case run, by `runner`.
 
-    `faults` are the steps that wait for a call; `seen` is told of each record, `acted` of what the hypervisor did.
+    `faults` are the steps that wait for a call; `seen` is told of each record, `domains` of what the hypervisor is to do.
     `lines` are those of the driver that were run, by file; `failed_in` the files in which calls have failed.
     """
 
@@ -70,12 +71,12 @@ class Scripts:
         writer: Writer,
         blobs: BlobStore,
         seen: Callable[[Call], None] | None,
-        acted: Callable[[CallAsked, Vm, str], None] = lambda asked, vm, directory: None,
+        domains: Hypervisor,
     ) -> None:
         self.oned, self.subject, self.trace, self.world, self.runner = oned, subject, trace, world, runner
         self.spec, self.cloud = oned.spec, oned.cloud
         self.observer, self.writer, self.blobs, self.seen = observer, writer, blobs, seen
-        self.acted = acted
+        self.domains = domains
         self.faults: list[Step] = []
         self.lines: dict[str, set[int]] = {}
         self.failed_in: set[str] = set()
@@ -238,11 +239,11 @@ class Scripts:
         struck = self._fault(asked)
         if struck is not None:
             error = str(struck.arguments.get("arg", "")).partition(" ")[2] or "the hypervisor refuses"
+            self.domains.fails(asked, vm)
         else:
             error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
-        if not error:
-            self.acted(asked, vm, asked.facts["vm_directory"])
-        elif asked.action.name == "deploy":
+        error = error or self.domains.acted(asked, vm, asked.facts["vm_directory"], document)
+        if error and asked.action.name == "deploy":
             self.observer.unbooted[vm.id] = asked.operation
         self.observer.refresh()
         self.writer.write(

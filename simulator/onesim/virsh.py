@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, TypeVar
 
 from onesim.events import Answer, CallAsked
@@ -20,7 +20,7 @@ from onesim.libvirtd.effects import ClientFile, Effect, Refused, Result
 from onesim.libvirtd.model import Disk as DomainDisk
 from onesim.libvirtd.model import Domain, Layer, Libvirtd, uuid_of
 from onesim.model import Disk, Vm
-from onesim.world.interface import Question, World
+from onesim.world.interface import Patch, Question, World
 
 T = TypeVar("T")
 _STARTS = ("deploy", "restore")
@@ -34,6 +34,9 @@ class Virsh:
         self.world = world
         self.daemons = {host: Libvirtd(host) for host in hosts}
         self._unopened: list[tuple[Libvirtd, Domain]] = []
+
+    def open(self) -> None:
+        """Nothing to do."""
 
     def answer(self, asked: Question) -> Answer:
         """Answer a virsh; what it does on its host is done when this returns."""
@@ -64,12 +67,12 @@ class Virsh:
 
     # what oned's hypervisor driver does to the domains
 
-    def acted(self, asked: CallAsked, vm: Vm, directory: str) -> None:
+    def acted(self, asked: CallAsked, vm: Vm, directory: str, document: str) -> str:
         """Take note of what the simulated hypervisor has done for oned."""
         name, host = f"one-{vm.id}", asked.facts["host"]
         daemon = self.daemons.get(host)
         if daemon is None:
-            return
+            return ""
         match asked.action.name:
             case action if action in _STARTS:
                 self._start(daemon, vm, directory)
@@ -81,6 +84,10 @@ class Virsh:
                 self._plug(daemon, vm, directory, asked)
             case "resize_disk":
                 self._grow(daemon, vm, asked)
+        return ""
+
+    def fails(self, asked: CallAsked, vm: Vm) -> None:
+        """Nothing has begun."""
 
     def _start(self, daemon: Libvirtd, vm: Vm, directory: str) -> None:
         name = f"one-{vm.id}"
@@ -154,6 +161,10 @@ class Virsh:
                 found = next((one for one in domain.disks if one.target == disk.target), None)
                 if found is not None:
                     return host, found.active.path, found.active.format
+        return None
+
+    def write(self, vm: Vm, disk: Disk, patches: Sequence[Patch]) -> str | None:
+        """Leave it to the harness, which writes to the active layer."""
         return None
 
 

@@ -32,6 +32,8 @@ host_live() {
     }
     # one that was merged, and not removed
     rm -f -- "$layer"
+    # libvirt would make the layer as root, and QEMU, which runs as oneadmin, could not open it
+    : >"$layer"
     # a guest that can is asked to bring its file systems in order first; it waits only while the layer is made
     trap host_thaw EXIT
     virsh -q -c "$uri" domfsfreeze "$domain" >/dev/null 2>&1 || :

@@ -261,7 +261,7 @@ class Means:
 class Service:
     """A daemon of the vendor's world: `command` starts it on `host` as oneadmin, and may stay or leave processes behind; it is up when `ready` ends with 0.
 
-    It has `ready_s` seconds for that.
+    It has `ready_s` seconds for that. With `root` it is the world's root that starts it, in place of oneadmin.
     """
 
     name: str
@@ -269,6 +269,7 @@ class Service:
     ready: str = ""
     ready_s: float = 60.0
     host: str = "frontend"
+    root: bool = False
 
 
 class Patch(Protocol):
@@ -414,6 +415,12 @@ class World(Protocol):
 
     def client_write(self, number: int, path: str, data: bytes) -> int:
         """Write a file that the command behind a question names, as that command would. Returns an error number, 0 for none."""
+
+    def client_run(self, number: int) -> tuple[int, bytes, bytes]:
+        """Run the machine's own virsh for the command behind a question, with its rights, words and files. Returns status, stdout and stderr."""
+
+    def host_virsh(self, host: str, argv: Sequence[str], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Run the machine's own virsh on a host as the world's root. Returns status, stdout and stderr."""
 
     def libvirt(self, host: str, deed: str, arguments: Mapping[str, object], *, root: bool) -> dict[str, Any]:
         """Do something that libvirtd does on a host (`onesim.world.libvirt`), as root or with QEMU's rights. Returns the result; `errno` where refused."""

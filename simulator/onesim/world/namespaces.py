@@ -307,7 +307,7 @@ class NamespaceWorld(Conversing, Filing):
 
     def serve(self, service: Service) -> None:
         """Start a service and wait until it is ready; see `World.serve`."""
-        self._must("serve", host=service.host, path=service.name, command=service.command)
+        self._must("serve", host=service.host, path=service.name, command=service.command, root=service.root)
         until = time.monotonic() + service.ready_s
         while True:
             ready = self.run(service.host, ["/bin/bash", "-c", service.ready or "true"], cwd=f"{SERVICES}/{service.name}")
@@ -335,6 +335,14 @@ class NamespaceWorld(Conversing, Filing):
     def client_write(self, number: int, path: str, data: bytes) -> int:
         """Write a file for a virsh that waits."""
         return int(self._request("client_write", client=number, path=path, data=base64.b64encode(data).decode())["errno"])
+
+    def client_run(self, number: int) -> tuple[int, bytes, bytes]:
+        """Run the machine's own virsh for a client; see `World.client_run`."""
+        return wire.printed(self._must("client_run", client=number))
+
+    def host_virsh(self, host: str, argv: Sequence[str], stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+        """Run the machine's own virsh as root; see `World.host_virsh`."""
+        return wire.printed(self._must("host_virsh", host=host, argv=["virsh", *argv], stdin=stdin.decode()))
 
     def libvirt(self, host: str, deed: str, arguments: Mapping[str, object], *, root: bool) -> dict[str, Any]:
         """Do what libvirtd does on a host; see `World.libvirt`."""

@@ -48,7 +48,7 @@ class Services:
             ["/bin/bash", "-c", message["command"]],
             (null, output[1], output[1]),
             {**self.environment, variable: value},
-            root=False,
+            root=message.get("root", False),
             limits=_LIMITS,
             cwd=home,
             failed=failed[1],

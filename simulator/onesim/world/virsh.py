@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 _OWN = re.compile(r"/dev/(?:(stdin|stdout|stderr)|fd/(\d{1,4}))|/proc/self/fd/(\d{1,4})")
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}
+_STDERR = 2
+_PLAIN = {"LC_ALL": "C", "HOME": "/root"}
 _FILE_MAX = 256 << 20
+_VIRSH = "/run/onetck/usr/bin/virsh"
 _URIS = ("VIRSH_DEFAULT_CONNECT_URI", "LIBVIRT_DEFAULT_URI")
 
 
@@ -35,13 +38,14 @@ class _Client:
     pid: int
     host: str
     root: bool
+    argv: list[str]
     held: dict[str, bytes] = field(default_factory=dict)
 
 
 class Virsh:
     """The clients that wait. `do_*` are requests of the harness about one of them."""
 
-    VERBS = frozenset({"client_read", "client_write"})
+    VERBS = frozenset({"client_read", "client_write", "client_run", "host_virsh"})
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
@@ -49,7 +53,7 @@ class Virsh:
 
     def ask(self, pid: int, argv: list[str], host: str, call: Call | None, answered: Callable[[dict[str, Any]], None]) -> None:
         """Ask the harness what a virsh prints and how it ends; `answered` gets it."""
-        client = _Client(pid, host, _is_root(pid, self.agent.starter.wide))
+        client = _Client(pid, host, _is_root(pid, self.agent.starter.wide), argv)
         question = {"kind": "virsh", "argv": argv, "call": call.id if call else "", "host": host, "root": client.root, "uri": _default_uri(pid)}
 
         def asks() -> None:
@@ -120,13 +124,61 @@ class Virsh:
             os.close(borrowed)
         return None
 
+    def do_client_run(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Run the machine's own virsh in place of a command that waits; the reply follows when it has ended. It starts no daemon of its own."""
+        client = self.clients[message["client"]]
+        self._run(message["id"], client, _environment(client.pid), self._given(client))
+        return None
+
+    def do_host_virsh(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        """Run the machine's own virsh for the harness, as root of a host; the reply follows when it has ended."""
+        stdin = os.memfd_create("stdin")
+        os.write(stdin, message["stdin"].encode())
+        os.lseek(stdin, 0, os.SEEK_SET)
+        self._run(message["id"], _Client(os.getpid(), message["host"], True, message["argv"]), _PLAIN, [(0, stdin)])
+        return None
+
+    def _run(self, request: int, client: _Client, environment: dict[str, str], given: list[tuple[int, int]]) -> None:
+        """Run virsh beside the loop, which goes on reaping: libvirtd waits until a QEMU that it ends is gone. `given` are its descriptors by number."""
+        errors = os.memfd_create("stderr")
+
+        def work(out: int) -> None:
+            for number, fd in ((1, out), (2, errors), *given):
+                os.dup2(fd, number, inheritable=True)
+            os.execve(_VIRSH, client.argv, {**environment, "LIBVIRT_AUTOSTART": "0"})
+
+        def ended(status: int, data: bytes) -> None:
+            with open(errors, "rb") as file:
+                file.seek(0)
+                said = file.read()
+            printed = {"stdout": base64.b64encode(data).decode(), "stderr": base64.b64encode(said).decode()}
+            self.agent.send({"reply": request, "status": status, **printed})
+
+        self._in_child(client, work, ended, errors, *(fd for _, fd in given))
+        for _, fd in given:
+            os.close(fd)
+
+    def _given(self, client: _Client) -> list[tuple[int, int]]:
+        """Return what a command was given: descriptors of the agent's by the numbers that they have there. What was read in advance comes again."""
+        found = []
+        for number in sorted({0, *(number for word in client.argv if (number := _own_descriptor(word)) > _STDERR)}):
+            held = next((data for word, data in client.held.items() if _own_descriptor(word) == number), None)
+            with contextlib.suppress(OSError):
+                fd = sc.borrow_fd(client.pid, number) if held is None else os.memfd_create("held")
+                for at in range(0, len(held or b""), _FILE_MAX):
+                    os.write(fd, (held or b"")[at : at + _FILE_MAX])
+                if held is not None:
+                    os.lseek(fd, 0, os.SEEK_SET)
+                found.append((number, fd))
+        return found
+
     def _replier(self, request: int) -> Callable[[int, bytes], None]:
         def reply(status: int, data: bytes) -> None:
             self.agent.send({"reply": request, "errno": status, "data": base64.b64encode(data).decode()})
 
         return reply
 
-    def _in_child(self, client: _Client, work: Callable[[int], None], done: Callable[[int, bytes], None], kept: int = -1) -> None:
+    def _in_child(self, client: _Client, work: Callable[[int], None], done: Callable[[int, bytes], None], *kept: int) -> None:
         """Do something where a client is, with its rights, beside the loop: what it reads may come from another command of the driver.
 
         `done` gets the number of the error, 0 for none, and what was written.
@@ -144,7 +196,7 @@ class Virsh:
                 sc.setns(mount_view)
                 sc.setns(uts_view)
                 self.agent.starter.take_rights(client.root)
-                _close_all_but(out, kept)
+                _close_all_but(out, *kept)
                 os.chdir(cwd)
                 work(out)
             except OSError as error:
@@ -193,14 +245,17 @@ def _directory(pid: int) -> str:
     return "/"
 
 
+def _environment(pid: int) -> dict[str, str]:
+    """Return the environment of a command."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        entries = file.read().decode(errors="surrogateescape").split("\0")
+        return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+    return {}
+
+
 def _default_uri(pid: int) -> str:
     """Return the connection that a command's environment names."""
-    found: dict[str, str] = {}
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-        for entry in file.read().split(b"\0"):
-            name, _, value = entry.decode(errors="replace").partition("=")
-            if name in _URIS:
-                found[name] = value
+    found = _environment(pid)
     return next((found[name] for name in _URIS if found.get(name)), "")
 
 

@@ -51,6 +51,11 @@ def means_of(means: Means | None) -> dict[str, Any]:
     return {"read": means.read, "write": means.write, "exists": means.exists, "environment": dict(means.environment)}
 
 
+def printed(answer: dict[str, Any]) -> tuple[int, bytes, bytes]:
+    """Return status, stdout and stderr of a command."""
+    return int(answer["status"]), base64.b64decode(answer["stdout"]), base64.b64decode(answer["stderr"])
+
+
 def run_of(answer: dict[str, Any]) -> Run:
     """Return what was seen of a command, from the agent's reply."""
     if "stdout" not in answer:

@@ -1,0 +1,211 @@
+"""The hypervisor for real: hosts run libvirtd, and a VM that oned runs is a QEMU without a guest that has the VM's disks open.
+
+It stands where the simulated libvirt stands (`onesim.virsh`): drivers' virsh is the machine's own, what guests write goes through QEMU, and libvirt says
+which layer is active. A host's libvirtd is started when it is first needed. What this machine lacks is an error of the world, never of a driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from onesim import guestless
+from onesim.errors import HarnessError
+from onesim.events import Answer, CallAsked
+from onesim.guestless import Attached
+from onesim.model import Disk, Vm
+from onesim.world import libvirtd
+from onesim.world.interface import Patch, Question, Service, World
+
+_SERVICE = "libvirtd"
+_URI = "qemu:///system"
+_READY = "/run/onetck/usr/bin/virsh -q -c qemu:///system uri"
+_START_S = 30.0
+_SCRIPT = Path(__file__).parent / "world" / "skel" / "libvirtd"
+#: Where a disk of a VM lies; what QEMU says of it when it cannot be opened names it. Anything else that fails is the machine's.
+_DISKS = ("/var/lib/one/", "disk.", "lock")
+_PEEK = 512
+_PORT = 16510
+_MIGRATION = "tcp://127.0.0.1"
+_NOWHERE = "tcp://127.0.0.1:1"
+
+
+class Qemu:
+    """The libvirtds and QEMUs of all hosts of a world."""
+
+    def __init__(self, world: World, hosts: tuple[str, ...]) -> None:
+        self.world, self.hosts = world, hosts
+        self._marks: dict[str, str] = {}
+        self._at: dict[str, str] = {}
+        self._known: dict[str, dict[str, Attached]] = {}
+        self._kvm = False
+
+    def open(self) -> None:
+        """Lay what libvirtd needs into the world. Nothing is started yet."""
+        for host in self.hosts:
+            done = self.world.libvirt(host, "tool", {"argv": ["bash", "-c", libvirtd.PREPARE]}, root=True)
+            if done.get("status") != 0:
+                raise HarnessError(f"{host} cannot be made ready for libvirtd: {str(done.get('stderr') or done.get('why')).strip()}")
+
+    # libvirt
+
+    def _virsh(self, host: str, *words: str, stdin: str = "") -> tuple[int, str, str]:
+        """Run virsh as the world's root. Returns status, what it printed and what it said."""
+        self._serve(host)
+        status, printed, said = self.world.host_virsh(host, ["-q", "-c", _URI, *words], stdin.encode())
+        return status, printed.decode(errors="replace"), " ".join(said.decode(errors="replace").split())
+
+    def _serve(self, host: str) -> None:
+        """Start the libvirtd of a host, unless it runs. Raises HarnessError with the remedy where that cannot be."""
+        if host in self._marks:
+            return
+        lacking = libvirtd.lacking()
+        if lacking:
+            raise HarnessError(f"no QEMU on {host}: {lacking}")
+        name = f"{_SERVICE}-{host}"
+        command = f"set -- {self.hosts.index(host) + 1}\n{_SCRIPT.read_text()}"
+        self.world.serve(Service(name, command, _READY, _START_S, host, root=True))
+        self._marks[host] = self.world.read(host, f"/run/one/{name}/mark").decode()
+
+    def answer(self, asked: Question) -> Answer:
+        """Let a virsh of a driver be the machine's own, on its host and with its rights."""
+        for host in self.hosts:
+            if host == asked.host or any(f"//{host}/" in word or f"@{host}/" in word for word in (*asked.argv, asked.uri)):
+                self._serve(host)
+        self._known.clear()
+        status, stdout, stderr = self.world.client_run(asked.number)
+        if status and self._virsh(asked.host, "uri")[0]:
+            raise HarnessError(f"libvirtd of {asked.host} does not answer any more")
+        return Answer(stdout, stderr, status)
+
+    # what oned's hypervisor driver does to the domains
+
+    def acted(self, asked: CallAsked, vm: Vm, directory: str, document: str) -> str:
+        """Do what oned's hypervisor does. Returns the error, empty for success."""
+        self._known.clear()
+        name, host = f"one-{vm.id}", asked.facts["host"]
+        match asked.action.name:
+            case "deploy":
+                text = guestless.domain(document, kvm=self._kvm, environment={"ONETCK_SERVICE": self._mark(host)})
+                return self._started(host, name, self._virsh(host, "create", "/dev/stdin", stdin=text))
+            case "restore":
+                return self._restored(host, name, vm, directory, asked.arguments)
+            case "save":
+                return self._said(self._virsh(host, "save", name, asked.arguments["checkpoint"]), name)
+            case "shutdown" | "cancel":
+                return self._said(self._virsh(host, "destroy", name, "--graceful"), name)
+            case "migrate":
+                return self._moved(asked, name, _MIGRATION)
+            case "attach_disk" | "detach_disk" | "resize_disk":
+                number = str(asked.disk) if asked.action.name != "resize_disk" else asked.arguments["disk_id"]
+                disk = next((one for one in vm.disks if str(one.id) == number), None)
+                return self._changed(asked, vm, disk, directory) if disk is not None and name in self._at else ""
+        return ""
+
+    def fails(self, asked: CallAsked, vm: Vm) -> None:
+        """Have a migration begin that cannot end well: what it leaves is what a failed one leaves. Other actions do not begin."""
+        if asked.action.name == "migrate" and not self._moved(asked, f"one-{vm.id}", _NOWHERE):
+            raise HarnessError(f"the migration of one-{vm.id} succeeded, to a port where nobody listens")
+
+    def _moved(self, asked: CallAsked, name: str, where: str) -> str:
+        """Migrate a domain that runs; where hosts share no storage, with what it writes meanwhile. Returns the error, empty for success."""
+        source, host = asked.arguments["host"], asked.arguments["there"]
+        self._serve(host)
+        options = ["--copy-storage-inc"] if asked.facts["shared"] == "NO" else []
+        there = f"qemu+tcp://127.0.0.1:{_PORT + self.hosts.index(host) + 1}/system"
+        # all hosts are this machine, and libvirt does not know that the file system of a world is shared by them
+        status, _, said = self._virsh(source, "migrate", "--live", "--unsafe", *options, name, there, "--migrateuri", where)
+        if status == 0:
+            self._at[name] = host
+        return said if status else ""
+
+    def _changed(self, asked: CallAsked, vm: Vm, disk: Disk, directory: str) -> str:
+        """Plug a disk in or out, or enlarge it. Returns the error, empty for success."""
+        name, target = f"one-{vm.id}", disk.target
+        host = self._at[name]
+        if asked.action.name == "attach_disk":
+            words = guestless.plugging(target, disk.format, cdrom=disk.kind == "cdrom")
+            return _why(self._virsh(host, "attach-disk", name, f"{directory}/disk.{disk.id}", target, *words, "--live"))
+        if target not in self._disks(vm):
+            return ""
+        self._known.clear()
+        if asked.action.name == "resize_disk":
+            return _why(self._virsh(host, "blockresize", name, target, f"{int(asked.arguments['size_mb']) << 20}B"))
+        status, _, said = self._virsh(host, "detach-disk", name, target, "--live")
+        if status == 0 and target in self._disks(vm):
+            # no guest lets go of the device; its machine does when it is reset
+            self._virsh(host, "reset", name)
+            self._known.clear()
+        return said if status else "" if target not in self._disks(vm) else f"{target} of {name} is not let go"
+
+    def _mark(self, host: str) -> str:
+        self._serve(host)
+        return self._marks[host]
+
+    def _started(self, host: str, name: str, done: tuple[int, str, str]) -> str:
+        if done[0] == 0:
+            self._at[name] = host
+            return ""
+        if not any(word in done[2] for word in _DISKS):
+            raise HarnessError(f"QEMU does not start on {host}: {done[2]}")
+        return done[2]
+
+    def _said(self, done: tuple[int, str, str], name: str) -> str:
+        if done[0] == 0:
+            self._at.pop(name, None)
+        return _why(done)
+
+    def _restored(self, host: str, name: str, vm: Vm, directory: str, arguments: object) -> str:
+        saved = f"{directory}/checkpoint"
+        status, text, said = self._virsh(host, "save-image-dumpxml", saved)
+        if status:
+            return said
+        places = {disk.target: f"{directory}/disk.{disk.id}" for disk in vm.disks}
+        return self._started(host, name, self._virsh(host, "restore", saved, "--xml", "/dev/stdin", stdin=guestless.moved(text, places)))
+
+    # what the guest writes to
+
+    def runs(self, vm: Vm) -> bool:
+        """Whether the guest of a VM goes on: its domain is there, and nobody has halted it."""
+        host = self._at.get(f"one-{vm.id}")
+        return host is not None and self._virsh(host, "domstate", f"one-{vm.id}")[1].strip() == "running"
+
+    def _disks(self, vm: Vm) -> dict[str, Attached]:
+        name = f"one-{vm.id}"
+        host = self._at.get(name)
+        if host is None:
+            return {}
+        if name not in self._known:
+            status, text, _ = self._virsh(host, "dumpxml", name)
+            self._known[name] = guestless.disks(text) if status == 0 else {}
+        return self._known[name]
+
+    def layer(self, vm: Vm, disk: Disk) -> tuple[str, str, str] | None:
+        """Return host, path and format of the layer that a running guest writes to; None where no domain runs with that disk."""
+        found = self._disks(vm).get(disk.target)
+        return (self._at[f"one-{vm.id}"], found.path, found.format) if found is not None else None
+
+    def write(self, vm: Vm, disk: Disk, patches: Sequence[Patch]) -> str | None:
+        """Have the guest's device write. Returns why it could not, empty if it could; None where no domain runs with that disk."""
+        found = self._disks(vm).get(disk.target)
+        if found is None:
+            return None
+        name = f"one-{vm.id}"
+        host = self._at[name]
+        device = f"{found.alias}/virtio-backend" if found.alias.startswith("virtio-disk") else found.alias
+        words = [*(f"write -P {one.byte} {one.offset} {one.length}" for one in patches), "flush"]
+        lines = (f"qemu-monitor-command {name} --hmp 'qemu-io -d {device} \"{word}\"'" for word in words)
+        status, printed, said = self._virsh(host, "; ".join(lines))
+        if status or "rror" in printed:
+            return f"QEMU: {said or printed}".strip()
+        lost = next((one for one in patches if self._lost(host, found, one)), None)
+        return f"QEMU has not written at {lost.offset}" if lost is not None else ""
+
+    def _lost(self, host: str, found: Attached, patch: Patch) -> bool:
+        length = min(patch.length, _PEEK)
+        return self.world.peek(host, found.path, found.format, patch.offset, length) != bytes([patch.byte]) * length
+
+
+def _why(done: tuple[int, str, str]) -> str:
+    """Return what a virsh said that failed; empty for one that did not."""
+    return (done[2] or f"virsh ended with {done[0]}") if done[0] else ""

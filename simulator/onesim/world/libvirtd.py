@@ -1,0 +1,37 @@
+"""What a real libvirtd needs: of this machine, and in the files of a host. Each finding names the remedy."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+from onesim.world.namespaces import wide
+
+_PROGRAMS = (
+    ("libvirtd", "libvirt-daemon-system"),
+    ("virsh", "libvirt-clients"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+)
+_PATH = "/usr/bin:/usr/sbin"
+
+#: Makes a host ready for libvirtd, as its root. What libvirtd keeps below /etc lies where no picture is taken: it is no driver's doing.
+PREPARE = """
+set -euo pipefail
+rm -f /etc/libvirt
+mkdir -p /run/libvirt/etc
+ln -s /run/libvirt/etc /etc/libvirt
+echo "libvirt-qemu:x:64055:64055::/:/usr/sbin/nologin" >>/etc/passwd
+printf '%s\\n' "kvm:x:106:" "libvirt-qemu:x:64055:" >>/etc/group
+"""
+
+
+def findings() -> Iterator[tuple[str, str, str]]:
+    """Yield each thing that QEMU in a world needs: its name, where it is (empty: nowhere), and the remedy."""
+    for name, package in _PROGRAMS:
+        yield name, shutil.which(name, path=_PATH) or "", f"apt-get install {package}"
+    yield "users for QEMU", "a range of ids" if wide() else "", "run as root: libvirtd changes users, and an ordinary user has one id"
+
+
+def lacking() -> str:
+    """Return what this machine lacks and the remedy; empty where nothing is lacking."""
+    return next((f"{name} is not there; {remedy}" for name, there, remedy in findings() if not there), "")
