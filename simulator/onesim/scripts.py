@@ -12,7 +12,7 @@ from onesim.events import CallAsked, Outcome
 from onesim.hypervisor import Hypervisor
 from onesim.journal import BlobStore, Writer
 from onesim.layout import REMOTES, Subjected, context_script
-from onesim.model import FRONTEND, Vm
+from onesim.model import FRONTEND
 from onesim.observer import Observer
 from onesim.oned import Oned
 from onesim.records import Call, Command, FaultInjected, TreeChange

@@ -29,10 +29,11 @@ host_backup_live() {
             checkpoint+="<disk name='$target' checkpoint='bitmap'/>"
             [[ $known != *"<disk name='$target' checkpoint='bitmap'"* ]] || mode="backupmode='incremental' incremental='one-$vm-$last'"
         fi
+        host_make_target "$folder/disk.$disk.$increment" "$directory/disk.$disk" "$format"
         backup+="<disk name='$target' backup='yes' type='file' $mode><driver type='qcow2'/><target file='$folder/disk.$disk.$increment'/></disk>"
     done
     printf '%s\n' "<domainbackup mode='push'><disks>$backup</disks></domainbackup>" >"$folder/backup.part"
-    files=(--backupxml "$folder/backup.part")
+    files=(--reuse-external --backupxml "$folder/backup.part")
     if [[ $last != off && -n $checkpoint ]]; then
         printf '%s\n' "<domaincheckpoint><name>one-$vm-$increment</name><disks>$checkpoint</disks></domaincheckpoint>" >"$folder/checkpoint.part"
         files+=(--checkpointxml "$folder/checkpoint.part")
@@ -44,6 +45,14 @@ host_backup_live() {
         [[ $known != *"<disk name='$target' checkpoint='bitmap'"* ]] ||
             qemu-img rebase -u -f qcow2 -F qcow2 -b "disk.$disk.$last" "$folder/disk.$disk.$increment"
     done
+}
+
+# host_make_target FILE DISK FORMAT: makes the image that a disk is backed up to. libvirt would make it as root, and QEMU, which runs as oneadmin, could
+# not open it.
+host_make_target() {
+    local size
+    size=$(qemu-img info -U -f "$3" --output=json -- "$2" | sed -n 's/^    "virtual-size": \([0-9]*\).*/\1/p')
+    qemu-img create -q -f qcow2 -- "$1" "$size"
 }
 
 # host_checkpoints DOMAIN DIRECTORY DISK_WORD...: prints the names of the checkpoints that libvirt knows, and of bitmaps that lie in the disks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 
@@ -30,6 +31,15 @@ def findings() -> Iterator[tuple[str, str, str]]:
     for name, package in _PROGRAMS:
         yield name, shutil.which(name, path=_PATH) or "", f"apt-get install {package}"
     yield "users for QEMU", "a range of ids" if wide() else "", "run as root: libvirtd changes users, and an ordinary user has one id"
+
+
+def kvm() -> str:
+    """Return why worlds cannot use KVM: their users own nothing on the machine, so that anybody must be allowed to. Empty if they can."""
+    try:
+        mode = os.stat("/dev/kvm").st_mode
+    except OSError as error:
+        return f"/dev/kvm: {error.strerror}; QEMU emulates the processor"
+    return "" if mode & 0o006 == 0o006 else "/dev/kvm is not for everybody; QEMU emulates the processor"
 
 
 def lacking() -> str:

@@ -191,7 +191,7 @@ def build_root(gates: list[str], simulated: list[str], gate_script: bytes, disk_
 
 
 def _devices(directory: str) -> None:
-    for name in _DEVICES:
+    for name in (*_DEVICES, *(("kvm",) if os.path.exists("/dev/kvm") else ())):
         with contextlib.suppress(OSError):
             open(f"{directory}/{name}", "w").close()
             sc.bind(f"/dev/{name}", f"{directory}/{name}")

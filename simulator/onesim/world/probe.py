@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onesim.errors import HarnessError
+from onesim.world import libvirtd
 from onesim.world.interface import Question
 from onesim.world.namespaces import NamespaceWorld, obtainable
 
@@ -116,6 +117,12 @@ def probe() -> list[Finding]:
             "apt-get install qemu-block-extra",
         )
     )
+    findings += [
+        Finding(name, bool(there), False, there or "not there; `--hypervisor qemu` and drivers of libvirt's pools need it", remedy)
+        for name, there, remedy in libvirtd.findings()
+    ]
+    kvm = libvirtd.kvm()
+    findings.append(Finding("KVM", not kvm, False, kvm or "/dev/kvm", "not needed; `chmod 0666 /dev/kvm` lets the QEMUs of worlds use it"))
     return findings
 
 

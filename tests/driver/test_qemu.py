@@ -1,0 +1,116 @@
+"""VMs that are QEMUs under a real libvirtd: the same calls and verdicts as with the simulated one, and nothing that outlives a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from certified import bad, certified
+
+from onesim.data import data_dir
+from onesim.journal import read
+from onesim.records import Call, CaseEnd, Record
+from onesim.world.libvirtd import lacking
+
+REFERENCE = data_dir("reference_driver")
+LACKING = lacking()
+
+pytestmark = [
+    pytest.mark.components,
+    pytest.mark.skipif("range of ids" in LACKING or "root" in LACKING, reason=LACKING),
+    pytest.mark.skipif(bool(LACKING) and "CI" not in os.environ, reason=LACKING),
+]
+
+
+def calls(out: Path) -> list[tuple[object, ...]]:
+    """Return what was called for what, and whether it succeeded; without what differs from run to run."""
+    records = list(read(out / "history.jsonl", Record))
+    assert {one.outcome for one in records if isinstance(one, CaseEnd)} == {"completed"}
+    rows = [one for one in records if isinstance(one, Call)]
+    return sorted((one.case, one.n, one.operation, one.family, one.mad, one.action, one.success, one.vm, one.disk) for one in rows)
+
+
+@pytest.mark.parametrize(
+    ("role", "cases", "kept"),
+    [
+        ("onetck.toml", ("live-persistent",), ("TM-SNAPLIVE-001", "TM-SNAPLIVE-002", "TM-CPDS-001")),
+        ("ssh.toml", ("nodes-live-migration-failed",), ("TM-PREMIG-001", "TM-FAILMIG-001")),
+        ("rsync.toml", ("backup-live-increments",), ("TM-PREBK-008", "DS-RESTORE-005")),
+    ],
+)
+def test_qemu_and_the_simulated_hypervisor_agree(role: str, cases: tuple[str, ...], kept: tuple[str, ...], tmp_path: Path) -> None:
+    """Snapshots and saved disks, a migration that fails and one that does not, backups and increments of a guest that writes: the calls and verdicts are one."""
+    words = [word for case in cases for word in ("--case", case)]
+    sides = {kind: certified(REFERENCE / role, tmp_path / kind, "--hypervisor", kind, *words) for kind in ("simulated", "qemu")}
+    (_, simulated), (_, real) = sides["simulated"], sides["qemu"]
+    assert bad(real) == {}
+    assert calls(tmp_path / "qemu") == calls(tmp_path / "simulated")
+    assert {id: row.verdict for id, row in real.items()} == {id: row.verdict for id, row in simulated.items()}
+    assert {id: real[id].verdict for id in kept} == dict.fromkeys(kept, "pass")
+
+
+def worlds() -> dict[str, list[str]]:
+    """Return the command lines of all QEMUs and libvirtds, by the process namespace that they live in."""
+    found: dict[str, list[str]] = {}
+    for one in Path("/proc").iterdir():
+        if one.name.isdigit():
+            with contextlib.suppress(OSError):
+                line = (one / "cmdline").read_bytes()
+                if b"guest=one-" in line or line.startswith(b"/usr/sbin/libvirtd\0"):
+                    found.setdefault(str((one / "ns" / "pid").readlink()), []).append(line.decode(errors="replace"))
+    return found
+
+
+def inhabitants(world: str) -> list[str]:
+    """Return the processes that still live in a process namespace."""
+    found = []
+    for one in Path("/proc").iterdir():
+        if one.name.isdigit():
+            with contextlib.suppress(OSError):
+                if str((one / "ns" / "pid").readlink()) == world:
+                    found.append(one.name)
+    return found
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_no_domain_outlives_its_run(end: signal.Signals, tmp_path: Path) -> None:
+    """A run that is interrupted or killed while a VM runs leaves no process of its world, and so no mount of it."""
+    before = set(worlds())
+    words = ["run", "--config", str(REFERENCE / "onetck.toml"), "--case", "live-persistent", "--hypervisor", "qemu", "--out", str(tmp_path / "out")]
+    run = subprocess.Popen([sys.executable, "-m", "onetck.cli", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        ours, until = "", time.monotonic() + 120
+        while not ours and time.monotonic() < until:
+            mine = {world for world, lines in worlds().items() if world not in before and any("guest=one-" in line for line in lines)}
+            ours = next((world for world in mine if descends(inhabitants(world), run.pid)), "")
+            time.sleep(0.1)
+        assert ours, "no QEMU came up"
+        run.send_signal(end)
+        run.wait(60)
+        until = time.monotonic() + 20
+        while inhabitants(ours) and time.monotonic() < until:
+            time.sleep(0.1)
+        assert inhabitants(ours) == []
+    finally:
+        run.kill()
+        run.wait()
+
+
+def descends(pids: list[str], above: int) -> bool:
+    """Whether one of some processes was started by another, or by one that that started."""
+    for pid in pids:
+        at = pid
+        while at not in ("0", "1"):
+            if int(at) == above:
+                return True
+            try:
+                at = Path(f"/proc/{at}/stat").read_text().rpartition(")")[2].split()[1]
+            except OSError:
+                break
+    return False
