@@ -24,7 +24,7 @@ def test_the_data_is_installed(name: str) -> None:
     scripts = [path for path in (data_dir("reference_driver") / "remotes").rglob("*") if path.is_file()]
     assert len(scripts) > 30
     assert all(os.access(path, os.X_OK) for path in scripts if path.parent.name in ("fs", "shared"))
-    assert all(os.access(Path(onesim.__file__).parent / "world" / "skel" / name, os.R_OK) for name in ("gate", "shim"))
+    assert all(os.access(Path(onesim.__file__).parent / "world" / "skel" / name, os.R_OK) for name in ("gate", "libvirtd", "shim"))
 
 
 def test_dev_says_what_it_can_do() -> None:
