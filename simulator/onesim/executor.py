@@ -36,6 +36,7 @@ from onesim.scripts import Begun, Scripts
 from onesim.seats import Seat, image_seat, on_network
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
+from onesim.tracetext import render
 from onesim.tracking import Tracking
 from onesim.userfiles import UserFiles
 from onesim.virsh import Virsh
@@ -129,7 +130,8 @@ class CaseRun:
         volumes = any(on_network(one) for one in self.cloud.datastores.values())
         hosts, probed, pool = self.subject.machines, self.subject.probes.tells, pool_kind(self.images.template)
         driver, gates, title = self.cloud.conf(self.subject.tm_mad).driver, self.trace.header.gates, self.trace.header.title
-        self.writer.write(CaseBegin(self.case, title, hosts, self.shared, self.expects, volumes, probed, pool, driver, gates))
+        played = self.blobs.put(render(self.trace, self.spec.spec, seen=False).encode(), inline=0).sha256
+        self.writer.write(CaseBegin(self.case, title, hosts, self.shared, self.expects, volumes, probed, pool, driver, gates, played))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
