@@ -30,7 +30,8 @@ class NullPlay:
         self._cloud: Cloud = oned.cloud
         self._script = [deque(step.seen) for step in trace.steps]
         self._expect = [step.expect for step in trace.steps]
-        self._lost = [(n, step.arguments["action"]) for n, step in enumerate(trace.steps) if step.op == "fault.next"]
+        faults = ((n, step.arguments) for n, step in enumerate(trace.steps) if step.op == "fault.next")
+        self._lost = [(n, fault["action"]) for n, fault in faults if fault["act"] == "lost" or fault["action"].startswith("vmm/")]
         self._sources: dict[str, str] = {}
         self._ids: dict[tuple[str, int], str] = {("datastore", id): label for id, label in LABELS.items()}
         self._asked: dict[int, tuple[CallAsked, CallFinished]] = {}
@@ -55,19 +56,17 @@ class NullPlay:
 
     def _answer(self, asked: CallAsked) -> CallFinished:
         n = asked.operation
-        if asked.action.family not in FAMILIES:
-            lost = next((one for one in self._lost if one[0] < n and one[1] == asked.action.key), None)
-            if lost is not None:
-                self._lost.remove(lost)
-            finished = CallFinished(asked.call, lost is None, null_output(self.spec, asked), "refused")
+        script = self._script[n] if n >= 0 and asked.action.family in FAMILIES else deque[Seen]()
+        known = next((one for one in script if one.action == asked.action.key and one.disk == asked.disk and self._same(one, asked)), None)
+        lost = next((one for one in self._lost if one[0] < n and one[1] == asked.action.key), None)
+        if lost is not None:
+            self._lost.remove(lost)
+        if known is not None:
+            script.remove(known)
+            finished = CallFinished(asked.call, known.ended_by == "exit" and known.status == 0, self._filled(known.stdout, asked), known.error)
         else:
-            script = self._script[n] if n >= 0 else deque[Seen]()
-            known = next((one for one in script if one.action == asked.action.key and one.disk == asked.disk and self._same(one, asked)), None)
-            if known is not None:
-                script.remove(known)
-                finished = CallFinished(asked.call, known.ended_by == "exit" and known.status == 0, self._filled(known.stdout, asked), known.error)
-            else:
-                finished = CallFinished(asked.call, n < 0 or self._expect[n] != "failure", null_output(self.spec, asked), "refused")
+            fails = lost is not None or (n >= 0 and self._expect[n] == "failure")
+            finished = CallFinished(asked.call, not fails, null_output(self.spec, asked), "refused")
         self._asked[asked.call] = asked, finished
         return finished
 

@@ -216,6 +216,8 @@ class CaseRun:
         if step.op.startswith("vm.recover"):
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
+            if step.op == "vm.recover_success" and id is not None:
+                self._given_up.add(id)  # an operator says that it was done; no driver was asked
         id = self.cloud.find("image", step.arguments["image"]) if step.op == "image.adopt" else None
         if id is not None and pool_kind(self.cloud.datastores[self.cloud.images[id].datastore].template):
             self._lent.add(id)

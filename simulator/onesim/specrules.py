@@ -311,5 +311,5 @@ def _complaints(spec: Spec, requirements: set[str]) -> None:
                 raise _refuse(spec, file, name, f"unknown requirement {requirement!r}")
         if row.rule and row.rule not in spec.static_rules:
             raise _refuse(spec, file, name, f"unknown rule {row.rule!r}; static.toml lists them")
-        if bool(row.miniature or row.rule) == bool(row.reason) or (row.miniature and not row.requirements):
+        if bool(row.miniature or row.rule) == bool(row.reason) or (row.miniature and not row.requirements) or bool(row.trace) != bool(row.miniature):
             raise _refuse(spec, file, name, "has either requirements and what reproduces the symptom, or the reason why nothing can")
