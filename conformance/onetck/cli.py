@@ -17,7 +17,23 @@ from onereport.text import render_lines, render_text
 from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract
-from onetck import certify, comparing, evidencing, execution, kept, oracle, programs, reading, rendering, replaying, static, tracing, vendor, waiving
+from onetck import (
+    certify,
+    comparing,
+    evidencing,
+    execution,
+    exploration,
+    kept,
+    oracle,
+    programs,
+    reading,
+    rendering,
+    replaying,
+    static,
+    tracing,
+    vendor,
+    waiving,
+)
 from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
@@ -307,6 +323,7 @@ def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the
 reading.register(app)
 tracing.register(app)
 replaying.register(app)
+exploration.register(app)
 rendering.register(app)
 oracle.register(app)
 programs.register(app)
