@@ -62,6 +62,7 @@ class Explorer:
         self.deadline_s = self.began + budget_s
         self.found = Explored(seed)
         self._known: dict[str, frozenset[str]] = {}
+        self._said: dict[str, str] = {}
         self._batch: list[Trace] = []
 
     def explore(self) -> Explored:
@@ -73,6 +74,7 @@ class Explorer:
                 self._shorten(self.found.trace)
             except KeyboardInterrupt:
                 self.found.whole = False  # what has been found is told all the same
+        self.found.sentence = self._said.get(self.found.requirement, "")
         self.found.seconds = round(time.monotonic() - self.began, 1)
         return self.found
 
@@ -155,7 +157,7 @@ class Explorer:
                     if result.verdict in FAILURES and result.requirement in required:
                         broken[result.case].add(result.requirement)
                         if result.evidence:
-                            self.found.sentence = f"{required[result.requirement].sentence} {result.evidence[0].sentence}"
+                            self._said[result.requirement] = f"{required[result.requirement].sentence} {result.evidence[0].sentence}"
             self.found.runs += len(ran)
             self.found.calls += sum(one.calls for one in ran)
             self._known |= {text: frozenset(broken[name]) for name, text in cases.items()}

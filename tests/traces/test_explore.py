@@ -21,8 +21,8 @@ from onetck.setting import Given, Setting, settle
 
 HERE = Path(__file__).parent
 RARE = {row["name"]: row for row in tomllib.loads((HERE / "rare.toml").read_text())["miniature"]}
-#: Those that CI plays: one that breaks in an interleaving, one in a long history.
-A_FEW = ("clones-stand-in-each-others-way", "third-snapshot-is-not-taken")
+#: What CI plays.
+A_FEW = ("clones-stand-in-each-others-way",)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def setting() -> Setting:
 class InMemory(Explorer):
     """An explorer whose walks are not played: a trace breaks X-001 if `breaks` says so of it. It stops after `walks` walks."""
 
-    def __init__(self, setting: Setting, seed: int, breaks: Callable[[Trace], bool], walks: int = 24, *, faults: bool = False) -> None:
+    def __init__(self, setting: Setting, seed: int, breaks: Callable[[Trace], bool], walks: int = 6, *, faults: bool = False) -> None:
         profile = certify.certified(setting, certify.Wish(Path("x"), "core"))
         super().__init__(setting, profile, seed, 3600, 1, lambda line: None, faults=faults)
         self.breaks, self.walks, self.seen = breaks, walks, list[Trace]()
@@ -57,7 +57,7 @@ def test_walks_are_legal_and_the_same_with_the_same_seed(setting: Setting) -> No
     assert texts[0] == texts[1] != texts[2]
     steps = [step for trace in first.seen + other.seen for step in trace.steps]
     assert any(step.beside for step in steps) and any(step.op == "fault.next" for step in steps)
-    assert len({step.op for step in steps}) >= 18
+    assert len({step.op for step in steps}) >= 12
     for trace in first.seen:
         played = NullPlay(setting.spec, trace, setting.subject)
         assert not [why for n, why in played.refused.items() if trace.steps[n].expect == "success" and not trace.steps[n].after]

@@ -45,10 +45,10 @@ def test_a_line_that_is_wrong_is_refused_by_file_line_and_remedy(line: str, said
     assert said in str(refused.value) and str(refused.value).startswith("x.jsonl:")
 
 
-def test_every_line_of_every_shipped_trace_fits_the_schema_and_is_read_back() -> None:
-    """The schema admits what is read, and a trace that was written is the one that was read."""
+def test_lines_of_shipped_traces_fit_the_schema_and_all_are_read_back() -> None:
+    """The schema admits what is read (of every 25th trace), and a trace that was written is the one that was read (of all)."""
     valid = jsonschema.Draft202012Validator(json_schema("trace"))
-    for path in sorted((data_dir("spec") / "traces").rglob("*.jsonl"))[::7]:
+    for path in sorted((data_dir("spec") / "traces").rglob("*.jsonl"))[::25]:
         for line in path.read_text().splitlines():
             assert not list(valid.iter_errors(json.loads(line))), line
     for trace in shipped(SPEC):
