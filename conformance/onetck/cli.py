@@ -16,9 +16,24 @@ from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, E
 from onereport.text import render_lines, render_text
 from onesim import __version__
 from onesim.schedule import diverged
-from onesim.spec import for_contract, load
-from onesim.trace import WORLD_OPERATIONS
-from onetck import certify, comparing, evidencing, execution, kept, oracle, programs, reading, rendering, static, vendor, waiving
+from onesim.spec import for_contract
+from onetck import (
+    certify,
+    comparing,
+    evidencing,
+    execution,
+    exploration,
+    kept,
+    oracle,
+    programs,
+    reading,
+    rendering,
+    replaying,
+    static,
+    tracing,
+    vendor,
+    waiving,
+)
 from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
@@ -311,19 +326,10 @@ def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the
             out_console.print("onetck.toml: in order")
 
 
-@app.command(name="trace")
-def show_operations() -> None:
-    """List the operations that a trace may contain."""
-    with one_line():
-        for kind, lifecycle in load().lifecycles.items():
-            for name in dict.fromkeys(row.name for row in lifecycle.operation):
-                states = sorted({state for row in lifecycle.operation if row.name == name for state in row.from_})
-                out_console.print(f"{kind}.{name}" + (f"  from {', '.join(states)}" if states else ""), markup=False)
-        for name, needed in WORLD_OPERATIONS.items():
-            out_console.print(name + (f"  needs {', '.join(needed)}" if needed else ""), markup=False)
-
-
 reading.register(app)
+tracing.register(app)
+replaying.register(app)
+exploration.register(app)
 rendering.register(app)
 oracle.register(app)
 programs.register(app)

@@ -72,9 +72,9 @@ def verify(
 
 
 def schema(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="results, history, manifest, verification, diff, lint or config.")] = "results",
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="results, history, trace, manifest, verification, diff, lint or config.")] = "results",
 ) -> None:
-    """Print the JSON Schema of what onetck writes or reads; of results and history that of each line."""
+    """Print the JSON Schema of what onetck writes or reads; of results, history and trace that of each line."""
     with one_line():
         from onetck.published import SCHEMAS, json_schema
 

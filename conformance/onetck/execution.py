@@ -26,6 +26,7 @@ from onesim.records import SCHEMA, Call, CaseEnd, Described, Footer, Header, Lin
 from onesim.redaction import Redaction
 from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
+from onesim.trace import Trace
 from onesim.world.namespaces import NamespaceWorld, obtainable
 from onesim.world.probe import probe
 from onetck import provenance
@@ -146,7 +147,7 @@ def execute(
         staying = keep if case is plan[-1] else None
         world = start_world(subject, case.trace.header.shared, case.trace.header.gates, holder, staying)
         try:
-            chooser = partial(_chooser, case.trace.name, seed, schedules or {})
+            chooser = partial(_chooser, case.trace, seed, schedules or {})
             run = CaseRun(spec, subject, case.trace, world, writer, blobs, case.expects, progress.call, chooser)
             holder.append(run)
             summary = run.run()
@@ -184,10 +185,10 @@ def execute(
     return summaries
 
 
-def _chooser(case: str, seed: int, schedules: Recorded, operation: int) -> Chooser:
-    """Return what chooses the schedule of the calls that overlap from an operation on."""
-    turns = schedules.get((case, operation))
-    return Seeded(f"{seed}:{case}:{operation}") if turns is None else Replayed(turns)
+def _chooser(trace: Trace, seed: int, schedules: Recorded, operation: int) -> Chooser:
+    """Return what chooses the schedule of the calls that overlap from an operation on: a trace made from another one takes the turns of that one."""
+    turns = schedules.get((trace.name, operation))
+    return Seeded(f"{seed}:{trace.header.bytes_of or trace.name}:{operation}") if turns is None else Replayed(turns)
 
 
 def finish(writer: Writer, cases: int, calls: int, interrupted: bool, wall_s: float) -> None:

@@ -13,6 +13,7 @@ from onesim.records import Call, Record
 from onesim.rows import Profile
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, read_trace
+from onesim.tracetext import renamed, render
 from onetck import faulting
 from onetck.checks.base import Case
 from onetck.faulting import Place
@@ -89,7 +90,7 @@ def _written(setting: Setting, folder: Path, derived: Sequence[tuple[Place, Trac
     planned = []
     for name, (_, trace) in zip(faulting.names([place for place, _ in derived]), derived, strict=True):
         path = folder / f"{name}.jsonl"
-        path.write_text(faulting.lines(trace, name), encoding="utf-8")
+        path.write_text(render(renamed(trace, name), setting.spec.spec), encoding="utf-8")
         made = read_trace(path, setting.spec.spec)
         planned.append(PlannedCase(made, foresee(setting.spec, setting.subject, made)))
     return planned

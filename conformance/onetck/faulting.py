@@ -328,20 +328,6 @@ def _states(oned: Oned) -> dict[str, object]:
     return found
 
 
-def lines(trace: Trace, name: str) -> str:
-    """Return the text of a trace file, under a name."""
-    header = msgspec.structs.replace(trace.header, name=name)
-    usual = type(header)(header.trace, name, header.title)
-    told = [field for field in header.__struct_fields__ if field in ("trace", "name", "title") or getattr(header, field) != getattr(usual, field)]
-    rows: list[dict[str, Any]] = [{field: getattr(header, field) for field in told}]
-    for step in trace.steps:
-        row: dict[str, Any] = {"op": step.op, **step.arguments}
-        if step.expect != "success":
-            row["expect"] = step.expect
-        rows.append(row | {word: getattr(step, word) for word in ("about", "beside", "after") if getattr(step, word)})
-    return "".join(msgspec.json.encode(row).decode() + "\n" for row in rows)
-
-
 def names(found: Collection[Place]) -> list[str]:
     """Return a name for each place; where several would have one, a number follows."""
     counts: Counter[str] = Counter()

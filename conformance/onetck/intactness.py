@@ -87,7 +87,7 @@ def _blobs(record: object) -> Iterator[str]:
         if isinstance(value, Blob):
             if not value.complete and value.sha256:
                 yield value.sha256
-        elif name in ("answer_sha256", "sha256") and isinstance(value, str) and value:
+        elif name in ("answer_sha256", "sha256", "trace_sha256") and isinstance(value, str) and value:
             yield value
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas of what is written for other programs, made from the record classes themselves."""
+"""The JSON Schemas of what is written for other programs, made from the record classes and the tables themselves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from onereport.comparison import Comparison
 from onereport.results import ResultRecord
 from onesim.journal import Line
 from onesim.records import Record
+from onesim.trace import Trace
 from onetck import config
 from onetck.lint.findings import Report
 from onetck.manifest import Manifest
+from onetck.trace_schema import trace_schema
 from onetck.verifying import Verification
 
 #: By name: what it is, and the classes.
@@ -24,10 +26,12 @@ SCHEMAS: dict[str, tuple[str, Any]] = {
     "diff": ("what `onetck diff --json` prints", Comparison),
     "lint": ("what `onetck lint --json` prints", Report),
     "config": (config.NAME, config.Config),
+    "trace": ("a line of a trace", Trace),
 }
 
 
 def json_schema(name: str) -> dict[str, Any]:
     """Return a schema by name. Raises KeyError for an unknown one."""
     title, type = SCHEMAS[name]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **msgspec.json.schema(type)}
+    schema = trace_schema() if type is Trace else msgspec.json.schema(type)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}

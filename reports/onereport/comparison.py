@@ -111,7 +111,7 @@ class Comparison(msgspec.Struct, frozen=True):
         return ", ".join(parts) if parts else "nothing differs"
 
 
-class _Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True):
     """A run as read."""
 
     side: Side
@@ -126,7 +126,7 @@ def compare(before: Path, after: Path, factor: float = 1.5) -> Comparison:
     """Compare two directories of runs. An action is slower if its median has grown by `factor`, and by 50 ms at least. Raises ConfigError for what is no run."""
     if factor <= 1:
         raise ConfigError(f"--slower {factor:g}: give a factor above 1, such as 1.5")
-    old, new = _read(before), _read(after)
+    old, new = read_run(before), read_run(after)
     same = all(getattr(old.side, name) == getattr(new.side, name) for name in ("driver_sha256", "version")) and old.spec_sha256 == new.spec_sha256
     changes = list(_changes(old, new))
     flaky = [row for row in changes if row.after == "flaky" or (same and (row.before in FAILURES) != (row.after in FAILURES) and _ran(row))]
@@ -156,7 +156,8 @@ def compare(before: Path, after: Path, factor: float = 1.5) -> Comparison:
     )
 
 
-def _read(path: Path) -> _Run:
+def read_run(path: Path) -> Run:
+    """Read the directory of a run. Raises ConfigError for what is none."""
     results = path / "results.jsonl"
     if not results.is_file():
         several = sorted(one.parent.name for one in path.glob("*/results.jsonl"))
@@ -183,14 +184,14 @@ def _read(path: Path) -> _Run:
         sum(map(len, played.calls.values())),
     )
     verdicts = {one.requirement: one for one in records if isinstance(one, RequirementVerdict)}
-    return _Run(side, first, header.spec_sha256, verdicts, tuple(one for one in records if isinstance(one, Result)), played)
+    return Run(side, first, header.spec_sha256, verdicts, tuple(one for one in records if isinstance(one, Result)), played)
 
 
 def _ran(row: VerdictChange) -> bool:
     return all(verdict in FAILURES or verdict in ("pass", "warn") for verdict in (row.before, row.after))
 
 
-def _changes(old: _Run, new: _Run) -> Iterator[VerdictChange]:
+def _changes(old: Run, new: Run) -> Iterator[VerdictChange]:
     """Yield the requirements whose verdict differs, in the order of the specification."""
     for id in dict.fromkeys((*old.verdicts, *new.verdicts)):
         before, after = old.verdicts.get(id), new.verdicts.get(id)

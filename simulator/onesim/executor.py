@@ -38,6 +38,7 @@ from onesim.scripts import Begun, Scripts
 from onesim.seats import Seat, image_seat, on_network
 from onesim.spec import ContractSpec
 from onesim.trace import Step, Trace
+from onesim.tracetext import render
 from onesim.tracking import Tracking
 from onesim.userfiles import UserFiles
 from onesim.virsh import Virsh
@@ -131,7 +132,8 @@ class CaseRun:
         volumes = any(on_network(one) for one in self.cloud.datastores.values())
         hosts, probed, pool = self.subject.machines, self.subject.probes.tells, pool_kind(self.images.template)
         driver, gates, title = self.cloud.conf(self.subject.tm_mad).driver, self.trace.header.gates, self.trace.header.title
-        self.writer.write(CaseBegin(self.case, title, hosts, self.shared, self.expects, volumes, probed, pool, driver, gates))
+        played = self.blobs.put(render(self.trace, self.spec.spec, seen=False).encode(), inline=0).sha256
+        self.writer.write(CaseBegin(self.case, title, hosts, self.shared, self.expects, volumes, probed, pool, driver, gates, played))
         outcome, reason = "completed", ""
         try:
             furnish(self.world, self.cloud, self.subject)
@@ -217,6 +219,8 @@ class CaseRun:
         if step.op.startswith("vm.recover"):
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}
+            if step.op == "vm.recover_success" and id is not None:
+                self._given_up.add(id)  # an operator says that it was done; no driver was asked
         id = self.cloud.find("image", step.arguments["image"]) if step.op == "image.adopt" else None
         if id is not None and pool_kind(self.cloud.datastores[self.cloud.images[id].datastore].template):
             self._lent.add(id)

@@ -23,6 +23,8 @@ HOSTS = ("host01", "host02")
 BACKUP_HOST = "backup01"
 DATASTORES = "/var/lib/one/datastores"
 _SYSTEM, _IMAGES, _SYSTEM2, _BACKUPS = 0, 1, 100, 101
+#: The labels of the datastores that a fresh cloud may have, by id.
+LABELS = {_SYSTEM: "system", _IMAGES: "images", _SYSTEM2: "system2", _BACKUPS: "backups"}
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omi
     `volumes` = disks are no files below the datastores; `probed` is what the vendor's probe tells of their store: inventory, capacity.
     `pool` is what the storage pool of libvirt keeps that the image datastore is: files, blocks or lent volumes; empty for any other datastore.
     `driver` is the format that TM_MAD_CONF gives to all disks (DRIVER), `gates` are the commands at which the harness stands.
+    `trace_sha256` is the digest by which the trace lies beside the log.
     """
 
     case: str
@@ -110,6 +111,7 @@ class CaseBegin(msgspec.Struct, frozen=True, tag="case", tag_field="record", omi
     pool: str = ""
     driver: str = ""
     gates: tuple[str, ...] = ()
+    trace_sha256: str = ""
 
 
 class Operation(msgspec.Struct, frozen=True, tag="operation", tag_field="record", omit_defaults=True):

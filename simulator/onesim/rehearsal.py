@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from onesim.datagrams import Message, encode
-from onesim.events import CallAsked, CallFinished, DatagramReceived, OperationAsked, Output, Refused
+from onesim.events import CallAsked, CallFinished, DatagramReceived, OperationAsked, Output
 from onesim.oned import Oned
 from onesim.trace import Step, Trace
 
@@ -16,8 +16,10 @@ _ROOM = "DS_LOCATION_TOTAL_MB = 1048576\nDS_LOCATION_FREE_MB = 1048575\nDS_LOCAT
 
 def rehearse(
     oned: Oned, trace: Trace, answer: Callable[[CallAsked], CallFinished], comes: Callable[[int, Step], None] = lambda n, step: None
-) -> Iterator[tuple[int, CallAsked | Refused]]:
-    """Yield the calls of a trace in order, each with the number of the step that led to it, and the refusals. `answer` plays the driver.
+) -> Iterator[tuple[int, Output]]:
+    """Yield what follows from a trace in order (calls, their outcomes, states, refusals), each with the number of the step that led to it.
+
+    `answer` plays the driver.
 
     `comes` is told of each step before it is asked. Operations that are asked beside others are asked as early as they may.
     """
@@ -42,8 +44,7 @@ def rehearse(
                 waiting.extend((n, output) for output in oned.feed(OperationAsked(n, step.op, step.arguments)))
                 continue
             n, output = waiting.popleft()
-            if isinstance(output, CallAsked | Refused):
-                yield n, output
+            yield n, output
             if isinstance(output, CallAsked):
                 answered = answer(output)
                 if not answered.ok:

@@ -467,6 +467,7 @@ class Complaint(Row, frozen=True):
     symptom: str
     requirements: tuple[str, ...] = ()
     miniature: str = ""
+    trace: str = ""
     rule: str = ""
     reason: str = ""
 

@@ -59,6 +59,7 @@ from onesim.rows import (
     StaticRule,
     VerdictRow,
 )
+from onesim.trace_operations import TraceOperations
 
 
 class _Contracts(Row, frozen=True):
@@ -178,6 +179,7 @@ class Spec:
         self._numbers = {(kind, row.name): row for kind, rows in self.states.items() for row in rows}
         self.actions = tuple(row for path in self._files("actions") for row in _read(path, _Actions).action)
         self.arguments = {row.name: row for row in _read(root / "arguments.toml", _Arguments).argument}
+        self.trace_operations = _read(root / "operations.toml", TraceOperations)
         self.parsers = {row.name: row for row in _read(root / "parsers.toml", _Parsers).parser}
         self.kinds = {row.name: row for row in _read(root / "kinds.toml", _Kinds).kind}
         self.scripts = _read(root / "scripts.toml", _Scripts).row

@@ -11,6 +11,7 @@ from onesim.contracts import in_range
 from onesim.errors import SpecError
 from onesim.rows import Action, Contract, Lifecycle, OperationRow, Phase
 from onesim.spec import Spec
+from onesim.trace_operations import TYPES
 
 
 def verify(spec: Spec) -> None:
@@ -23,6 +24,7 @@ def verify(spec: Spec) -> None:
         for kind, lifecycle in spec.lifecycles.items():
             _lifecycle(spec, contract, kind, lifecycle)
     _places(spec)
+    _operations(spec)
     faultrules.verify(spec)
     _requirements(spec)
 
@@ -33,6 +35,22 @@ def _refuse(spec: Spec, file: str, row: str, why: str) -> SpecError:
 
 def _twice(names: Iterable[str]) -> list[str]:
     return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _operations(spec: Spec) -> None:
+    """Every operation of a lifecycle has a row for traces, and no row is for an operation that there is not; every argument has a type that is known."""
+    file, table = "operations.toml", spec.trace_operations
+    asked = {f"{kind}.{row.name}" for kind, lifecycle in spec.lifecycles.items() for row in lifecycle.operation}
+    for name in _twice(row.name for row in table.operation):
+        raise _refuse(spec, file, f"operation {name}", "stands twice")
+    for name in sorted(asked - set(table.by_name)):
+        raise _refuse(spec, file, f"operation {name}", "is one of a lifecycle, and has no row")
+    for row in table.operation:
+        if row.name.partition(".")[0] in spec.lifecycles and row.name not in asked:
+            raise _refuse(spec, file, f"operation {row.name}", "no lifecycle has it")
+        for name, _, type in (word.partition(":") for word in (*row.needs, *row.may)):
+            if (type or table.types.get(name)) not in TYPES:
+                raise _refuse(spec, file, f"operation {row.name}", f"the type of argument {name!r} is none of {', '.join(TYPES)}")
 
 
 def _contracts(spec: Spec) -> None:
@@ -293,5 +311,5 @@ def _complaints(spec: Spec, requirements: set[str]) -> None:
                 raise _refuse(spec, file, name, f"unknown requirement {requirement!r}")
         if row.rule and row.rule not in spec.static_rules:
             raise _refuse(spec, file, name, f"unknown rule {row.rule!r}; static.toml lists them")
-        if bool(row.miniature or row.rule) == bool(row.reason) or (row.miniature and not row.requirements):
+        if bool(row.miniature or row.rule) == bool(row.reason) or (row.miniature and not row.requirements) or bool(row.trace) != bool(row.miniature):
             raise _refuse(spec, file, name, "has either requirements and what reproduces the symptom, or the reason why nothing can")

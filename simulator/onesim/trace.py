@@ -1,6 +1,6 @@
 """Traces: what to do, one JSON object a line. The first line is a header; the rest are operations of users, guests and of the world.
 
-`vm.*`, `image.*` and `datastore.*` are the operations of the lifecycle tables; the others are the world's own and are listed in `WORLD_OPERATIONS`.
+`spec/operations.toml` lists the operations: those of the lifecycle tables, and the world's own.
 
 An operation is asked when all calls of the one before have ended. One with `"beside": true` is asked while the one before still runs, as soon as its
 first call has begun; `"beside": "tm/clone"` waits until a call of that action has begun. So each line with `beside` joins the lines above it to a
@@ -10,12 +10,16 @@ group, whose calls overlap:
     {"op": "vm.deploy", "vm": "two", "host": "host02", "beside": true}
 
 An operation with `"after": "failure"` is asked only if a call of the last operation without it has failed: it does again what a fault has spoiled.
+
+A line with `seen` instead of `op` is a call that the operation above it has led to, where the trace was played before (`onesim/seen.py`). It changes nothing
+of what is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -27,29 +31,12 @@ from onesim.contracts import in_range
 from onesim.data import data_dir
 from onesim.errors import TraceError
 from onesim.pool_datastores import PoolKind
+from onesim.seen import Seen, read_seen
 from onesim.spec import Spec
+from onesim.trace_operations import check_arguments
 from onesim.world.interface import ACTS
 from onesim.writing import HOW
 
-#: Operations that are not oned's, with the arguments they need.
-WORLD_OPERATIONS = {
-    "file.make": ("path", "format", "size_mb"),
-    "file.put": ("host", "path", "text"),
-    "file.pack": ("path", "of", "how"),
-    "file.link": ("path", "to"),
-    "url.serve": ("url", "path"),
-    "url.redirect": ("url", "to"),
-    "volume.make": ("volume", "format", "size_mb"),
-    "guest.write": ("vm", "disk"),
-    "guest.busy": ("vm",),
-    "fault.next": ("action", "act"),
-    "host.down": ("host",),
-    "host.up": ("host",),
-    "host.probe": ("host",),
-    "monitor.encrypt": (),
-    "backup.base": ("path",),
-    "documents.write": ("how",),
-}
 #: Those that nothing can be asked beside, as they run commands of their own.
 _ALONE = frozenset({"host.probe", "monitor.encrypt"})
 _MAX_BYTES = 8 * 1024 * 1024
@@ -64,6 +51,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `files` = it is for drivers whose images and disks are files, where one transfer driver has both.
     `any_format` = it is for those that make disks in the formats that users ask for.
     `bytes_of` is the case whose bytes users' files have, where a trace was made from another one; without it they are its own.
+    `seen_under` is the exact OpenNebula version under which the calls of lines with `seen` were made.
     """
 
     trace: int
@@ -77,6 +65,7 @@ class TraceHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     any_format: bool = False
     gates: tuple[str, ...] = ()
     bytes_of: str = ""
+    seen_under: str = ""
     since: str = ""
     until: str = ""
 
@@ -88,7 +77,7 @@ class Step:
     `expect` is success; failure (a call of this operation must fail); or any (the trace has made it fail, or may have). `about` is a label that the
     calls of the operation carry, for requirements that are about one special situation. `beside` is empty for an operation that waits for the one
     before; else it is asked when that one has begun a call of the action named (`*`: any). `after` is failure for one that is asked only if a call of the last
-    operation without it has failed.
+    operation without it has failed. `seen` are the calls that it has led to before.
     """
 
     line: int
@@ -98,6 +87,7 @@ class Step:
     about: str = ""
     beside: str = ""
     after: str = ""
+    seen: tuple[Seen, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,7 +141,7 @@ def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
         raise TraceError(f"{path}:1: trace format {header.trace} is unknown; this version reads 1")
     if header.profile not in spec.profiles:
         raise TraceError(f"{path}:1: profile {header.profile!r} is unknown; choose one of {', '.join(spec.profiles)}")
-    steps = tuple(_step(path, number, line, spec) for number, line in lines[1:])
+    steps = tuple(_steps(path, lines[1:], spec))
     for word in ("beside", "after"):
         if steps and getattr(steps[0], word):
             raise TraceError(f'{path}:{steps[0].line}: "{word}" needs an operation above it')
@@ -164,22 +154,31 @@ def parse_trace(text: str, path: Path, spec: Spec) -> Trace:
     return Trace(str(path), header, steps)
 
 
-def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
-    where = f"{path}:{number}"
-    try:
-        row = msgspec.json.decode(line, type=dict[str, Any])
-    except msgspec.DecodeError as error:
-        raise TraceError(f"{where}: {error}; every line is one JSON object") from None
+def _steps(path: Path, lines: Iterable[tuple[int, str]], spec: Spec) -> list[Step]:
+    """Return the steps of the lines after the header, each with the calls seen of it."""
+    steps: list[Step] = []
+    for number, line in lines:
+        where = f"{path}:{number}"
+        try:
+            row = msgspec.json.decode(line, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise TraceError(f"{where}: {error}; every line is one JSON object") from None
+        if "seen" not in row:
+            steps.append(_step(where, number, row, spec))
+            continue
+        if not steps:
+            raise TraceError(f'{where}: "seen" needs an operation above it')
+        steps[-1] = replace(steps[-1], seen=(*steps[-1].seen, read_seen(where, row, spec)))
+    return steps
+
+
+def _step(where: str, number: int, row: dict[str, Any], spec: Spec) -> Step:
     op = row.pop("op", None)
     if not isinstance(op, str):
         raise TraceError(f'{where}: no "op"; name an operation such as vm.create')
-    kind, _, name = op.partition(".")
-    known = op in WORLD_OPERATIONS or (kind in spec.lifecycles and any(one.name == name for one in spec.lifecycles[kind].operation))
-    if not known:
-        raise TraceError(f"{where}: operation {op!r} is unknown; see `onetck trace`")
-    missing = [argument for argument in WORLD_OPERATIONS.get(op, ()) if argument not in row]
-    if missing:
-        raise TraceError(f"{where}: {op} needs {', '.join(missing)}")
+    if op not in spec.trace_operations.by_name:
+        near = get_close_matches(op, spec.trace_operations.by_name, 1)
+        raise TraceError(f"{where}: operation {op!r} is unknown; {f'{near[0]} is near; ' if near else ''}see `onetck trace`")
     expect = row.pop("expect", "success")
     if expect not in ("success", "failure", "any"):
         raise TraceError(f'{where}: "expect" is success, failure or any, not {expect!r}')
@@ -189,6 +188,7 @@ def _step(path: Path, number: int, line: str, spec: Spec) -> Step:
     beside, after = _beside(where, row.pop("beside", False), spec), row.pop("after", "")
     if after not in ("", "failure") or (after and beside):
         raise TraceError(f'{where}: "after" is failure, and such an operation is beside no other')
+    check_arguments(where, spec.trace_operations, op, row)
     if op == "fault.next":
         _fault(where, row, spec)
     if op == "documents.write" and row["how"] not in ("", *HOW):
@@ -223,10 +223,15 @@ def _beside(where: str, value: object, spec: Spec) -> str:
 
 
 def library(spec: Spec, version: str) -> list[Trace]:
-    """Return the traces that ship with onetck and hold for a version, in the order of their names."""
-    return [one for one in _shipped(spec) if in_range(version, one.header.since, one.header.until)]
+    """Return the traces that belong to profiles and hold for a version, in the order of their names."""
+    return [one for one in _in(spec, "") if in_range(version, one.header.since, one.header.until)]
+
+
+def shipped(spec: Spec) -> tuple[Trace, ...]:
+    """Return all traces that ship with onetck: those of profiles, then those that are played by name alone."""
+    return (*_in(spec, ""), *_in(spec, "more"))
 
 
 @cache
-def _shipped(spec: Spec) -> tuple[Trace, ...]:
-    return tuple(read_trace(path, spec) for path in sorted((data_dir("spec") / "traces").glob("*.jsonl")))
+def _in(spec: Spec, folder: str) -> tuple[Trace, ...]:
+    return tuple(read_trace(path, spec) for path in sorted((data_dir("spec") / "traces" / folder).glob("*.jsonl")))

@@ -13,7 +13,8 @@ from onesim.errors import SpecError, TraceError
 from onesim.records import Call, Command
 from onesim.spec import Spec, load
 from onesim.trace import Trace, library, parse_trace
-from onetck.faulting import Place, alike, derive, lines, names, order, places, widened
+from onesim.tracetext import renamed, render
+from onetck.faulting import Place, alike, derive, names, order, places, widened
 from onetck.plan import foresee
 from onetck.setting import Given, settle
 
@@ -134,7 +135,7 @@ def derived(name: str, trace: Trace, struck: Call) -> list[dict[str, object]]:
     """Return what a derived trace does that its case does not, in order; the trace is read again from its text, and oned takes it."""
     made = derive(SETTING.spec, SETTING.subject, trace, kind(name, trace, struck))
     assert made is not None
-    again = parse_trace(lines(made, "fault-x"), Path("x"), SPEC)
+    again = parse_trace(render(renamed(made, "fault-x"), SPEC), Path("x"), SPEC)
     foresee(SETTING.spec, SETTING.subject, again)
     assert (again.name, again.header.profile, again.header.shared) == ("fault-x", trace.header.profile, trace.header.shared)
     known = [(step.op, step.arguments) for step in trace.steps]
@@ -175,7 +176,7 @@ def test_a_vm_is_given_up_and_the_rest_goes_on_without_it() -> None:
     trace, clone = deploy("host01:cp")
     made = derive(SETTING.spec, SETTING.subject, trace, kind("given-up", trace, clone))
     assert made is not None
-    again = parse_trace(lines(made, "fault-x"), Path("x"), SPEC)
+    again = parse_trace(render(renamed(made, "fault-x"), SPEC), Path("x"), SPEC)
     at = index(again, "vm.recover_delete")
     assert (again.steps[at].beside, again.steps[at - 1].op) == ("tm/clone", "vm.deploy")
     assert [(step.op, step.arguments["image"]) for step in again.steps[at + 1 :]] == [("image.delete", "os"), ("image.delete", "data")]

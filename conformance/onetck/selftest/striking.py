@@ -16,6 +16,7 @@ from onesim.layout import Subjected
 from onesim.records import Call
 from onesim.spec import ContractSpec
 from onesim.trace import read_trace
+from onesim.tracetext import renamed, render
 from onetck import faulting
 from onetck.faulting import Place
 from onetck.plan import PlannedCase, foresee
@@ -205,7 +206,7 @@ def _measure(key: str, role: Role, name: str, place: Place) -> Struck:
     made = faulting.derive(setting.spec, setting.subject, role.cases[place.case].trace, place, brief=True)
     if made is None:
         return nothing
-    text = faulting.lines(made, name)
+    text = render(renamed(made, name), setting.spec.spec)
     whole = msgspec.structs.replace(nothing, trace=text)
     played = play(setting.spec, _patient(role), planned(setting.spec, role, whole), role.required, to_the_end=True)
     if played.error:

@@ -1,0 +1,110 @@
+"""`onetck explore`: walks are legal and repeat with their seed, what is found is made as short as can be, and miniatures that break rarely are found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from commanded import run
+
+from onesim.data import data_dir
+from onesim.trace import Trace, read_trace
+from onesim.tracetext import render
+from onetck import certify
+from onetck.exploring import Explorer
+from onetck.nullplay import NullPlay
+from onetck.setting import Given, Setting, settle
+
+HERE = Path(__file__).parent
+RARE = {row["name"]: row for row in tomllib.loads((HERE / "rare.toml").read_text())["miniature"]}
+#: What CI plays.
+A_FEW = ("clones-stand-in-each-others-way",)
+
+
+@pytest.fixture(scope="module")
+def setting() -> Setting:
+    """The reference driver in its plain role."""
+    return settle(Given(config=data_dir("reference_driver") / "onetck.toml", lines=False))
+
+
+class InMemory(Explorer):
+    """An explorer whose walks are not played: a trace breaks X-001 if `breaks` says so of it. It stops after `walks` walks."""
+
+    def __init__(self, setting: Setting, seed: int, breaks: Callable[[Trace], bool], walks: int = 6, *, faults: bool = False) -> None:
+        profile = certify.certified(setting, certify.Wish(Path("x"), "core"))
+        super().__init__(setting, profile, seed, 3600, 1, lambda line: None, faults=faults)
+        self.breaks, self.walks, self.seen = breaks, walks, list[Trace]()
+
+    def _play(self, traces: Sequence[Trace]) -> list[frozenset[str]]:
+        self.seen += traces
+        if self.found.trace is None and len(self.seen) >= self.walks:
+            self.deadline_s = 0.0
+        self.found.runs += len(traces)
+        return [frozenset({"X-001"} if self.breaks(one) else ()) for one in traces]
+
+
+def test_walks_are_legal_and_the_same_with_the_same_seed(setting: Setting) -> None:
+    """oned refuses no step of any; the seed picks them all; operations overlap, faults strike, and many kinds of operation are walked."""
+    first, again, other = (InMemory(setting, seed, lambda trace: False, faults=True) for seed in (3, 3, 4))
+    for explorer in (first, again, other):
+        explorer.explore()
+    spec = setting.spec.spec
+    texts = [[render(one, spec) for one in explorer.seen] for explorer in (first, again, other)]
+    assert texts[0] == texts[1] != texts[2]
+    steps = [step for trace in first.seen + other.seen for step in trace.steps]
+    assert any(step.beside for step in steps) and any(step.op == "fault.next" for step in steps)
+    assert len({step.op for step in steps}) >= 12
+    for trace in first.seen:
+        played = NullPlay(setting.spec, trace, setting.subject)
+        assert not [why for n, why in played.refused.items() if trace.steps[n].expect == "success" and not trace.steps[n].after]
+
+
+def test_what_breaks_is_made_as_short_as_can_be(setting: Setting) -> None:
+    """Of a walk in which some disk gets a second snapshot only what that needs is left: an image, a VM, its deployment, and two snapshots."""
+
+    def two_snapshots(trace: Trace) -> bool:
+        taken = [(step.arguments["vm"], step.arguments["disk"]) for step in trace.steps if step.op == "vm.snapshot_create"]
+        return len(taken) > len(set(taken))
+
+    found = InMemory(setting, 1, two_snapshots, walks=200).explore()
+    assert found.trace is not None and found.whole and found.requirement == "X-001"
+    ops = [step.op for step in found.trace.steps if step.op not in ("file.make", "vm.poweroff", "vm.suspend")]
+    assert ops in ([birth, "vm.create", "vm.deploy", "vm.snapshot_create", "vm.snapshot_create"] for birth in ("image.register", "image.make")), (
+        render(found.trace, setting.spec.spec)
+    )
+    assert found.steps[1] == len(found.trace.steps) <= found.steps[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(("--budget", "soon"), "--budget 'soon': give a time such as 90s, 10m or 1h"), (("--driver", "/nowhere"), "/nowhere")]
+)
+def test_what_cannot_be_explored_is_refused_in_one_line(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 4, with the remedy."""
+    driver = () if "--driver" in words else ("--driver", str(data_dir("reference_driver") / "remotes"))
+    assert run("explore", *driver, *words) == 4
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.components
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in A_FEW else pytest.mark.exhaustive) for name in RARE])
+def test_a_miniature_that_breaks_rarely_is_found_within_its_budget(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A requirement of the area of its fault is broken, and the trace that is written breaks it again when it is played by itself."""
+    row = RARE[name]
+    shutil.copytree(data_dir("reference_driver"), tmp_path / "driver")
+    script = tmp_path / "driver" / "remotes" / row["script"]
+    script.rename(script.with_name(f"{script.name}.orig"))
+    script.write_text(row["text"])
+    script.chmod(0o755)
+    out = tmp_path / "found.jsonl"
+    driver = str(tmp_path / "driver" / "remotes")
+    assert run("explore", "--driver", driver, "--no-faults", "--seed", "1", "--budget", row["budget"], "--out", str(out), "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    assert read_trace(out, certify.load()).steps and found["steps"][1] <= found["steps"][0]
+    assert (
+        run("run", driver, "--trace", str(out), "--requirement", found["requirement"], "--seed", "1", "--out", str(tmp_path / "run"), "--no-lines")
+        == 1
+    )
