@@ -18,7 +18,22 @@ from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import certify, comparing, evidencing, execution, kept, oracle, programs, reading, recording, rendering, static, vendor, waiving
+from onetck import (
+    certify,
+    comparing,
+    evidencing,
+    execution,
+    importing,
+    kept,
+    oracle,
+    programs,
+    reading,
+    recording,
+    rendering,
+    static,
+    vendor,
+    waiving,
+)
 from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
@@ -319,6 +334,7 @@ def show_operations() -> None:
 
 reading.register(app)
 recording.register(app)
+importing.register(app)
 rendering.register(app)
 oracle.register(app)
 programs.register(app)

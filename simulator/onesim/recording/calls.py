@@ -10,7 +10,8 @@ from functools import cached_property
 
 from lxml import etree
 
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+#: Takes nothing from outside the document.
+PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
 _DISK = re.compile(r"(?:([^:/]*):)?(/.*?)/+(\d+)(?:/(?:disk\.(\d+)|(kernel|initrd)))?/*")
 
 
@@ -76,7 +77,7 @@ def _element(data: bytes) -> etree._Element | None:
         except (binascii.Error, ValueError):
             return None
     try:
-        return etree.fromstring(text, _PARSER) if text.startswith(b"<") else None
+        return etree.fromstring(text, PARSER) if text.startswith(b"<") else None
     except etree.XMLSyntaxError:
         return None
 

@@ -24,6 +24,17 @@ _SNAPSHOTS = {
 #: A pause after which a disk that comes to a VM is no more part of its deployment, where nothing else says so.
 _PAUSE_S = 5.0
 _SIZE_MB = 2
+#: States of a VM, as its log tells them, and the operations that lead to them; storage calls alone do not tell these apart, or there are none.
+_LEAVING = {"SAVE_STOP": "vm.stop", "EPILOG_STOP": "vm.stop", "SHUTDOWN_UNDEPLOY": "vm.undeploy", "EPILOG_UNDEPLOY": "vm.undeploy"}
+_CHANGES = {
+    "SHUTDOWN_POWEROFF": ("vm.poweroff", "POWEROFF"),
+    "SAVE_SUSPEND": ("vm.suspend", "SUSPENDED"),
+    "BOOT_POWEROFF": ("vm.resume", "RUNNING"),
+    "BOOT_SUSPENDED": ("vm.resume", "RUNNING"),
+    "BOOT_UNKNOWN": ("vm.resume", "RUNNING"),
+    "CLEANUP_DELETE": ("vm.recover_delete", "DONE"),
+    "CLEANUP_RESUBMIT": ("vm.recover_recreate", "PENDING"),
+}
 
 
 @dataclass
@@ -38,6 +49,8 @@ class _Vm:
     sizes: dict[int, int] = field(default_factory=dict)
     created: Step = field(default_factory=dict)
     last: Step = field(default_factory=dict)
+    leaving: str = "vm.undeploy"
+    told: bool = False
     open: list[tuple[SeenCall, Place]] = field(default_factory=list)
 
 
@@ -157,6 +170,28 @@ class _Teller:
 
     # VMs
 
+    def vm_state(self, event: SeenCall) -> None:
+        """Take a change of state that the log of a VM tells."""
+        vm = self.vms.setdefault(int(event.argv[0]), _Vm(f"vm{event.argv[0]}", state=""))
+        vm.told = True
+        if vm.open:
+            self._close(vm)
+        state = event.action
+        if state in _LEAVING:
+            vm.leaving = _LEAVING[state]
+        elif state.endswith("FAILURE"):
+            vm.last["expect"] = "any"
+            vm.state = "FAILED" if state == "PROLOG_FAILURE" else vm.state
+        elif state == "MIGRATE" and vm.state:
+            other = next((name for name in self.hosts if self._host(name) != self._host(vm.host)), "another")
+            vm.last = self.say(event.begun_s, "vm.migrate_live", vm=vm.label, host=self._host(other))
+            vm.host = other
+        elif state in _CHANGES and vm.state:
+            op, vm.state = _CHANGES[state]
+            vm.last = self.say(event.begun_s, op, vm=vm.label)
+        elif state in ("HOTPLUG", "HOTPLUG_SNAPSHOT", "HOTPLUG_RESIZE", "BACKUP", "BACKUP_POWEROFF"):
+            self.left_out[f"states {state}: what was done then stands in no transfer script"] += 1
+
     def vm_call(self, call: SeenCall) -> None:
         plain = call.plain
         places = [one for one in map(place, call.argv) if one is not None]
@@ -219,7 +254,11 @@ class _Teller:
         if not last.ok or call.begun_s - last.ended_s > _PAUSE_S:
             return call.plain == "context" and last.ok and last.plain in (*_BIRTHS, "mv")
         if call.plain in _BIRTHS:
-            return last.plain in _BIRTHS and vm.state in ("", "FAILED", "DONE", "UNDEPLOYED") and (where.disk < 0 or where.disk > last_place.disk)
+            return (
+                last.plain in _BIRTHS
+                and vm.state in ("", "FAILED", "DONE", "UNDEPLOYED", "PENDING")
+                and (where.disk < 0 or where.disk > last_place.disk)
+            )
         if call.plain == "context":
             return last.plain in (*_BIRTHS, "mv")
         if call.plain == "mv":
@@ -247,16 +286,16 @@ class _Teller:
         if vm.state == "FAILED":
             for call, where in calls:
                 self._disk(vm, call, where)
-            self.say(at, "vm.recover_retry", ok, vm=vm.label)
+            vm.last = self.say(at, "vm.recover_retry", ok, vm=vm.label)
             vm.state = "RUNNING" if ok else "FAILED"
             return
-        if vm.state in ("DONE", "UNDEPLOYED"):
+        if vm.state in ("DONE", "UNDEPLOYED", "PENDING"):
             if vm.state == "DONE":
                 # what looked like its end was no more than a clean-up
                 vm.last["op"] = "vm.recover_recreate"
-            else:
+            elif vm.state == "UNDEPLOYED":
                 self.say(at, "vm.recover_recreate", vm=vm.label)
-            self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(calls[-1][1].host))
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(calls[-1][1].host))
             vm.state = "RUNNING" if ok else "FAILED"
             return
         if vm.state:
@@ -291,7 +330,7 @@ class _Teller:
 
     def _deployed(self, vm: _Vm, at_s: float, host: str, ok: bool = True) -> None:
         vm.created = self.say(at_s, "vm.create", vm=vm.label, disks=dict(vm.disks), **vm.created)
-        self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(host))
+        vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(host))
         vm.state, vm.host = ("RUNNING" if ok else "FAILED"), host
 
     def _moves(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
@@ -303,15 +342,18 @@ class _Teller:
             if one.plain == "mv" and where.disk >= 0:
                 self._known(where, one)
         at = call.begun_s
+        # the script that takes a VM to the front-end, and the one that brings it back
+        if call.script in ("stop", "resume") and here is not None:
+            self.front_end = there.host if call.script == "stop" else here.host
         if here is not None and here.host == self.front_end != there.host:
-            self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(there.host))
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(there.host))
             vm.state = "RUNNING"
         elif self.front_end and there.host == self.front_end:
             # the calls of stop and of undeploy are the same; the names of transfer scripts are too
-            self.say(at, "vm.undeploy", ok, vm=vm.label)
+            vm.last = self.say(at, vm.leaving, ok, vm=vm.label)
             vm.state = "UNDEPLOYED"
         else:
-            self.say(at, "vm.migrate", ok, vm=vm.label, host=self._host(there.host))
+            vm.last = self.say(at, "vm.migrate", ok, vm=vm.label, host=self._host(there.host))
         vm.host = there.host
 
     def _ends(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
@@ -334,6 +376,8 @@ class _Teller:
 
     def _awake(self, vm: _Vm, at_s: float, running: bool) -> None:
         """Have a VM run, or be off, before what comes: that makes no storage call by which it could be seen."""
+        if vm.told:
+            return
         if not running and vm.state == "RUNNING":
             self.say(at_s, "vm.poweroff", vm=vm.label)
             vm.state = "POWEROFF"
@@ -387,13 +431,15 @@ class _Teller:
         return self.hosts[name]
 
 
-def retell(calls: Iterable[SeenCall], front_end: str = "") -> Retold:
-    """Return the operations that calls, in the order of their beginnings, are of. `front_end` is its host name, if it is known."""
+def retell(calls: Iterable[SeenCall], with_context: Iterable[int] = ()) -> Retold:
+    """Return the operations that calls, in the order of their beginnings, are of. `with_context` are VMs that are known to have a context."""
     teller = _Teller()
-    teller.front_end = front_end
+    teller.vms = {id: _Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}}) for id in with_context}
     for call in calls:
         if call.family == "ds":
             teller.image_call(call)
+        elif call.family == "vm":
+            teller.vm_state(call)
         else:
             teller.vm_call(call)
     for vm in teller.vms.values():
