@@ -19,6 +19,7 @@ from onesim.schedule import diverged
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
 from onetck import (
+    arraying,
     certify,
     comparing,
     evidencing,
@@ -335,6 +336,7 @@ def show_operations() -> None:
 reading.register(app)
 recording.register(app)
 importing.register(app)
+arraying.register(app)
 rendering.register(app)
 oracle.register(app)
 programs.register(app)
