@@ -34,6 +34,7 @@ from onetck import (
     static,
     vendor,
     waiving,
+    watching,
 )
 from onetck import config as configuration
 from onetck.certify import Wish
@@ -337,6 +338,7 @@ reading.register(app)
 recording.register(app)
 importing.register(app)
 arraying.register(app)
+watching.register(app)
 rendering.register(app)
 oracle.register(app)
 programs.register(app)
