@@ -37,6 +37,7 @@ from onetck import (
     watching,
 )
 from onetck import config as configuration
+from onetck.campaign import command as campaign
 from onetck.certify import Wish
 from onetck.judge import Judgement
 from onetck.progress import terminal_progress
@@ -339,6 +340,7 @@ recording.register(app)
 importing.register(app)
 arraying.register(app)
 watching.register(app)
+campaign.register(app)
 rendering.register(app)
 oracle.register(app)
 programs.register(app)
