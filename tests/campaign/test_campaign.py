@@ -125,7 +125,11 @@ def test_a_wrong_file_is_told_in_one_line(file: Path, old: str, new: str, said: 
 def cluster(count: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     """A Dask scheduler and workers, each a process of its own."""
     begun = [
-        subprocess.Popen([sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard"], stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     ]
     try:
         address = ""
@@ -139,9 +143,10 @@ def cluster(count: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
         begun += [subprocess.Popen([*worker, "--name", str(n)], stderr=subprocess.DEVNULL, text=True) for n in range(count)]
         yield address, begun[1:]
     finally:
-        for one in reversed(begun):
-            one.terminate()
-        for one in reversed(begun):
+        # a worker that is asked to end waits for its run and for the scheduler
+        for one in begun:
+            one.kill()
+        for one in begun:
             one.wait(timeout=60)
             if one.stderr is not None:
                 one.stderr.close()
