@@ -18,23 +18,28 @@ from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract
 from onetck import (
+    arraying,
     certify,
     comparing,
     evidencing,
     execution,
     exploration,
+    importing,
     kept,
     oracle,
     programs,
     reading,
+    recording,
     rendering,
     replaying,
     static,
     tracing,
     vendor,
     waiving,
+    watching,
 )
 from onetck import config as configuration
+from onetck.campaign import command as campaign
 from onetck.certify import Wish
 from onetck.judge import Judgement
 from onetck.progress import terminal_progress
@@ -330,6 +335,11 @@ reading.register(app)
 tracing.register(app)
 replaying.register(app)
 exploration.register(app)
+recording.register(app)
+importing.register(app)
+arraying.register(app)
+watching.register(app)
+campaign.register(app)
 rendering.register(app)
 oracle.register(app)
 programs.register(app)

@@ -1,0 +1,455 @@
+"""Calls that were seen on a front-end, told as a trace: the operations that oned must have carried out.
+
+What a call cannot tell is settled as `docs/record.md` says. Disks are made small: a trace is about what is done, not about how much.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from onesim.recording.calls import Place, SeenCall, place
+
+Step = dict[str, Any]
+_TYPES = {0: "OS", 1: "CDROM", 2: "DATABLOCK", 3: "KERNEL", 4: "RAMDISK", 5: "CONTEXT"}
+_BIRTHS = ("clone", "ln", "mkimage", "mkswap")
+_SNAPSHOTS = {
+    "snap_create": "snapshot_create",
+    "snap_create_live": "snapshot_create",
+    "snap_delete": "snapshot_delete",
+    "snap_revert": "snapshot_revert",
+}
+#: A pause after which a disk that comes to a VM is no more part of its deployment, where nothing else says so.
+_PAUSE_S = 5.0
+_SIZE_MB = 2
+#: States of a VM, as its log tells them, and the operations that lead to them; storage calls alone do not tell these apart, or there are none.
+_LEAVING = {"SAVE_STOP": "vm.stop", "EPILOG_STOP": "vm.stop", "SHUTDOWN_UNDEPLOY": "vm.undeploy", "EPILOG_UNDEPLOY": "vm.undeploy"}
+_CHANGES = {
+    "SHUTDOWN_POWEROFF": ("vm.poweroff", "POWEROFF"),
+    "SAVE_SUSPEND": ("vm.suspend", "SUSPENDED"),
+    "BOOT_POWEROFF": ("vm.resume", "RUNNING"),
+    "BOOT_SUSPENDED": ("vm.resume", "RUNNING"),
+    "BOOT_UNKNOWN": ("vm.resume", "RUNNING"),
+    "CLEANUP_DELETE": ("vm.recover_delete", "DONE"),
+    "CLEANUP_RESUBMIT": ("vm.recover_recreate", "PENDING"),
+}
+
+
+@dataclass
+class _Vm:
+    """What is known of a VM. `disks` are those of vm.create, by id; `sizes` are the MiB that the trace gives them."""
+
+    label: str
+    state: str = "RUNNING"
+    host: str = ""
+    disks: dict[int, Step] = field(default_factory=dict)
+    linked: set[int] = field(default_factory=set)
+    sizes: dict[int, int] = field(default_factory=dict)
+    created: Step = field(default_factory=dict)
+    last: Step = field(default_factory=dict)
+    leaving: str = "vm.undeploy"
+    told: bool = False
+    open: list[tuple[SeenCall, Place]] = field(default_factory=list)
+
+
+@dataclass
+class Retold:
+    """Steps in their order, and how many calls of each kind were left out."""
+
+    steps: list[Step]
+    left_out: Counter[str]
+
+
+class _Teller:
+    def __init__(self) -> None:
+        self.steps: list[tuple[float, int, Step]] = []
+        self.left_out: Counter[str] = Counter()
+        self.vms: dict[int, _Vm] = {}
+        self.sources: dict[str, str] = {}
+        self.images: dict[int, str] = {}
+        self.cdroms: set[str] = set()
+        self.hosts: dict[str, str] = {}
+        self.front_end = ""
+        self.waiting_saves: list[int] = []
+        self.backups: dict[int, int] = {}
+        self.made = 0
+
+    def say(self, at_s: float, op: str, ok: bool = True, **arguments: Any) -> Step:
+        step: Step = {"op": op, **{name: value for name, value in arguments.items() if value is not None}}
+        if not ok:
+            step["expect"] = "any"
+        self.steps.append((at_s, len(self.steps), step))
+        return step
+
+    # images
+
+    def image_call(self, call: SeenCall) -> None:
+        number = int(call.field("IMAGE/ID") or -1) if call.plain not in ("monitor", "stat", "backup", "backup_cancel", "ls") else -1
+        if call.plain in ("monitor", "stat", "ls"):
+            # stat leads up to cp, and is told with it
+            self.left_out[f"ds/{call.plain}"] += call.plain != "stat"
+        elif call.plain in ("cp", "mkfs", "clone") and number >= 0:
+            self._new_image(call, number)
+        elif call.plain == "rm" and number >= 0:
+            self.say(call.begun_s, "image.delete", call.ok, image=self._image(number, call))
+        elif call.plain in ("snap_delete", "snap_revert", "snap_flatten") and number >= 0:
+            name = self._image(number, call)
+            snapshot = int(call.field("IMAGE/TARGET_SNAPSHOT") or 0)
+            self.say(call.begun_s, f"image.{call.plain.replace('snap', 'snapshot')}", call.ok, image=name, snapshot=snapshot)
+        elif call.plain in ("export", "restore") and number >= 0:
+            self.say(call.begun_s, f"image.{call.plain}", call.ok, image=self._image(number, call))
+        elif call.plain == "backup":
+            self._backup(call)
+        elif call.plain == "backup_cancel":
+            self.left_out["ds/backup_cancel"] += 1
+        else:
+            self.left_out[f"ds/{call.plain}"] += 1
+
+    def _new_image(self, call: SeenCall, number: int) -> None:
+        label = self.images[number] = f"image{number}"
+        words = call.stdout.split()
+        source = words[0].decode(errors="replace") if words else call.field("IMAGE/SOURCE")
+        if source:
+            self.sources[source] = label
+        kind = _TYPES.get(int(call.field("IMAGE/TYPE") or 0), "OS")
+        persistent = call.field("IMAGE/PERSISTENT") == "1" or None
+        if call.plain == "clone":
+            of = int(call.field("IMAGE/CLONING_ID") or -1)
+            self.say(call.begun_s, "image.clone", call.ok, image=label, of=self._image(of, call))
+        elif call.plain == "mkfs" and call.field("IMAGE/FORMAT") == "save_as":
+            self.waiting_saves.append(number)
+        elif call.plain == "mkfs":
+            fs = call.field("IMAGE/FS") or None
+            form = call.field("IMAGE/FORMAT") or "raw"
+            self.say(
+                call.begun_s,
+                "image.make",
+                call.ok,
+                image=label,
+                size_mb=_SIZE_MB,
+                format=form,
+                fs=fs,
+                persistent=persistent,
+                type=None if kind == "DATABLOCK" else kind,
+            )
+        else:
+            form = words[1].decode(errors="replace") if len(words) > 1 else call.field("IMAGE/FORMAT")
+            self._registered(call.begun_s, label, form, kind, bool(persistent), call.ok)
+
+    def _registered(self, at_s: float, label: str, form: str, kind: str, persistent: bool, ok: bool = True) -> None:
+        if kind == "CDROM":
+            self.cdroms.add(label)
+        form = "qcow2" if form == "qcow2" else "raw"
+        path = f"/var/tmp/{label}.{form}"
+        self.say(at_s, "file.make", path=path, format=form, size_mb=_SIZE_MB)
+        self.say(at_s, "image.register", ok, image=label, path=path, persistent=persistent or None, type=None if kind == "OS" else kind)
+
+    def _image(self, number: int, call: SeenCall) -> str:
+        """Return the label of an image; one that was there before is made first."""
+        if number not in self.images and call.field("IMAGE/SOURCE") in self.sources:
+            self.images[number] = self.sources[call.field("IMAGE/SOURCE")]
+        if number not in self.images:
+            label = self.images[number] = f"image{number}"
+            kind = _TYPES.get(int(call.field("IMAGE/TYPE") or 0), "OS")
+            self._registered(0.0, label, call.field("IMAGE/FORMAT"), kind, call.field("IMAGE/PERSISTENT") == "1")
+        return self.images[number]
+
+    def _source(self, word: str, persistent: bool, kind: str = "OS") -> str:
+        """Return the label of the image that a SOURCE means; one that was there before is made first."""
+        host, _, path = word.partition(":")
+        source = path if path.startswith("/") and "/" not in host else word
+        if host and path.startswith("/"):
+            self.front_end = self.front_end or host
+        if source not in self.sources:
+            self.made += 1
+            label = self.sources[source] = f"earlier{self.made}"
+            self._registered(0.0, label, "qcow2" if source.endswith("qcow2") else "raw", kind, persistent)
+        return self.sources[source]
+
+    # VMs
+
+    def vm_state(self, event: SeenCall) -> None:
+        """Take a change of state that the log of a VM tells."""
+        vm = self.vms.setdefault(int(event.argv[0]), _Vm(f"vm{event.argv[0]}", state=""))
+        vm.told = True
+        if vm.open:
+            self._close(vm)
+        state = event.action
+        if state in _LEAVING:
+            vm.leaving = _LEAVING[state]
+        elif state.endswith("FAILURE"):
+            vm.last["expect"] = "any"
+            vm.state = "FAILED" if state == "PROLOG_FAILURE" else vm.state
+        elif state == "MIGRATE" and vm.state:
+            other = next((name for name in self.hosts if self._host(name) != self._host(vm.host)), "another")
+            vm.last = self.say(event.begun_s, "vm.migrate_live", vm=vm.label, host=self._host(other))
+            vm.host = other
+        elif state in _CHANGES and vm.state:
+            op, vm.state = _CHANGES[state]
+            vm.last = self.say(event.begun_s, op, vm=vm.label)
+        elif state in ("HOTPLUG", "HOTPLUG_SNAPSHOT", "HOTPLUG_RESIZE", "BACKUP", "BACKUP_POWEROFF"):
+            self.left_out[f"states {state}: what was done then stands in no transfer script"] += 1
+
+    def vm_call(self, call: SeenCall) -> None:
+        plain = call.plain
+        places = [one for one in map(place, call.argv) if one is not None]
+        if plain in ("monitor", "monitor_ds"):
+            self.left_out[f"tm/{plain}"] += 1
+            return
+        if plain in ("premigrate", "postmigrate", "failmigrate"):
+            self._migration(call)
+            return
+        numbers = [word for word in call.argv[-2:] if word.isdigit()]
+        where = places[-1] if plain in (*_BIRTHS, "context", "mv") and places else places[0] if places else None
+        if where is None or not numbers:
+            self.left_out[f"tm/{plain}: arguments that are not understood"] += 1
+            return
+        vm = self.vms.get(where.vm)
+        if vm is not None and vm.open and not self._goes_on(vm, call, where):
+            self._close(vm)
+        if plain in (*_BIRTHS, "context", "mv", "mvds", "delete"):
+            vm = self.vms.setdefault(where.vm, _Vm(f"vm{where.vm}", state=""))
+            vm.open.append((call, where))
+            return
+        vm = self._known(where, call)
+        if plain in _SNAPSHOTS:
+            self._snapshot(vm, call, where)
+        elif plain == "resize":
+            vm.sizes[where.disk] = size = vm.sizes.get(where.disk, _SIZE_MB) + 1
+            self.say(call.begun_s, "vm.disk_resize", call.ok, vm=vm.label, disk=where.disk, size_mb=size)
+        elif plain == "cpds":
+            self._saved(vm, call, where)
+        elif plain.startswith(("prebackup", "postbackup")):
+            if plain.startswith("pre"):
+                self._awake(vm, call.begun_s, plain.endswith("_live"))
+                self.made += 1
+                self.backups[where.vm] = len(self.steps)
+                self.say(call.begun_s, "vm.backup", call.ok, vm=vm.label, datastore="backups", image=f"backup{self.made}")
+        else:
+            self.left_out[f"tm/{plain}"] += 1
+
+    def _known(self, where: Place, call: SeenCall) -> _Vm:
+        """Return the VM of a call; one that ran before is deployed first, with the disks that are named."""
+        vm = self.vms.setdefault(where.vm, _Vm(f"vm{where.vm}", state=""))
+        if not vm.state:
+            self._deployed(vm, 0.0, where.host)
+        if where.disk >= 0 and where.disk not in vm.disks:
+            for id in range(where.disk + 1):
+                if id not in vm.disks:
+                    self.made += 1
+                    label = f"earlier{self.made}"
+                    self._registered(-1.0, label, "raw", "OS", False)
+                    vm.disks[id] = vm.created["disks"][id] = {"image": label}
+        return vm
+
+    def _goes_on(self, vm: _Vm, call: SeenCall, where: Place) -> bool:
+        """Whether a call belongs to the operation whose calls are open."""
+        last, last_place = vm.open[-1]
+        if call.script or last.script:
+            if call.plain == "context":
+                return last.plain in (*_BIRTHS, "mv") and last.script in ("prolog", "resume", "migrate")
+            return call.script == last.script and call.begun_s - last.ended_s < _PAUSE_S and bool(last.ok)
+        if not last.ok or call.begun_s - last.ended_s > _PAUSE_S:
+            return call.plain == "context" and last.ok and last.plain in (*_BIRTHS, "mv")
+        if call.plain in _BIRTHS:
+            return (
+                last.plain in _BIRTHS
+                and vm.state in ("", "FAILED", "DONE", "UNDEPLOYED", "PENDING")
+                and (where.disk < 0 or where.disk > last_place.disk)
+            )
+        if call.plain == "context":
+            return last.plain in (*_BIRTHS, "mv")
+        if call.plain == "mv":
+            return last.plain == "mv" and last_place.disk >= 0
+        return call.plain in ("mvds", "delete") and last.plain in ("mvds", "delete") and last_place.disk >= 0 and where.disk != last_place.disk
+
+    def _close(self, vm: _Vm) -> None:
+        """Tell the operation whose calls are open."""
+        calls, vm.open = vm.open, []
+        first, at = calls[0][0], calls[0][0].begun_s
+        ok = all(call.ok for call, _ in calls)
+        if first.plain in _BIRTHS:
+            self._births(vm, calls, ok)
+        elif first.plain == "context":
+            self._awake(vm, at, False)
+            self.say(at, "vm.resume", ok, vm=vm.label)
+            vm.state = "RUNNING"
+        elif first.plain == "mv":
+            self._moves(vm, calls, ok)
+        else:
+            self._ends(vm, calls, ok)
+
+    def _births(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
+        at = calls[0][0].begun_s
+        if vm.state == "FAILED":
+            for call, where in calls:
+                self._disk(vm, call, where)
+            vm.last = self.say(at, "vm.recover_retry", ok, vm=vm.label)
+            vm.state = "RUNNING" if ok else "FAILED"
+            return
+        if vm.state in ("DONE", "UNDEPLOYED", "PENDING"):
+            if vm.state == "DONE":
+                # what looked like its end was no more than a clean-up
+                vm.last["op"] = "vm.recover_recreate"
+            elif vm.state == "UNDEPLOYED":
+                self.say(at, "vm.recover_recreate", vm=vm.label)
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(calls[-1][1].host))
+            vm.state = "RUNNING" if ok else "FAILED"
+            return
+        if vm.state:
+            for call, where in calls:
+                disk = self._disk(vm, call, where)
+                if disk is not None:
+                    self.say(call.begun_s, "vm.attach_disk", call.ok, vm=vm.label, disk=disk)
+            return
+        for call, where in calls:
+            self._disk(vm, call, where)
+        self._deployed(vm, at, calls[-1][1].host, ok)
+
+    def _disk(self, vm: _Vm, call: SeenCall, where: Place) -> Step | None:
+        """Return the disk that a call makes, noted with its VM; None for a boot file."""
+        if call.plain == "context":
+            vm.created["context"] = {"NETWORK": "YES"}
+            return None
+        if where.file:
+            vm.created[where.file] = self._source(call.argv[0], False, "KERNEL" if where.file == "kernel" else "RAMDISK")
+            return None
+        if call.plain == "mkimage":
+            disk: Step = {"volatile": "fs", "size_mb": _SIZE_MB, "format": call.argv[1]}
+        elif call.plain == "mkswap":
+            disk = {"volatile": "swap", "size_mb": _SIZE_MB}
+        else:
+            disk = {"image": self._source(call.argv[0], call.plain == "ln")}
+            if call.plain == "ln":
+                vm.linked.add(where.disk)
+        vm.disks[where.disk] = disk
+        vm.sizes[where.disk] = _SIZE_MB
+        return disk
+
+    def _deployed(self, vm: _Vm, at_s: float, host: str, ok: bool = True) -> None:
+        vm.created = self.say(at_s, "vm.create", vm=vm.label, disks=dict(vm.disks), **vm.created)
+        vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(host))
+        vm.state, vm.host = ("RUNNING" if ok else "FAILED"), host
+
+    def _moves(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
+        call, there = next((one for one in calls if one[0].plain == "mv"), calls[0])
+        here = place(call.argv[0])
+        if not vm.state:
+            self._deployed(vm, 0.0, here.host if here else "")
+        for one, where in calls:
+            if one.plain == "mv" and where.disk >= 0:
+                self._known(where, one)
+        at = call.begun_s
+        # the script that takes a VM to the front-end, and the one that brings it back
+        if call.script in ("stop", "resume") and here is not None:
+            self.front_end = there.host if call.script == "stop" else here.host
+        if here is not None and here.host == self.front_end != there.host:
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(there.host))
+            vm.state = "RUNNING"
+        elif self.front_end and there.host == self.front_end:
+            # the calls of stop and of undeploy are the same; the names of transfer scripts are too
+            vm.last = self.say(at, vm.leaving, ok, vm=vm.label)
+            vm.state = "UNDEPLOYED"
+        else:
+            vm.last = self.say(at, "vm.migrate", ok, vm=vm.label, host=self._host(there.host))
+        vm.host = there.host
+
+    def _ends(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
+        at = calls[0][0].begun_s
+        whole = any(where.disk < 0 and not where.file for _, where in calls)
+        for _, where in calls:
+            self._known(where, calls[0][0])
+        if whole:
+            forced = (vm.linked - self._read_only(vm)) & {where.disk for call, where in calls if call.plain == "delete"}
+            vm.last = self.say(at, "vm.recover_delete" if forced else "vm.terminate", ok, vm=vm.label)
+            vm.state = "DONE"
+            return
+        for call, where in calls:
+            self.say(call.begun_s, "vm.detach_disk", call.ok, vm=vm.label, disk=where.disk)
+            vm.linked.discard(where.disk)
+
+    def _read_only(self, vm: _Vm) -> set[int]:
+        """Return the disks of a VM that are known to be CDROMs: they are linked, and deleted in the end."""
+        return {id for id, disk in vm.disks.items() if disk.get("image") in self.cdroms}
+
+    def _awake(self, vm: _Vm, at_s: float, running: bool) -> None:
+        """Have a VM run, or be off, before what comes: that makes no storage call by which it could be seen."""
+        if vm.told:
+            return
+        if not running and vm.state == "RUNNING":
+            self.say(at_s, "vm.poweroff", vm=vm.label)
+            vm.state = "POWEROFF"
+        elif running and vm.state == "POWEROFF":
+            self.say(at_s, "vm.resume", vm=vm.label)
+            vm.state = "RUNNING"
+
+    def _snapshot(self, vm: _Vm, call: SeenCall, where: Place) -> None:
+        if call.plain in ("snap_create", "snap_revert"):
+            self._awake(vm, call.begun_s, False)
+        elif call.plain == "snap_create_live":
+            self._awake(vm, call.begun_s, True)
+        snapshot = None if call.plain.startswith("snap_create") else int(call.argv[1])
+        self.say(call.begun_s, f"vm.{_SNAPSHOTS[call.plain]}", call.ok, vm=vm.label, disk=where.disk, snapshot=snapshot)
+
+    def _saved(self, vm: _Vm, call: SeenCall, where: Place) -> None:
+        number = self.waiting_saves.pop(0) if self.waiting_saves else -1
+        self.made += number < 0
+        label = self.images[number] if number >= 0 else f"saved{self.made}"
+        self.sources[call.argv[1]] = label
+        snapshot = int(call.argv[2]) if call.argv[2].lstrip("-").isdigit() else -1
+        snap = snapshot if snapshot >= 0 else None
+        self.say(call.begun_s, "vm.disk_saveas", call.ok, vm=vm.label, disk=where.disk, image=label, snapshot=snap)
+
+    def _migration(self, call: SeenCall) -> None:
+        if call.plain != "premigrate" or len(call.argv) < 4 or not call.argv[3].isdigit():
+            return
+        number = int(call.argv[3])
+        if number in self.vms and self.vms[number].open:
+            self._close(self.vms[number])
+        vm = self._known(Place(call.argv[0], number), call)
+        self._awake(vm, call.begun_s, True)
+        self.say(call.begun_s, "vm.migrate_live", call.ok, vm=vm.label, host=self._host(call.argv[1]))
+        vm.host = call.argv[1]
+
+    def _backup(self, call: SeenCall) -> None:
+        numbers = [int(word) for word in call.argv[-2:] if word.isdigit()]
+        if not numbers or numbers[0] not in self.backups:
+            self.left_out["ds/backup without what leads up to it"] += 1
+            return
+        step = self.steps[self.backups[numbers[0]]][2]
+        if not call.ok:
+            step["expect"] = "any"
+        elif call.stdout.split():
+            self.sources[call.stdout.split()[0].decode(errors="replace")] = step["image"]
+
+    def _host(self, name: str) -> str:
+        """Return the name of a host in the trace: host01, host02, in the order in which they are met; those beyond share the two that worlds have."""
+        if name not in self.hosts:
+            self.hosts[name] = f"host{len(self.hosts) % 2 + 1:02}"
+        return self.hosts[name]
+
+
+def retell(calls: Iterable[SeenCall], with_context: Iterable[int] = ()) -> Retold:
+    """Return the operations that calls, in the order of their beginnings, are of. `with_context` are VMs that are known to have a context."""
+    teller = _Teller()
+    teller.vms = {id: _Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}}) for id in with_context}
+    for call in calls:
+        if call.family == "ds":
+            teller.image_call(call)
+        elif call.family == "vm":
+            teller.vm_state(call)
+        else:
+            teller.vm_call(call)
+    for vm in teller.vms.values():
+        if vm.open:
+            teller._close(vm)
+    steps = [_plain(step) for _, _, step in sorted(teller.steps, key=lambda one: one[:2])]
+    return Retold(steps, teller.left_out)
+
+
+def _plain(step: Mapping[str, Any]) -> Step:
+    """Return a step whose disks stand in their order."""
+    disks = step.get("disks")
+    return {**step, "disks": [disks[id] for id in sorted(disks)]} if isinstance(disks, dict) else dict(step)

@@ -1,0 +1,130 @@
+#!/bin/sh
+# onetck-record-shim 1: passes the call on to the driver's own script and keeps a copy of what is seen. `onetck record uninstall` puts the script back.
+# shellcheck disable=SC2015,SC2094,SC2317,SC3013,SC3045 # every failed test leads to the bare call; pipes are no files; traps call pass; dash and bash know -ef and -c
+spool='@SPOOL@' family='@FAMILY@'
+name=${0##*/} here=${0%/*}
+[ "$here" != "$0" ] || here=.
+# the script keeps its name, that of its directory, and all that lies around it
+case $here in
+    */"$family"/"${here##*/}") real=${here%/*}.onetck/${here##*/}/$name ;;
+    *) real=$here/../../$family.onetck/${here##*/}/$name ;;
+esac
+if [ ! -x "$real" ] || [ "$real" -ef "$0" ]; then
+    real=$here/../../$family.onetck/@DRIVER@/$name
+    { [ -x "$real" ] && [ ! "$real" -ef "$0" ]; } || real='@ROOT@'/$family.onetck/@DRIVER@/$name
+fi
+# whatever keeps the call from being recorded, it is made; oned's programs have a pipe for each stream
+[ -p /dev/fd/1 ] && [ -p /dev/fd/2 ] && [ ! /dev/fd/1 -ef /dev/fd/2 ] && [ -w "$spool" ] && [ ! -e "$spool/full" ] || exec "$real" "$@"
+read -r up _ </proc/uptime
+call=$spool/$up-$$
+set -C
+{ printf '%s\0' "$family" "${here##*/}" "$0" "$@" >"$call.a"; } 2>/dev/null || exec "$real" "$@"
+# input and output are kept where the protocol has any
+input='' output=''
+case $family/$name in
+    datastore/* | tm/monitor* | tm/*migrate* | tm/*backup*)
+        output=yes
+        [ ! -p /dev/fd/0 ] || input=yes
+        ;;
+esac
+# pipes that an earlier call has made ready, or new ones
+for pipe in "$spool"/ready/*.p1; do
+    pipe=${pipe%.p1}
+    if { printf '' >"$pipe.t"; } 2>/dev/null && [ -p "$pipe.p1" ]; then
+        break
+    fi
+    pipe=
+done
+set +C
+if [ -z "$pipe" ]; then
+    pipe=$call
+    '@MKFIFO@' "$pipe.p0" "$pipe.p1" "$pipe.p2" "$pipe.p3" 2>/dev/null || exec "$real" "$@"
+fi
+# dash lets what runs in the background ignore INT and QUIT, and cannot take that back; what the caller ignores cannot be trapped, and stays so
+reset=
+if [ -z "${BASH_VERSION-}" ]; then
+    trap "reset='@RESET@'" INT
+    kill -s INT $$
+fi
+# opened for both at first, as neither end may wait for the other
+exec 8<>"$pipe.p1" 4>"$pipe.p1" 5<"$pipe.p1" 8<>"$pipe.p2" 6>"$pipe.p2" 7<"$pipe.p2" 8<&- 3<&0
+# each copy ends after so many blocks of 512 bytes, what is passed on does not; both go on when the call is told to end
+keep() {
+    trap '' HUP INT QUIT TERM USR1 USR2 ALRM XFSZ
+    ulimit -f @BLOCKS@
+    exec '@TEE@' "$1" 2>/dev/null
+}
+if [ -n "$output" ]; then
+    keep "$call.1" <&5 3<&- 4>&- 5<&- 6>&- 7<&- &
+else
+    exec 4>&1
+fi
+keep "$call.2" <&7 >&2 3<&- 4>&- 5<&- 6>&- 7<&- &
+if [ -n "$input" ]; then
+    exec 8<>"$pipe.p0" 9>"$pipe.p0" 0<"$pipe.p0" 8<&-
+    keep "$call.0" <&3 >&9 3<&- 4>&- 5<&- 6>&- 7<&- 9>&- &
+    exec 3<&0 9>&-
+fi
+# a signal for the whole group, or for all that have this command line, has ended the sentinel; one for this process alone is passed on
+pass() {
+    again=yes
+    [ -n "$sentinel" ] || return
+    sleep 0.05
+    read -r _ _ state _ <"/proc/$sentinel/stat" || state=Z
+    [ "$state" = Z ] || kill -s "$1" "$child"
+}
+sentinel='' again=''
+for signal in HUP TERM USR1 USR2 ALRM; do
+    # shellcheck disable=SC2064 # the signal of now
+    trap "pass $signal" "$signal"
+done
+trap : INT QUIT
+if [ -n "${BASH_VERSION-}" ]; then
+    (
+        trap - INT QUIT
+        exec "$real" "$@"
+    ) <&3 >&4 2>&6 3<&- 4>&- 5<&- 6>&- 7<&- &
+else
+    # shellcheck disable=SC2086 # a command and its option, or nothing
+    $reset "$real" "$@" <&3 >&4 2>&6 3<&- 4>&- 5<&- 6>&- 7<&- &
+fi
+child=$!
+exec 4>&- 5<&- 6>&- 7<&- 3<>"$pipe.p3" 4>"$pipe.p3" 5<"$pipe.p3" 3<&- 2>"$call.w"
+(read -r _ <&5) </dev/null >/dev/null 4>&- &
+sentinel=$!
+exec 5<&- </dev/null
+status='' again=yes
+while [ -n "$again" ]; do
+    again=
+    wait "$child"
+    ended=$?
+    [ "$ended" = 127 ] && [ -n "$status" ] || status=$ended
+done
+# a shell tells of a child that a signal has ended; of INT it does so without a word, and bash of TERM too
+signal=0
+if [ "$status" -gt 128 ] && { [ -s "$call.w" ] || [ "$status" = 130 ] || [ -n "${BASH_VERSION-}" ] && [ "$status" = 143 ]; }; then
+    signal=$((status - 128))
+fi
+printf '%s %s %s %s\n' "$status" "$signal" "$child" "$PPID" >"$call.m"
+finish() {
+    rm -f "$pipe".p? "$pipe.t" "$call.w"
+    '@MKFIFO@' "$spool/ready/${call##*/}.p0" "$spool/ready/${call##*/}.p2" "$spool/ready/${call##*/}.p3" "$spool/ready/${call##*/}.p1"
+    exec 9>>"$spool/lock"
+    flock -w 10 9 || exit
+    read -r used <"$spool/used"
+    # shellcheck disable=SC2046 # times and sizes
+    set -- $(stat -c '%.9Y %s' "$call.a" "$call.m" "$call".[012])
+    begun=$1 ended=$3 size=$(($2 + $4 + $6 + $8 + ${10:-0}))
+    printf '%s\n' "$((used + size))" >"$spool/used"
+    limit='@LIMIT@'
+    [ $((used + size)) -lt "$limit" ] || : >"$spool/full"
+    read -r outcome <"$call.m"
+    printf '%s %s %s %s\n' "${call##*/}" "$begun" "$ended" "$outcome" >>"$spool/calls"
+}
+finish </dev/null >/dev/null 2>&1 4>&- &
+[ "$signal" = 0 ] || {
+    ulimit -c 0
+    trap - HUP TERM USR1 USR2 ALRM INT QUIT
+    kill -"$signal" $$
+}
+exit "$status"
