@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 # the builders of miniatures and of messages and the player of operations, and what certifies a role, are plain modules beside the tests that use them
-sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("miniatures", "simulator", "monitoring", "driver", "evidence", "traces", "recording")]
+sys.path[:0] = [
+    str(Path(__file__).parent / folder) for folder in ("miniatures", "simulator", "monitoring", "driver", "evidence", "traces", "recording")
+]
 
 
 def pytest_configure() -> None:
