@@ -79,6 +79,8 @@ for signal in HUP TERM USR1 USR2 ALRM; do
     trap "pass $signal" "$signal"
 done
 trap : INT QUIT
+# bash tells of a child that was killed
+exec 2>/dev/null
 if [ -n "${BASH_VERSION-}" ]; then
     (
         trap - INT QUIT
@@ -89,7 +91,7 @@ else
     $reset "$real" "$@" <&3 >&4 2>&6 3<&- 4>&- 5<&- 6>&- 7<&- &
 fi
 child=$!
-exec 4>&- 5<&- 6>&- 7<&- 3<>"$pipe.p3" 4>"$pipe.p3" 5<"$pipe.p3" 3<&- 2>"$call.w"
+exec 4>&- 5<&- 6>&- 7<&- 3<>"$pipe.p3" 4>"$pipe.p3" 5<"$pipe.p3" 3<&-
 (read -r _ <&5) </dev/null >/dev/null 4>&- &
 sentinel=$!
 exec 5<&- </dev/null
@@ -100,14 +102,14 @@ while [ -n "$again" ]; do
     ended=$?
     [ "$ended" = 127 ] && [ -n "$status" ] || status=$ended
 done
-# a shell tells of a child that a signal has ended; of INT it does so without a word, and bash of TERM too
-signal=0
-if [ "$status" -gt 128 ] && { [ -s "$call.w" ] || [ "$status" = 130 ] || [ -n "${BASH_VERSION-}" ] && [ "$status" = 143 ]; }; then
-    signal=$((status - 128))
-fi
+# a shell does not tell an exit with 128 and more from a signal: what signals commonly leave is taken for one, all else for an exit
+case $status in
+    129 | 130 | 134 | 137 | 139 | 143) signal=$((status - 128)) ;;
+    *) signal=0 ;;
+esac
 printf '%s %s %s %s\n' "$status" "$signal" "$child" "$PPID" >"$call.m"
 finish() {
-    rm -f "$pipe".p? "$pipe.t" "$call.w"
+    rm -f "$pipe".p? "$pipe.t"
     '@MKFIFO@' "$spool/ready/${call##*/}.p0" "$spool/ready/${call##*/}.p2" "$spool/ready/${call##*/}.p3" "$spool/ready/${call##*/}.p1"
     exec 9>>"$spool/lock"
     flock -w 10 9 || exit
