@@ -117,6 +117,13 @@ class LibvirtTable(_Table, frozen=True):
     virsh: Literal["simulated", "real"] = "simulated"
 
 
+class WorldTable(_Table, frozen=True):
+    """What the hosts are: namespaces of this machine, or containers of Docker from an image that `onetck hosts build` has made."""
+
+    backend: Literal["namespaces", "docker"] = "namespaces"
+    image: str = ""
+
+
 class HooksTable(_Table, frozen=True):
     """`[hooks]`: shell commands run as oneadmin on the front-end of every world, before the first and after the last operation."""
 
@@ -185,6 +192,7 @@ class Config(_Table, frozen=True):
     secret: dict[str, SecretTable] = {}
     limits: LimitsTable = LimitsTable()
     libvirt: LibvirtTable = LibvirtTable()
+    world: WorldTable = WorldTable()
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 

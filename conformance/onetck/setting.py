@@ -11,7 +11,7 @@ from onesim.errors import ConfigError
 from onesim.layout import Subjected, shared_of
 from onesim.redaction import Redaction
 from onesim.spec import ContractSpec, for_contract
-from onetck import conclude, statement, waivers
+from onetck import backends, conclude, statement, waivers
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.mads import mads_of
@@ -32,6 +32,7 @@ class Given:
     timeout_s: float | None = None
     backup: str = ""
     lines: bool = True
+    backend: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def settle(given: Given) -> Setting:
         backup_template=config.backup_datastore,
         sources=Sources(driver.texts(), driver.helpers().decode(errors="replace")) if given.lines else None,
         secrets=configuration.secrets(config, base, spec.spec),
+        backend=backends.known(given.backend or config.world.backend),
+        image=config.world.image or backends.IMAGE,
     )
     options = (
         ("--datastore", given.datastore),
@@ -120,6 +123,7 @@ def settle(given: Given) -> Setting:
         ("--backup", given.backup),
         ("--contract", spec.contract.name),
         ("--config", str(given.config or "")),
+        ("--backend", given.backend),
     )
     words = tuple(word for name, value in options if value for word in (name, value))
     words += () if given.lines else ("--no-lines",)
