@@ -18,7 +18,7 @@ from onesim import __version__
 from onesim.schedule import diverged
 from onesim.spec import for_contract, load
 from onesim.trace import WORLD_OPERATIONS
-from onetck import certify, comparing, evidencing, execution, kept, oracle, programs, reading, rendering, static, vendor, waiving
+from onetck import certify, comparing, evidencing, execution, hosts, kept, oracle, programs, reading, rendering, static, vendor, waiving
 from onetck import config as configuration
 from onetck.certify import Wish
 from onetck.judge import Judgement
@@ -332,6 +332,7 @@ static.register(app)
 selftest.register(app)
 comparing.register(app)
 evidencing.register(app)
+hosts.register(app)
 
 
 def _version(value: bool) -> None:

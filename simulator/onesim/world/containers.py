@@ -24,6 +24,7 @@ MARK = "ONETCK_HOST"
 READY = "/run/onetck/ready"
 SSHD_CONFIG = "/run/onetck/ssh/sshd_config"
 _KEYS = "/run/onetck/ssh"
+_OURS = "/run/onetck/own"
 _FIND_S = 10.0
 _CROWD = 16  # worlds beside each other whose drivers are one user of the machine
 _SERVERS = ("/sshd", "/sshd-session", "/sshd-auth")
@@ -178,14 +179,16 @@ def _prepare(host: str, world: Containers, gate: bytes, stubs: tuple[str, ...], 
     for path in (*nsview.ONEADMIN_DIRECTORIES, *world.shared_by(host)):
         os.makedirs(path, exist_ok=True)
         os.chown(path, nsview.ONEADMIN, nsview.ONEADMIN)
-    for path in ("/run/onetck/usr", "/run/onetck/tmp", "/run/sshd", _KEYS):
+    for path in ("/run/onetck/usr", "/run/onetck/tmp", "/run/sshd", _KEYS, _OURS):
         os.makedirs(path, exist_ok=True)
     os.chmod("/run/onetck/tmp", 0o1777)
     addresses = "".join(
         f"{address} {name}{' ' + ' '.join(nsview.NAMES) if name == world.hosts[0] else ''}\n" for name, address in world.addresses.items()
     )
     files = {
-        "/etc/hosts": ("127.0.0.1 localhost\n" + addresses, 0o644),
+        f"{_OURS}/hosts": ("127.0.0.1 localhost\n" + addresses, 0o644),
+        f"{_OURS}/resolv.conf": ("", 0o644),
+        f"{_OURS}/hostname": (f"{host}\n", 0o644),
         "/etc/machine-id": (hashlib.sha256(host.encode()).hexdigest()[:32] + "\n", 0o444),
         "/etc/ssh/ssh_config": (_CLIENT, 0o644),
         SSHD_CONFIG: (_SERVER, 0o644),
@@ -201,6 +204,8 @@ def _prepare(host: str, world: Containers, gate: bytes, stubs: tuple[str, ...], 
         os.chmod(path, mode)
     for path in (f"{_KEYS}/key", "/var/lib/one/.one/one_auth"):
         os.chown(path, nsview.ONEADMIN, nsview.ONEADMIN)
+    for name in os.listdir(_OURS):  # Docker writes to its own whenever a host leaves or joins the network
+        sc.bind(f"{_OURS}/{name}", f"/etc/{name}")
     kept = _stand(gate, stubs, gates)
     with open(READY, "w"):
         pass

@@ -58,11 +58,11 @@ def connect() -> Any:
     try:
         client = docker.from_env(timeout=_TIMEOUT_S)
         client.ping()
-    except docker.errors.DockerException as error:
+    except docker.errors.DockerException:
         at = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
         raise HarnessError(
             f"no Docker daemon answers at {at}; start it (`systemctl start docker`; apt-get install docker.io), "
-            f"and run as root or as a member of the group docker ({str(error)[:120]})"
+            "and run as root or as a member of the group docker"
         ) from None
     return client
 

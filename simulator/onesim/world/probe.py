@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onesim.errors import HarnessError
+from onesim.world import fleet
 from onesim.world.interface import Question
 from onesim.world.namespaces import NamespaceWorld, obtainable
 
@@ -116,7 +117,22 @@ def probe() -> list[Finding]:
             "apt-get install qemu-block-extra",
         )
     )
+    findings.append(_containers())
     return findings
+
+
+def _containers() -> Finding:
+    """Return whether hosts can be containers (--backend docker)."""
+    try:
+        client = fleet.connect()
+        try:
+            fleet.require_image(client, fleet.IMAGE)
+        finally:
+            client.close()
+    except HarnessError as error:
+        problem, _, remedy = str(error).partition("; ")
+        return Finding("docker", False, False, f"{problem}; hosts that are containers need it", remedy)
+    return Finding("docker", True, False, f"hosts can be containers of {fleet.IMAGE}")
 
 
 def _world() -> Finding:
