@@ -25,7 +25,7 @@ READY = "/run/onetck/ready"
 SSHD_CONFIG = "/run/onetck/ssh/sshd_config"
 _KEYS = "/run/onetck/ssh"
 _OURS = "/run/onetck/own"
-_FIND_S = 10.0
+_FIND_S = 60.0
 _CROWD = 16  # worlds beside each other whose drivers are one user of the machine
 _SERVERS = ("/sshd", "/sshd-session", "/sshd-auth")
 #: What root may do on a host: as in a container of Docker's, but for device nodes.

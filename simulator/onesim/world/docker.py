@@ -19,7 +19,7 @@ from onesim.world.fleet import CONTROL, IMAGE, KEPT, RUN, WORLD, Fleet
 from onesim.world.interface import Question, Reply, Run
 from onesim.world.served import AgentWorld, Wanted, settings
 
-_CONNECT_S = 20.0
+_CONNECT_S = 60.0
 _numbers = itertools.count(1)
 
 

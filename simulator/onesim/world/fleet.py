@@ -33,7 +33,7 @@ _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from onesim.world.agent
 _WAITS = f"until [ -e {READY} ]; do sleep 0.02; done; exec /usr/sbin/sshd -D -e -f {SSHD_CONFIG}"
 _SUBNET_TRIES = 30
 _LINES_MB = 64
-_TIMEOUT_S = 60
+_TIMEOUT_S = 300
 
 
 def runtime_directory() -> Path:
