@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -85,10 +86,20 @@ def test_storage_that_is_full_takes_no_more(world: DockerWorld) -> None:
 
 
 def test_root_on_a_host_has_no_power_over_the_machine(world: DockerWorld) -> None:
-    """What sudo runs may neither mount nor make devices, and there is no way out of the network."""
+    """What sudo runs may neither mount nor make devices."""
     assert b"permitted" in sh(world, "sudo mknod /tmp/device b 8 0").stderr
     assert sh(world, "sudo mount -t tmpfs none /mnt").status != 0
-    assert sh(world, "ip route show default").stdout == b""
+
+
+def test_there_is_no_way_out_of_the_network_not_even_to_the_machine(world: DockerWorld) -> None:
+    """A server on all addresses of the machine is not reached: neither at the network's first address nor at the machine's own ones."""
+    own = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        first = ".".join([*(places := world._fleet.addresses["frontend"].split("."))[:3], str(int(places[3]) - 1)])
+        for address in {first, *(one for one in own if "." in one)}:
+            seen = sh(world, f"timeout 2 bash -c 'echo >/dev/tcp/{address}/{port}' && echo reached")
+            assert b"reached" not in seen.stdout, address
 
 
 _KILLED = """

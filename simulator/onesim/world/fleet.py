@@ -32,6 +32,8 @@ _PACKAGE = "/opt/onetck"
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from onesim.world.agent import main_in_container; main_in_container(sys.argv[2])"
 _WAITS = f"until [ -e {READY} ]; do sleep 0.02; done; exec /usr/sbin/sshd -D -e -f {SSHD_CONFIG}"
 _SUBNET_TRIES = 30
+#: The machine has no address in the network: its own services are not reached from there.
+_UNREACHED = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 _LINES_MB = 64
 _TIMEOUT_S = 300
 
@@ -224,7 +226,7 @@ class Fleet:
             pool = docker.types.IPAMPool(subnet=str(subnet))
             try:
                 self.network = self.client.networks.create(
-                    f"onetck-{self.world}", internal=True, ipam=docker.types.IPAMConfig(pool_configs=[pool]), labels=self.labels
+                    f"onetck-{self.world}", internal=True, options=_UNREACHED, ipam=docker.types.IPAMConfig(pool_configs=[pool]), labels=self.labels
                 )
                 break
             except docker.errors.APIError:
