@@ -155,7 +155,7 @@ def _reaches(setting: Setting, case: PlannedCase, requirements: Collection[str])
     return False
 
 
-def prepare(wish: Wish) -> None:
+def prepare(setting: Setting, wish: Wish) -> None:
     """See that there is room for the results, a schedule if one is named, and that this machine can make a world.
 
     Raises ConfigError or HarnessError with the remedy.
@@ -165,7 +165,7 @@ def prepare(wish: Wish) -> None:
         if wish.schedule.resolve().parent == wish.out.resolve():
             raise ConfigError(f"{wish.schedule}: this run would write over it; choose another --out")
     execution.prepare_out(wish.out)
-    execution.require_world()
+    execution.require_world(setting.subject)
 
 
 def certify(

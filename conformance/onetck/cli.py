@@ -24,6 +24,7 @@ from onetck import (
     evidencing,
     execution,
     exploration,
+    hosts,
     importing,
     kept,
     oracle,
@@ -79,6 +80,9 @@ MadOption = Annotated[
         show_default=False,
     ),
 ]
+BackendOption = Annotated[
+    str, typer.Option("--backend", metavar="namespaces|docker", help="What makes the hosts; as [world] in onetck.toml, else namespaces.")
+]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]
 
 
@@ -114,6 +118,7 @@ def run(
         int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
     ] = os.cpu_count() or 1,
     mad: MadOption = None,
+    backend: BackendOption = "",
     profile: Annotated[
         str,
         typer.Option(
@@ -188,7 +193,7 @@ def run(
             beside_reference,
         )
         wish = certify.at_level(wish)
-        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines, hypervisor)
+        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines, hypervisor, backend)
         terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]
         if len(contracts) > 1:
@@ -210,7 +215,7 @@ def _run_one(setting: Setting, wish: Wish, *, quiet: bool) -> Judgement:
     cases = certify.plan(setting, wish, profile)
     if not cases:
         stop("no case holds for what was asked; nothing ran", EXIT_NOTHING)
-    certify.prepare(wish)
+    certify.prepare(setting, wish)
     if not quiet:
         _introduce(setting, profile.name, len(cases))
     judgement = certify.certify(setting, wish, profile, cases, lambda: terminal_progress(err_console, len(cases), quiet=quiet))
@@ -277,13 +282,14 @@ def call(
     contract: ContractOption = "",
     config: ConfigOption = None,
     timeout_s: TimeoutOption = None,
+    backend: BackendOption = "",
     world: Annotated[str, typer.Option("--world", metavar="NAME", help="The kept world to use; it is made if it is not there.")] = "default",
     as_json: Annotated[bool, typer.Option("--json", help="Print the call as JSON.")] = False,
 ) -> None:
     """Run one action in a kept world and show its argv, stdin, output and what it changed. The calls that lead up to it are made first."""
     with one_line():
-        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup))
-        execution.require_world()
+        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, backend=backend))
+        execution.require_world(setting.subject)
         seen = kept.call_action(setting.spec, setting.subject, action, world)
         if as_json:
             sys.stdout.write(msgspec.json.encode(seen).decode() + "\n")
@@ -349,6 +355,7 @@ static.register(app)
 selftest.register(app)
 comparing.register(app)
 evidencing.register(app)
+hosts.register(app)
 
 
 def _version(value: bool) -> None:

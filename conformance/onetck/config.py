@@ -121,6 +121,13 @@ class LibvirtTable(_Table, frozen=True):
     hypervisor: Literal["simulated", "qemu"] = "simulated"
 
 
+class WorldTable(_Table, frozen=True):
+    """What the hosts are: namespaces of this machine, or containers of Docker from an image that `onetck hosts build` has made."""
+
+    backend: Literal["namespaces", "docker"] = "namespaces"
+    image: str = ""
+
+
 class HooksTable(_Table, frozen=True):
     """`[hooks]`: shell commands run as oneadmin on the front-end of every world, before the first and after the last operation."""
 
@@ -189,6 +196,7 @@ class Config(_Table, frozen=True):
     secret: dict[str, SecretTable] = {}
     limits: LimitsTable = LimitsTable()
     libvirt: LibvirtTable = LibvirtTable()
+    world: WorldTable = WorldTable()
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 
@@ -265,16 +273,18 @@ def wait_scale(config: Config) -> float:
     return config.limits.wait_scale
 
 
-def hypervisor(config: Config, given: str) -> str:
+def hypervisor(config: Config, given: str, backend: str) -> str:
     """Return what runs VMs; the word of the command line goes before the file's.
 
-    Raises ConfigError for a word that is none, or beside a libvirtd of the vendor's.
+    Raises ConfigError for a word that is none, beside a libvirtd of the vendor's, or where hosts are containers.
     """
     word = given or config.libvirt.hypervisor
     if word not in ("simulated", "qemu"):
         raise ConfigError(f"--hypervisor {word}: give simulated or qemu")
     if word == "qemu" and config.libvirt.virsh == "real":
         raise ConfigError('[libvirt] virsh = "real" says that the set-up starts libvirtd, and the hypervisor qemu starts it too; leave one out')
+    if word == "qemu" and backend != "namespaces":
+        raise ConfigError(f"--hypervisor qemu runs on hosts that are namespaces, and --backend is {backend}; leave one out")
     return word
 
 

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import msgspec
 
 from onesim import __version__
-from onesim.errors import ConfigError, HarnessError
+from onesim.errors import ConfigError
 from onesim.executor import CaseRun, CaseSummary
 from onesim.journal import BlobStore, Writer, normalised, read
 from onesim.layout import Subjected, shared_directories
@@ -27,9 +27,8 @@ from onesim.redaction import Redaction
 from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
 from onesim.trace import Trace
-from onesim.world.namespaces import NamespaceWorld, obtainable
-from onesim.world.probe import probe
-from onetck import provenance
+from onesim.world.served import AgentWorld
+from onetck import backends, provenance
 from onetck.driver import OF_THE_FRONT_END, Driver
 from onetck.plan import PlannedCase
 from onetck.selftest.source import code_lines
@@ -77,10 +76,12 @@ def prepare_out(out: Path) -> None:
         raise ConfigError(f"{out}: not writable; choose another --out")
 
 
-def start_world(subject: Subjected, shared: bool | None, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> NamespaceWorld:
+def start_world(subject: Subjected, shared: bool | None, gates: Sequence[str], holder: list[CaseRun], keep: Path | None = None) -> AgentWorld:
     """Start a world that the driver needs, its datastores shared or not, or as the driver has it; its questions are answered by the case in `holder`."""
     sources = subject.sources
-    return NamespaceWorld.start(
+    return backends.start(
+        subject,
+        lambda asked: holder[0].question(asked),
         shared=shared_directories(subject, shared),
         gates=tuple(gates),
         simulated=subject.simulated,
@@ -88,7 +89,6 @@ def start_world(subject: Subjected, shared: bool | None, gates: Sequence[str], h
         keep=keep,
         tracer=b"" if sources is None else sources.tracer,
         left_alone=() if sources is None else sources.left_alone,
-        on_question=lambda asked: holder[0].question(asked),
     )
 
 
@@ -230,7 +230,7 @@ def _header(
         spec.spec.sha256,
         driver.sha256(),
         driver.hashes(),
-        obtainable(),
+        backends.obtainable(subject),
         environment,
         tuple(one.trace.name for one in plan),
         tuple(command),
@@ -252,8 +252,6 @@ def _note_scripts(subject: Subjected, ran: Collection[str], failed: Collection[s
             writer.write(Script(file, digest, code_lines(text) if told else (), told and file not in sources.left_alone))
 
 
-def require_world() -> None:
-    """Raise HarnessError with the remedy if this machine cannot make a world."""
-    for finding in probe():
-        if not finding.ok and finding.needed:
-            raise HarnessError(f"{finding.name}: {finding.detail}; {finding.remedy}")
+def require_world(subject: Subjected | None = None) -> None:
+    """Raise HarnessError with the remedy if this machine cannot make a world: the subject's, or one of namespaces."""
+    backends.require(subject)

@@ -53,7 +53,7 @@ def explore(
         terminate_as_interrupt()
         setting = settle(Given(driver or [], datastore, tm, system_tm, contract, config, timeout_s, lines=False))
         wish = certify.Wish(out, profile)
-        execution.require_world()
+        execution.require_world(setting.subject)
         explorer = Explorer(setting, certify.certified(setting, wish), seed, seconds(budget), jobs, _quiet if as_json else _told, faults=faults)
         found = explorer.explore()
         repeat = _written(setting, found, out) if found.trace is not None else ""

@@ -146,7 +146,7 @@ def begin(config: pytest.Config) -> Run:
         cases = plan(setting, wish, profile)
         if not hasattr(config, "workerinput"):
             execution.prepare_out(wish.out)
-            execution.require_world()
+            execution.require_world(setting.subject)
             shutil.rmtree(wish.out / "cases", ignore_errors=True)
     except (ConfigError, TraceError, SpecError, HarnessError) as error:
         raise pytest.UsageError(f"onetck: {error}") from None

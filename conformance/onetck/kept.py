@@ -23,8 +23,10 @@ from onesim.records import Call
 from onesim.rehearsal import rehearse
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, library
+from onesim.world import docker
+from onesim.world.fleet import runtime_directory
 from onesim.world.interface import Question
-from onesim.world.namespaces import NamespaceWorld
+from onesim.world.served import AgentWorld
 from onetck.execution import start_world
 from onetck.plan import null_output
 
@@ -33,22 +35,10 @@ class _Reached(Exception):
     """The action that was asked for has run."""
 
 
-def _directory() -> Path:
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    path = base / f"onetck-{os.geteuid()}"
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; set XDG_RUNTIME_DIR to a directory of yours") from None
-    if path.stat().st_uid != os.geteuid():
-        raise ConfigError(f"{path}: belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours")
-    return path
-
-
 def _socket(name: str) -> Path:
     if not name or not name.replace("-", "").replace("_", "").isalnum():
         raise ConfigError(f"world {name!r}: a name is made of letters, digits, - and _")
-    return _directory() / f"{name}.sock"
+    return runtime_directory() / f"{name}.sock"
 
 
 def action_key(spec: ContractSpec, name: str) -> str:
@@ -109,7 +99,8 @@ def make_room(name: str) -> Path:
     path = _socket(name)
     with contextlib.suppress(HarnessError):
         if path.exists():
-            NamespaceWorld.attach(path, _unanswered).close()
+            AgentWorld.attach(path, _unanswered).close()
+            docker.remove_kept(path)
     path.unlink(missing_ok=True)
     return path
 
@@ -174,12 +165,12 @@ def show_call(call: Call, console: Console, world_name: str) -> None:
     line("world", f"kept: `onetck shell frontend --world {world_name}` enters it, `onetck down --world {world_name}` removes it")
 
 
-def _attach(name: str) -> NamespaceWorld:
+def _attach(name: str) -> AgentWorld:
     path = _socket(name)
     if not path.exists():
         raise ConfigError(f"no world {name!r} is kept; make one with `onetck call` or `onetck run --keep`")
 
-    return NamespaceWorld.attach(path, _unanswered)
+    return AgentWorld.attach(path, _unanswered)
 
 
 def shell(name: str, host: str) -> int:
@@ -199,6 +190,7 @@ def down(name: str) -> str:
     path = _socket(name)
     try:
         _attach(name).close()
+        docker.remove_kept(path)
     finally:
         path.unlink(missing_ok=True)
     return f"world {name!r} is removed"

@@ -114,7 +114,7 @@ def _on_hosts(mode: str, traces: list[Trace], source: Source | None, given: Give
     wish = certify.Wish(out, jobs=jobs, cases=tuple(one.name for one in traces))
     profile = conclude.recorded_demands(setting.spec, results) if judged and results is not None else certify.certified(setting, wish)
     cases = [PlannedCase(one, foresee(setting.spec, setting.subject, one)) for one in traces]
-    certify.prepare(wish)
+    certify.prepare(setting, wish)
     judgement = certify.certify(setting, wish, profile, cases, lambda: terminal_progress(err_console, len(cases), quiet=quiet))
     now = {one.name: one for one in traces_of(out / "history.jsonl")}
     if judgement.footer is None or any(one.name not in now for one in traces):

@@ -11,7 +11,7 @@ from onesim.errors import ConfigError
 from onesim.layout import Subjected, shared_of
 from onesim.redaction import Redaction
 from onesim.spec import ContractSpec, for_contract
-from onetck import conclude, statement, waivers
+from onetck import backends, conclude, statement, waivers
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.mads import mads_of
@@ -33,6 +33,7 @@ class Given:
     backup: str = ""
     lines: bool = True
     hypervisor: str = ""
+    backend: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def settle(given: Given) -> Setting:
     mads = (given.datastore or named.datastore, given.tm or named.tm, given.system_tm or named.system_tm, given.backup or named.backup)
     driver = find_driver(trees, *mads)
     configuration.require_attributes(config, driver.datastore_mad, driver.backup_mad)
+    backend = backends.known(given.backend or config.world.backend)
     subject = Subjected(
         driver.archive(spec.version),
         driver.datastore_mad,
@@ -109,11 +111,13 @@ def settle(given: Given) -> Setting:
         probes=configuration.probes(config),
         wait_scale=configuration.wait_scale(config),
         simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),
-        hypervisor=configuration.hypervisor(config, given.hypervisor),
+        hypervisor=configuration.hypervisor(config, given.hypervisor, backend),
         backup_mad=driver.backup_mad,
         backup_template=config.backup_datastore,
         sources=Sources(driver.texts(), driver.helpers().decode(errors="replace")) if given.lines else None,
         secrets=configuration.secrets(config, base, spec.spec),
+        backend=backend,
+        image=config.world.image or backends.IMAGE,
     )
     options = (
         ("--datastore", given.datastore),
@@ -123,6 +127,7 @@ def settle(given: Given) -> Setting:
         ("--contract", spec.contract.name),
         ("--config", str(given.config or "")),
         ("--hypervisor", given.hypervisor),
+        ("--backend", given.backend),
     )
     words = tuple(word for name, value in options if value for word in (name, value))
     words += () if given.lines else ("--no-lines",)

@@ -88,7 +88,7 @@ def _run(given: Given, wish: Wish, cases: tuple[str, ...]) -> Ran:
     planned = certify.plan(setting, wish, profile)
     if not planned:
         return {}
-    certify.prepare(wish)
+    certify.prepare(setting, wish)
     judgement = certify.certify(setting, wish, profile, planned, lambda: nullcontext(Progress()))
     wrong: dict[str, list[str]] = {}
     for record in judgement.records():

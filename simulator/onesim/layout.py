@@ -59,7 +59,7 @@ class Subjected:
     `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf); `wait_scale` what the seconds are multiplied by that oned waits.
     `simulated` are commands that the harness answers; `hypervisor` is what runs VMs: simulated or qemu.
     `backup_mad` is empty where the driver keeps no backups. `sources` are the scripts whose lines are to be told; None: no lines are.
-    `secrets` are names and values that no record may hold.
+    `secrets` are names and values that no record may hold. `backend` is what makes the hosts, `image` what they are made from where they are containers.
     """
 
     archive: bytes
@@ -87,6 +87,8 @@ class Subjected:
     backup_template: Mapping[str, str] = field(default_factory=dict)
     sources: Sources | None = None
     secrets: tuple[tuple[str, str], ...] = ()
+    backend: str = "namespaces"
+    image: str = ""
 
     @property
     def apart(self) -> tuple[str, ...]:

@@ -67,6 +67,8 @@ def all_miniatures() -> list[Miniature]:
 
 
 def _apply(remotes: Path, patch: Patch | Miniature) -> None:
+    if not patch.script:
+        return
     script = remotes / patch.script
     if patch.act == "remove":
         script.unlink()
@@ -79,8 +81,8 @@ def _apply(remotes: Path, patch: Patch | Miniature) -> None:
         script.chmod(0o755)
 
 
-def play(miniature: Miniature, out: Path) -> Judgement:
-    """Build the miniature below `out`, play its cases, and return the judgement."""
+def play(miniature: Miniature, out: Path, backend: str = "") -> Judgement:
+    """Build the miniature below `out`, play its cases on hosts of a backend, and return the judgement."""
     shutil.copytree(data_dir("reference_driver"), out, dirs_exist_ok=True)
     _apply(out / "remotes", miniature)
     if miniature.and_ is not None:
@@ -88,7 +90,7 @@ def play(miniature: Miniature, out: Path) -> Judgement:
     description = out / (f"{miniature.role}.toml" if miniature.role else "onetck.toml")
     with description.open("a") as file:
         file.write(miniature.more)
-    setting = settle(Given(contract=miniature.contract, config=description, timeout_s=miniature.time_s))
+    setting = settle(Given(contract=miniature.contract, config=description, timeout_s=miniature.time_s, backend=backend))
     spec, driver = setting.spec, setting.driver
     profile = find_profile(spec, miniature.profile)
     limits = replace(setting.subject.limits, memory_mb=miniature.memory_mb)

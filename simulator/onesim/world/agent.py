@@ -26,11 +26,12 @@ from typing import Any
 
 from onesim.world import calls, clients, nsview, tree
 from onesim.world.calls import Call
+from onesim.world.containers import Containers
 from onesim.world.holding import CROWD, Holding
 from onesim.world.lines import Lines
 from onesim.world.programs import Programs
 from onesim.world.services import Services
-from onesim.world.starting import Starter
+from onesim.world.starting import Starter, embedded
 from onesim.world.striking import Striking
 from onesim.world.virsh import Virsh
 from onesim.world.web import Web
@@ -53,7 +54,7 @@ _GRACE_S = 1.0
 class Agent:
     """The world's owner."""
 
-    def __init__(self, settings: dict[str, Any], control: socket.socket, listener: socket.socket | None) -> None:
+    def __init__(self, settings: dict[str, Any], starter: Starter, control: socket.socket, listener: socket.socket | None) -> None:
         self.hosts: list[str] = settings["hosts"]
         self.shared: list[str] = settings["shared"]
         self.sharing = frozenset(self.hosts) - frozenset(settings["apart"])
@@ -71,14 +72,12 @@ class Agent:
         self.questions: dict[int, Callable[[dict[str, Any]], None]] = {}
         self.next_question = 0
         self.simulated = frozenset(settings["simulated"])
-        gate, tracer = base64.b64decode(settings["gate_script"]), base64.b64decode(settings["tracer"])
-        self.gates = nsview.build_root(settings["gates"], settings["simulated"], gate, settings["disk_mb"], traced=bool(tracer))
-        self.lines = Lines(tracer, settings["left_alone"])
+        self.starter, self.gates = starter, starter.gates
+        self.lines = Lines(base64.b64decode(settings["tracer"]), settings["left_alone"])
         self.holding = Holding(self.send)
         self.striking = Striking(self, settings["disk_mb"])
         self.unclaimed: list[bytes] = []
         self.doors = clients.Doors(self)
-        self.starter = Starter(self.hosts, shared=self.shared, sharing=self.sharing, wide=settings["wide"])
         self.programs = Programs(self, _ENVIRONMENT)
         self.web = Web(self)
         self.virsh = Virsh(self)
@@ -401,9 +400,7 @@ class Agent:
         """Take a picture, and return how it differs from the last one if that is asked."""
         after: tree.Picture = {}
         for host in self.hosts:
-            shared = frozenset(self.shared) if host in self.sharing else frozenset()
-            for root in _WATCHED:
-                tree.take(after, host, f"/hosts/{host}{root}", root, shared, self.links)
+            self.starter.picture(host, _WATCHED, after, self.links)
         for path in self.shared:
             tree.take(after, self.hosts[0], f"{nsview.SHARED}{path}", path, frozenset(), self.links)
         before, self.before = self.before, after
@@ -453,21 +450,36 @@ def main(control_fd: int) -> None:
     control = socket.socket(fileno=control_fd)
     (length,) = struct.unpack(">I", control.recv(4, socket.MSG_WAITALL))
     settings = json.loads(control.recv(length, socket.MSG_WAITALL))
+    _become(settings, control, namespaces=True)
+
+
+def main_in_container(path: str) -> None:
+    """Become the agent of hosts that are containers, in a container whose process namespace is theirs: the harness listens at the socket `path`."""
+    control = socket.socket(socket.AF_UNIX)
+    control.connect(path)
+    (length,) = struct.unpack(">I", control.recv(4, socket.MSG_WAITALL))
+    settings = json.loads(control.recv(length, socket.MSG_WAITALL))
+    _become(settings, control, namespaces=False)
+
+
+def _become(settings: dict[str, Any], control: socket.socket, *, namespaces: bool) -> None:
+    """Take possession of the hosts and serve them; `namespaces` = they are to be made."""
     listener = None
     if settings["socket"]:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(settings["socket"])
         listener.listen(4)
     try:
-        nsview.enter_namespaces(settings["wide"])
-        child = os.fork()
-        if child:
-            _report(control, {"pid": child})
-            control.close()
-            os.waitpid(child, 0)
-            os._exit(0)
-        nsview.loopback_up()
-        agent = Agent(settings, control, listener)
+        if namespaces:
+            nsview.enter_namespaces(settings["wide"])
+            child = os.fork()
+            if child:
+                _report(control, {"pid": child})
+                control.close()
+                os.waitpid(child, 0)
+                os._exit(0)
+            nsview.loopback_up()
+        agent = Agent(settings, embedded(settings) if namespaces else Containers(settings), control, listener)
     except nsview.Refused as error:
         _report(control, {"refused": str(error)})
         os._exit(1)

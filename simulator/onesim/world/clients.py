@@ -68,16 +68,14 @@ class Doors:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self._hung: list[socket.socket] = []
-        for port, handler in ((GATE_PORT, self._gate), (RPC_PORT, self._rpc)):
-            listener = socket.socket()
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
-            listener.listen(256)
-            agent.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, handler))
-        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.datagrams.bind(("127.0.0.1", DATAGRAM_PORT))
-        self.datagrams.setblocking(False)
-        agent.selector.register(self.datagrams, selectors.EVENT_READ, self.take_datagrams)
+        doors = agent.starter.doors
+        for port, handler in ((GATE_PORT, lambda host: self._gate), (RPC_PORT, lambda host: partial(self._rpc, host))):
+            for host, listener in doors(socket.SOCK_STREAM, port):
+                agent.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener, handler(host)))
+        self.datagrams = doors(socket.SOCK_DGRAM, DATAGRAM_PORT)
+        for _, receiver in self.datagrams:
+            receiver.setblocking(False)
+            agent.selector.register(receiver, selectors.EVENT_READ, self.take_datagrams)
 
     def _accept(self, listener: socket.socket, handler: Any) -> None:
         connection, _ = listener.accept()
@@ -105,22 +103,27 @@ class Doors:
 
         What exceeds a thousand of one call is dropped, as UDP may. So is what comes while no call runs.
         """
+        for host, receiver in self.datagrams:
+            self._take_datagrams(host, receiver)
+
+    def _take_datagrams(self, host: str, receiver: socket.socket) -> None:
         with contextlib.suppress(OSError):
             for _ in range(calls.DATAGRAMS_MAX):
-                payload, (_, port) = self.datagrams.recvfrom(65536)
-                call = self._behind("udp", port)
+                payload, peer = receiver.recvfrom(65536)
+                call = self._behind("udp", host, peer)
                 kept = call.datagrams if call is not None else self.agent.unclaimed
                 if self.agent.running and len(kept) < calls.DATAGRAMS_MAX:
                     kept.append(payload)
                     self.agent.send({"datagram": base64.b64encode(payload).decode(), "call": call.id if call is not None else ""})
 
-    def _behind(self, table: str, port: int) -> Call | None:
-        """Return the call that speaks from a port: the only one that runs, or that of the process whose socket it is."""
+    def _behind(self, table: str, host: str, peer: tuple[str, int]) -> Call | None:
+        """Return the call that speaks to a door on `host` from an address and port: the only one that runs, or that of the process whose socket it is."""
         running = self.agent.running
         if len(running) < 2:
             return next(iter(running.values()), None)
         pids = calls.processes()
-        pid = process_at(table, port, pids) or process_at(f"{table}6", port, pids)
+        port, tables = peer[1], self.agent.starter.peer(host, peer[0])[1]
+        pid = process_at(table, port, pids, tables) or process_at(f"{table}6", port, pids, tables)
         return calls.owner(pid, running) if pid else None
 
     def _answer(self, connection: socket.socket, text: str) -> None:
@@ -164,8 +167,21 @@ class Doors:
             if call is not None and argument:
                 call.ends_within(int(argument) / 1000)
             return
+        reached = ssh_words(words)[0] if name == "ssh" else ""
+        goes = partial(self._go_on, connection, pid, argv, host, call, act, argument, reached)
+        lost = self.agent.striking.lost(act, reached or host)
+        if lost and call is not None and self.agent.starter.own_ssh:
+            self.agent.ask({"kind": "host", "argv": ["lose", lost], "call": call.id}, lambda message: goes())
+        else:
+            goes()
+
+    def _go_on(
+        self, connection: socket.socket, pid: int, argv: list[str], host: str, call: Call | None, act: str, argument: str, reached: str
+    ) -> None:
+        """Strike the world if that is to be done, and answer the command."""
+        name, words = argv[0], argv[1:]
         if call is not None:
-            self.agent.striking.strike(act, argument, call, pid, argv, host, ssh_words(words)[0] if name == "ssh" else "")
+            self.agent.striking.strike(act, argument, call, pid, argv, host, reached)
         if act == "die" and call is not None:
             with contextlib.suppress(OSError):
                 os.kill(call.leader, 9 if argument == "KILL" else 15)
@@ -174,7 +190,7 @@ class Doors:
             status, _, text = argument.partition(" ")
             self._answer(connection, f"fail {status or 1} {text or name + ': failed by the harness'}")
         elif name == "ssh":
-            self._ssh(connection, pid, words, call, instead=argument if act == "unheard" else "")
+            self._ssh(connection, pid, words, host, call, instead=argument if act == "unheard" else "")
         elif name == "sudo":
             self._sudo(connection, pid, words, host, call)
         elif name.startswith("one"):
@@ -182,8 +198,7 @@ class Doors:
         elif name in self.agent.simulated:
             self.agent.virsh.ask(pid, argv, host, call, self._printer(connection, pid))
         else:
-            folder = next(one for one in ("bin", "sbin") if os.path.exists(f"/machine/usr/{one}/{name}"))
-            real = f"/run/onetck/usr/{folder}/{name}"
+            real = self.agent.starter.real(host, name)
             self._answer(connection, f"cut {real} {argument}" if act == "cut" else f"run {real}")
 
     def _record(self, call: Call | None, name: str, words: list[str], host: str) -> tuple[str, str]:
@@ -255,7 +270,14 @@ class Doors:
         connection.setblocking(True)
         self.agent.waiting[child] = lambda status: self._answer(connection, f"fail {instead}" if instead else f"exit {255 if status < 0 else status}")
 
-    def _ssh(self, connection: socket.socket, pid: int, words: list[str], call: Call | None, instead: str) -> None:
+    def _ssh(self, connection: socket.socket, pid: int, words: list[str], client: str, call: Call | None, instead: str) -> None:
+        if self.agent.starter.own_ssh:
+            real = self.agent.starter.real(client, "ssh")
+            if instead:
+                self._attach(connection, pid, client, [real, *words], _environment(pid), call, root=False, instead=instead)
+            else:
+                self._answer(connection, f"run {real}")
+            return
         host, quiet, subsystem, command = ssh_words(words)
         if host not in self.agent.hosts:
             self._answer(connection, f"fail 255 ssh: Could not resolve hostname {host}: Name or service not known")
@@ -314,7 +336,7 @@ class Doors:
 
     # XML-RPC
 
-    def _rpc(self, connection: socket.socket, buffer: bytearray) -> bool:
+    def _rpc(self, host: str, connection: socket.socket, buffer: bytearray) -> bool:
         head, separator, body = bytes(buffer).partition(b"\r\n\r\n")
         if not separator:
             return False
@@ -337,7 +359,7 @@ class Doors:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
             connection.close()
 
-        call = self._behind("tcp", connection.getpeername()[1])
+        call = self._behind("tcp", host, connection.getpeername())
         self.agent.ask({"kind": "xmlrpc", "body": base64.b64encode(body).decode(), "argv": [], "call": call.id if call else ""}, answered)
         return True
 
@@ -349,6 +371,14 @@ def _arguments(pid: int) -> list[str]:
             return [word.decode(errors="replace") for word in file.read().split(b"\0")[3:-1]]
     except OSError:
         return []
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """Return the environment that a process was started with."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+        pairs = [entry.decode(errors="surrogateescape").partition("=") for entry in file.read().split(b"\0")]
+        return {name: value for name, _, value in pairs if name}
+    return dict(_LOGIN)
 
 
 def wait_for_own_stdout(pid: int, own_fd: str) -> None:

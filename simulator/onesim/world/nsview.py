@@ -32,7 +32,7 @@ _ETC_OURS = (
     "sudoers.d",
     "ssh",
 )
-_ONEADMIN_DIRECTORIES = (
+ONEADMIN_DIRECTORIES = (
     "/var/lib/one",
     "/var/lib/one/datastores",
     "/var/lib/one/remotes",
@@ -61,8 +61,8 @@ _ROOT_DIRECTORIES = (
     "/var/spool",
 )
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_STUBS = ("ssh", "sudo", "onevm", "onedatastore", "onehost", "oneimage", "onecluster", "oneuser", "onezone")
-_NAMES = ("files.example",)  # further names of the loopback address: the web server of a world
+STUBS = ("ssh", "sudo", "onevm", "onedatastore", "onehost", "oneimage", "onecluster", "oneuser", "onezone")
+NAMES = ("files.example",)  # further names of the loopback address: the web server of a world
 _LINES_MB = 64
 WORLD = "/tmp"  # where the root is built before the agent pivots into it
 
@@ -167,7 +167,7 @@ def build_root(gates: list[str], simulated: list[str], gate_script: bytes, disk_
     for source in ("usr", "etc"):
         sc.bind(f"/{source}", f"{WORLD}/machine/{source}", recursive=True, readonly=True)
     kept = []
-    stubs = (*_STUBS, *simulated)
+    stubs = (*STUBS, *simulated)
     for gate in dict.fromkeys([*stubs, *gates]):
         folder = next((one for one in ("bin", "sbin") if os.path.exists(f"/usr/{one}/{gate}")), "bin" if gate in stubs else "")
         if folder:
@@ -217,7 +217,7 @@ def build_host(name: str, hosts: list[str], oneadmin: int, shared: list[str]) ->
     for directory in ("/tmp", "/var/tmp"):
         os.makedirs(root + directory)
         os.chmod(root + directory, 0o1777)
-    for directory in (*_ONEADMIN_DIRECTORIES, *shared):
+    for directory in (*ONEADMIN_DIRECTORIES, *shared):
         os.makedirs(root + directory, exist_ok=True)
         os.chown(root + directory, oneadmin, oneadmin)
     for link in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
@@ -235,7 +235,7 @@ def build_host(name: str, hosts: list[str], oneadmin: int, shared: list[str]) ->
     files = {
         "hostname": f"{name}\n",
         "machine-id": f"{machine_id}\n",
-        "hosts": "127.0.0.1 localhost " + " ".join([*hosts, *_NAMES]) + "\n",
+        "hosts": "127.0.0.1 localhost " + " ".join([*hosts, *NAMES]) + "\n",
         "passwd": f"root:x:0:0:root:/root:/bin/bash\noneadmin:x:{ONEADMIN}:{ONEADMIN}::/var/lib/one:/bin/bash\nnobody:x:65534:65534::/:/usr/sbin/nologin\n",
         "group": f"root:x:0:\ndisk:x:6:oneadmin\noneadmin:x:{ONEADMIN}:\nnogroup:x:65534:\n",
         "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onesim.errors import HarnessError
-from onesim.world import libvirtd
+from onesim.world import fleet, libvirtd
 from onesim.world.interface import Question
 from onesim.world.namespaces import NamespaceWorld, obtainable
 
@@ -123,7 +123,22 @@ def probe() -> list[Finding]:
     ]
     kvm = libvirtd.kvm()
     findings.append(Finding("KVM", not kvm, False, kvm or "/dev/kvm", "not needed; `chmod 0666 /dev/kvm` lets the QEMUs of worlds use it"))
+    findings.append(_containers())
     return findings
+
+
+def _containers() -> Finding:
+    """Return whether hosts can be containers (--backend docker)."""
+    try:
+        client = fleet.connect()
+        try:
+            fleet.require_image(client, fleet.IMAGE)
+        finally:
+            client.close()
+    except HarnessError as error:
+        problem, _, remedy = str(error).partition("; ")
+        return Finding("docker", False, False, f"{problem}; hosts that are containers need it", remedy)
+    return Finding("docker", True, False, f"hosts can be containers of {fleet.IMAGE}")
 
 
 def _world() -> Finding:

@@ -249,11 +249,8 @@ class Programs:
     # shims
 
     def _listen(self) -> None:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", SHIM_PORT))
-        listener.listen(256)
-        self._watch(listener.fileno(), partial(self._accept, listener))
+        for _, listener in self.agent.starter.doors(socket.SOCK_STREAM, SHIM_PORT):
+            self._watch(listener.fileno(), partial(self._accept, listener))
 
     def _accept(self, listener: socket.socket) -> None:
         connection, _ = listener.accept()

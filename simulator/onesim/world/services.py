@@ -80,8 +80,9 @@ class Services:
         self._status[name] = status
 
     def pids(self) -> frozenset[int]:
-        """Return the processes of all services."""
-        return frozenset(pid for pid in calls.processes() if self._marked(pid)) if self._status else frozenset()
+        """Return the processes of all services, and those of the hosts themselves."""
+        marked = frozenset(pid for pid in calls.processes() if self._marked(pid)) if self._status else frozenset()
+        return marked | self.agent.starter.daemons()
 
     def tasks(self) -> int:
         """Return how many processes and threads they have: they count against the bound of a script, whose user is theirs."""

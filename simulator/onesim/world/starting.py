@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
-from onesim.world import nsview
+from onesim.world import nsview, tree
 from onesim.world import syscalls as sc
 
 _HELPER_S = 60
@@ -18,12 +20,16 @@ _HELPER_S = 60
 
 class Starter:
     """Knows the namespaces of the hosts. `namespaces` tells a host by the link of its mount namespace; `shared` are the directories that those `sharing` have
-    in common.
+    in common. `own_ssh` = the hosts have an SSH server of their own; `daemons` are the processes that belong to the hosts themselves.
     """
 
+    own_ssh = False
+    kinds: tuple[str, ...] = ("mnt", "uts")
+    gates: list[str]
+
     def __init__(self, hosts: list[str], *, shared: list[str], sharing: frozenset[str], wide: bool) -> None:
-        self.shared, self.sharing, self.wide = shared, sharing, wide
-        self.views: dict[str, tuple[int, int]] = {}
+        self.hosts, self.shared, self.sharing, self.wide = hosts, shared, sharing, wide
+        self.views: dict[str, tuple[int, ...]] = {}
         self.namespaces: dict[str, str] = {}
         self.userns = -1
         if not wide:
@@ -64,7 +70,7 @@ class Starter:
         pid = os.fork()
         if pid == 0:
             try:
-                nsview.enter_host(host, self.shared_by(host))
+                self._enter_apart(host)
                 if over is not None:
                     sc.bind(*over)
                 os.write(writer, b".")
@@ -75,9 +81,17 @@ class Starter:
         answer = os.read(reader, 500)
         if answer != b".":
             raise nsview.Refused(f"host {host} cannot be made: {answer.decode()}; see `onetck doctor`")
-        self.views[name] = (os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY), os.open(f"/proc/{pid}/ns/uts", os.O_RDONLY))
-        self.namespaces[os.readlink(f"/proc/{pid}/ns/mnt")] = host
+        self._note_view(host, name, pid)
         self._dismiss(pid, reader, writer)
+
+    def _enter_apart(self, host: str) -> None:
+        """Give the calling process a view of a host that is its own."""
+        nsview.enter_host(host, self.shared_by(host))
+
+    def _note_view(self, host: str, name: str, pid: int) -> None:
+        """Note the view of a process under a name."""
+        self.views[name] = tuple(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY) for kind in self.kinds)
+        self.namespaces[os.readlink(f"/proc/{pid}/ns/mnt")] = host
 
     def _dismiss(self, pid: int, *fds: int) -> None:
         os.kill(pid, signal.SIGKILL)
@@ -98,7 +112,6 @@ class Starter:
         failed: int,
     ) -> int:
         """Start a program on a host. In the child a failure to do so is written to `failed` as stage and errno. Returns the process id."""
-        mount_view, uts_view = self.views[host]
         pid = os.fork()
         if pid:
             return pid
@@ -111,8 +124,7 @@ class Starter:
             kept = os.dup(failed) if failed in (0, 1, 2) else failed
             for target, fd in enumerate(fds):
                 os.dup2(fd, target)
-            sc.setns(mount_view)
-            sc.setns(uts_view)
+            self._enter(host)
             self.take_rights(root, limits)
             stage = b"cwd"
             os.chdir(cwd)
@@ -124,6 +136,46 @@ class Starter:
         except OSError as error:
             os.write(kept, stage + b" %d" % (error.errno or 0))
         os._exit(127)
+
+    def _enter(self, host: str) -> None:
+        for view in self.views[host]:
+            sc.setns(view)
+
+    # what the agent sees of the hosts
+
+    def picture(self, host: str, watched: tuple[str, ...], into: tree.Picture, links: dict[tuple[str, str], int]) -> None:
+        """Add the watched trees of a host to a picture, without the directories that it shares."""
+        shared = frozenset(self.shared_by(host))
+        for root in watched:
+            tree.take(into, host, f"{self.root(host)}{root}", root, shared, links)
+
+    def root(self, host: str) -> str:
+        """Return where the agent sees the root of a host."""
+        return f"/hosts/{host}"
+
+    def real(self, host: str, name: str) -> str:
+        """Return where the command behind a gate stands in the view of a host."""
+        folder = next((one for one in ("bin", "sbin") if os.path.exists(f"{self._usr(host)}/{one}/{name}")), "bin")
+        return f"/run/onetck/usr/{folder}/{name}"
+
+    def _usr(self, host: str) -> str:
+        return "/machine/usr"
+
+    def doors(self, kind: socket.SocketKind, port: int) -> list[tuple[str, socket.socket]]:
+        """Return sockets bound to a port that processes on the hosts reach, each with the host on which it lies."""
+        return [(host, bound(kind, "127.0.0.1", port)) for host in self.hosts[:1]]
+
+    def peer(self, host: str, address: str) -> tuple[str, str]:
+        """Return the host from which an address speaks to a door on `host`, and its tables of sockets."""
+        return host, "/proc/net"
+
+    def daemons(self) -> frozenset[int]:
+        """Return the processes that are neither calls' nor services'."""
+        return frozenset()
+
+    def fill(self, free_kib: int | None, disk_mb: int) -> None:
+        """Leave so many KiB on the storage of the hosts, which all lies on the world's own file system; None: as many as there were."""
+        resize("/", free_kib, disk_mb)
 
     def take_rights(self, root: bool, limits: dict[str, float] | None = None) -> None:
         """Become, in a child, the world's root or the driver's user, with no right to more."""
@@ -146,15 +198,13 @@ class Starter:
     def within(self, host: str, work: Callable[[], dict[str, Any]], *, root: bool = False) -> dict[str, Any]:
         """Do something in a host's view with the driver's rights (or as world-root) and return its result."""
         reader, writer = os.pipe()
-        mount_view, uts_view = self.views[host]
         pid = os.fork()
         if pid == 0:
             try:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 signal.alarm(_HELPER_S)
-                sc.setns(mount_view)
-                sc.setns(uts_view)
+                self._enter(host)
                 self.take_rights(root)
                 os.chdir("/")
                 result = work()
@@ -176,3 +226,32 @@ class Starter:
     def _wait_for(self, pid: int) -> None:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
+
+
+def embedded(settings: dict[str, Any]) -> Starter:
+    """Make the root of a world and its hosts in the namespaces that this process is in."""
+    gate = base64.b64decode(settings["gate_script"])
+    gates = nsview.build_root(settings["gates"], settings["simulated"], gate, settings["disk_mb"], traced=bool(settings["tracer"]))
+    hosts = settings["hosts"]
+    starter = Starter(hosts, shared=settings["shared"], sharing=frozenset(hosts) - frozenset(settings["apart"]), wide=settings["wide"])
+    starter.gates = gates
+    return starter
+
+
+def bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
+    """Return a socket bound to an address and a port of the network that this process is in; one for streams listens."""
+    door = socket.socket(socket.AF_INET, kind)
+    if kind == socket.SOCK_STREAM:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    door.bind((address, port))
+    if kind == socket.SOCK_STREAM:
+        door.listen(256)
+    return door
+
+
+def resize(path: str, free_kib: int | None, disk_mb: int) -> None:
+    """Leave so many KiB on the file system in memory at `path`; None: what it had."""
+    seen = os.statvfs(path)
+    used_kib = (seen.f_blocks - seen.f_bfree) * seen.f_frsize >> 10
+    size = f"{disk_mb}m" if free_kib is None else f"{max(used_kib + free_kib, 4)}k"
+    sc.mount("tmpfs", path, "tmpfs", sc.MS_REMOUNT | sc.MS_NOSUID | sc.MS_NODEV, f"size={size}")

@@ -64,11 +64,10 @@ class Striking:
     # storage
 
     def _fill(self, call: Call, free_kib: int) -> None:
-        """Leave no more room on any datastore than so many KiB: they all lie on the world's own file system."""
-        seen = os.statvfs("/")
-        used_kib = (seen.f_blocks - seen.f_bfree) * seen.f_frsize >> 10
-        self._after(call, partial(_resize, f"{self.disk_mb}m"))
-        _resize(f"{max(used_kib + free_kib, 4)}k")
+        """Leave no more room on any datastore than so many KiB."""
+        fill = self.agent.starter.fill
+        self._after(call, partial(fill, None, self.disk_mb))
+        fill(free_kib, self.disk_mb)
 
     def _protect(self, call: Call, host: str) -> None:
         """Lay the datastores of a host over themselves, read-only: what is open already stays as it is."""
@@ -90,9 +89,13 @@ class Striking:
 
     # hosts
 
+    def lost(self, act: str, host: str) -> str:
+        """Return the host that an act takes down: never the front-end, nor one that is down already."""
+        return host if act == "lose" and host in self.agent.hosts[1:] and host not in self.agent.down else ""
+
     def _lose(self, call: Call, host: str) -> None:
         """Take a host down with everything that the call has running there; who waits for an answer over ssh gets none."""
-        if host == self.agent.hosts[0] or host in self.agent.down:
+        if not self.lost("lose", host):
             return
         self.agent.down.add(host)
         self._after(call, partial(self.agent.down.discard, host))
@@ -128,10 +131,6 @@ class Striking:
             at = f"/proc/{pid}/root{real}"
             return os.open(at, _OPENS) if os.path.isfile(at) else -1
         return -1
-
-
-def _resize(size: str) -> None:
-    sc.mount("tmpfs", "/", "tmpfs", sc.MS_REMOUNT | sc.MS_NOSUID | sc.MS_NODEV, f"size={size}")
 
 
 def _files(argv: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Collection
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -13,6 +14,7 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1024, 2048, 4096, 16384, 1 << 18, 1 << 21
 MNT_DETACH = 2
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
 _PIDFD_OPEN, _PIDFD_GETFD = 434, 438  # the same numbers on every architecture
 
 
@@ -69,6 +71,15 @@ def sethostname(name: str) -> None:
 def no_new_privileges() -> None:
     """Programs run from now on gain no rights."""
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
+
+
+def bound_capabilities(kept: Collection[int]) -> None:
+    """Programs run from now on have no other capabilities than these, by their numbers."""
+    number = 0
+    while _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) >= 0:
+        if number not in kept:
+            _checked(_libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl")
+        number += 1
 
 
 def be_dumpable() -> None:

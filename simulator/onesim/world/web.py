@@ -62,11 +62,8 @@ class Web:
     def do_offer(self, message: dict[str, Any]) -> dict[str, Any]:
         """Offer a page."""
         if not self.pages:
-            listener = socket.socket()
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", PORT))
-            listener.listen(64)
-            self.agent.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
+            for _, listener in self.agent.starter.doors(socket.SOCK_STREAM, PORT):
+                self.agent.selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
         self.pages[message["page"]] = Page(base64.b64decode(message["data"]), message["cut"], message["location"])
         return {}
 

@@ -1,0 +1,136 @@
+"""The docker backend: hosts are containers with an SSH server of their own, and their agent lives in one more container, whose processes are all of theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Unpack
+
+from onesim.errors import HarnessError
+from onesim.world import fleet
+from onesim.world.control import Control
+from onesim.world.fleet import CONTROL, IMAGE, KEPT, RUN, WORLD, Fleet
+from onesim.world.interface import Question, Reply, Run
+from onesim.world.served import AgentWorld, Wanted, settings
+
+_CONNECT_S = 60.0
+_numbers = itertools.count(1)
+
+
+def obtainable(image: str = IMAGE) -> dict[str, str]:
+    """Return what this backend isolates, for the record."""
+    return {
+        "backend": "docker",
+        "image": image,
+        "users": "oneadmin of the containers, a user of the machine without a name",
+        "network": "one of its own, without a way out",
+        "limits": "rlimits and the agent's watch",
+    }
+
+
+@cache
+def ready(image: str) -> tuple[str, ...]:
+    """Look whether worlds of this image can be made, and remove what killed runs have left; returns that. Raises HarnessError with the remedy."""
+    client = fleet.connect()
+    try:
+        fleet.require_image(client, image)
+        return tuple(fleet.sweep(client))
+    finally:
+        client.close()
+
+
+class DockerWorld(AgentWorld):
+    """A world of containers. A host that is down is off the network."""
+
+    def __init__(self, control: Control, ships: Fleet, on_question: Callable[[Question], Reply | None]) -> None:
+        super().__init__(control, None, on_question)
+        self._fleet = ships
+        self._lost: list[str] = []
+
+    @classmethod
+    def start(cls, image: str = IMAGE, *, on_question: Callable[[Question], Reply | None], **wanted: Unpack[Wanted]) -> DockerWorld:
+        """Start a world from an image of hosts. Raises HarnessError with the remedy."""
+        ready(image)
+        keep = wanted.get("keep")
+        name = f"{fleet.run_id()}-{next(_numbers)}"
+        labels = {RUN: fleet.run_id(), WORLD: name} | ({KEPT: str(keep)} if keep else {})
+        directory = Path(tempfile.mkdtemp(prefix="onetck-")) if keep is None else keep.parent
+        path = directory / f"{name}.start"
+        ships = Fleet(fleet.connect(), image, name, labels)
+        try:
+            with socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(str(path))
+                listener.listen(1)
+                listener.settimeout(_CONNECT_S)
+                described = settings(wanted)
+                ships.up(described, path)
+                world = cls(Control(_accepted(listener)), ships, on_question)
+                where = f"{CONTROL}/{keep.name}" if keep else ""
+                world._control.send({**described, "socket": where, "addresses": ships.addresses})
+            world._ready("containers")
+        except BaseException:
+            ships.down()
+            raise
+        finally:
+            path.unlink(missing_ok=True)
+            if keep is None:
+                shutil.rmtree(directory, ignore_errors=True)
+        return world
+
+    def _ask(self, message: dict[str, Any]) -> None:
+        """Answer a question; one of the agent itself is that a host be lost."""
+        if message["kind"] != "host":
+            super()._ask(message)
+            return
+        host = message["argv"][1]
+        self._fleet.cut_off(host)
+        self._lost.append(host)
+        self.answer(message["question"], _Done())
+
+    def _seen(self, answer: dict[str, Any]) -> Run:
+        """Hosts that were lost in a call are there again when it has ended."""
+        while self._lost:
+            self._fleet.rejoin(self._lost.pop())
+        return super()._seen(answer)
+
+    def host_down(self, host: str) -> None:
+        """Take a host off the network."""
+        super().host_down(host)
+        self._fleet.cut_off(host)
+
+    def host_up(self, host: str) -> None:
+        """Bring it back."""
+        self._fleet.rejoin(host)
+        super().host_up(host)
+
+    def close(self) -> None:
+        """End the world and remove its containers, network and volumes."""
+        super().close()
+        self._fleet.down()
+
+
+class _Done:
+    stdout = stderr = b""
+    status = 0
+
+
+def _accepted(listener: socket.socket) -> socket.socket:
+    try:
+        return listener.accept()[0]
+    except TimeoutError:
+        raise HarnessError(f"the agent of a world of containers did not answer within {_CONNECT_S:g} s; see `docker ps -a`") from None
+
+
+def remove_kept(path: Path) -> None:
+    """Remove the containers of a kept world, if its hosts are containers."""
+    with contextlib.suppress(HarnessError):
+        client = fleet.connect()
+        for world in {labels.get(WORLD, "") for labels in fleet.labels_of(client, f"{KEPT}={path}")}:
+            fleet.remove_world(client, world)
+        client.close()

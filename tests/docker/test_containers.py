@@ -1,0 +1,173 @@
+"""Worlds whose hosts are containers: what runs on them, how they are lost, and that nothing of them stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onesim.errors import HarnessError
+from onesim.events import Answer
+from onesim.world import fleet, images
+from onesim.world.docker import DockerWorld
+from onesim.world.interface import Fault, Limits, Run
+
+pytestmark = pytest.mark.components
+
+
+@pytest.fixture(scope="module")
+def world(image: str) -> Iterator[DockerWorld]:
+    """A world of containers with a gate at cp."""
+    with DockerWorld.start(image, gates=("cp",), on_question=lambda asked: Answer(b"answered\n")) as made:
+        yield made
+
+
+def sh(world: DockerWorld, command: str, host: str = "frontend", call: str = "call", faults: tuple[Fault, ...] = ()) -> Run:
+    """Run a command of a call."""
+    return world.run(host, ["/bin/bash", "-c", command], call_id=call, faults=faults, limits=Limits(time_s=40))
+
+
+def test_a_call_reaches_other_hosts_by_their_own_ssh_servers(world: DockerWorld) -> None:
+    """The client and the server are OpenSSH's; what runs behind it is of the call: its gates are told, oned answers there."""
+    seen = sh(world, "ssh host01 'hostname; id -un; onevm show 3; sudo id -u; echo $SSH_CONNECTION'")
+    name, user, answer, root, connection = seen.stdout.decode().splitlines()
+    assert (name, user, answer, root) == ("host01", "oneadmin", "answered", "0"), seen
+    assert connection.split()[3] == "22" and not connection.startswith("127.")
+    assert [(one.name, one.host) for one in seen.commands] == [("ssh", "frontend"), ("onevm", "host01"), ("sudo", "host01")]
+
+
+def test_files_travel_and_pictures_tell_of_them(world: DockerWorld) -> None:
+    """scp and rsync work between hosts, shared datastores are one, and a picture shows where something changed."""
+    world.picture()
+    seen = sh(world, "cd /tmp; echo text >one; scp -q one host01:/tmp/two; rsync one host02:/var/tmp/three; cp one /var/lib/one/datastores/four")
+    assert seen.status == 0, seen
+    changed = {(one.host, one.path) for one in world.changes()}
+    assert changed == {("frontend", "/tmp/one"), ("host01", "/tmp/two"), ("host02", "/var/tmp/three"), ("frontend", "/var/lib/one/datastores/four")}
+    assert sh(world, "cat /var/lib/one/datastores/four", "host02").stdout == b"text\n"
+
+
+def test_what_a_command_leaves_on_a_host_is_found_and_ended(world: DockerWorld) -> None:
+    """A process that outlives its call on another host is told and killed; the SSH server goes on."""
+    assert sh(world, "ssh host01 'setsid sleep 77 >/dev/null 2>&1 &'").leftovers == ("sleep 77",)
+    assert sh(world, "ssh host01 'pgrep -x sleep || echo none'").stdout == b"none\n"
+
+
+def test_a_host_lost_in_mid_action_is_there_again_after_the_call(world: DockerWorld) -> None:
+    """It leaves the network while a command runs there: the client ends with 255, what ran is dead."""
+    seen = sh(world, "ssh host01 'echo begun >/tmp/begun; cp /tmp/begun /tmp/ended; sleep 30'", faults=(Fault("cp", 1, "lose"),))
+    assert (seen.ended_by, seen.status) == ("exit", 255), seen
+    assert seen.duration_ns < 20e9
+    assert sh(world, "ssh host01 'cat /tmp/begun; ls /tmp/ended 2>&1 | wc -l; pgrep -x sleep || echo none'").stdout == b"begun\n1\nnone\n"
+
+
+def test_a_host_that_is_down_does_not_answer(world: DockerWorld) -> None:
+    """A host that oned is to find dead is off the network until it is up again."""
+    world.host_down("host02")
+    seen = sh(world, "ssh host02 true")
+    assert seen.status == 255 and b"host02" in seen.stderr, seen
+    world.host_up("host02")
+    assert sh(world, "ssh host02 true").status == 0
+
+
+def test_storage_that_is_full_takes_no_more(world: DockerWorld) -> None:
+    """It is full for as long as the call runs, on every host."""
+    full = Fault("cp", 1, "full", "64")
+    seen = sh(
+        world, "cp /etc/passwd /tmp/x; dd if=/dev/zero of=/var/lib/one/datastores/big bs=64k count=40; rm /var/lib/one/datastores/big", faults=(full,)
+    )
+    assert b"No space left on device" in seen.stderr, seen
+    assert sh(world, "dd if=/dev/zero of=/var/lib/one/datastores/big bs=64k count=40 && rm /var/lib/one/datastores/big").status == 0
+
+
+def test_root_on_a_host_has_no_power_over_the_machine(world: DockerWorld) -> None:
+    """What sudo runs may neither mount nor make devices."""
+    assert b"permitted" in sh(world, "sudo mknod /tmp/device b 8 0").stderr
+    assert sh(world, "sudo mount -t tmpfs none /mnt").status != 0
+
+
+def test_there_is_no_way_out_of_the_network_not_even_to_the_machine(world: DockerWorld) -> None:
+    """A server on all addresses of the machine is not reached: neither at the network's first address nor at the machine's own ones."""
+    own = subprocess.run(["hostname", "-I"], capture_output=True, text=True, check=True).stdout.split()
+    with socket.create_server(("", 0)) as server:
+        port = server.getsockname()[1]
+        first = ".".join([*(places := world._fleet.addresses["frontend"].split("."))[:3], str(int(places[3]) - 1)])
+        for address in {first, *(one for one in own if "." in one)}:
+            seen = sh(world, f"timeout 2 bash -c 'echo >/dev/tcp/{address}/{port}' && echo reached")
+            assert b"reached" not in seen.stdout, address
+
+
+_KILLED = """
+import sys
+from onesim.events import Answer
+from onesim.world.docker import DockerWorld
+world = DockerWorld.start(sys.argv[1], on_question=lambda asked: Answer())
+print(world._fleet.world, flush=True)
+world.run("frontend", ["/bin/sleep", "300"])
+"""
+
+
+def test_the_janitor_removes_what_a_killed_run_left_and_nothing_else(world: DockerWorld, image: str) -> None:
+    """The harness is killed at once: its hosts end by themselves, and the janitor removes the rest. A world that lives is left alone."""
+    with subprocess.Popen([sys.executable, "-c", _KILLED, image], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        name = process.stdout.readline().strip()
+        process.send_signal(signal.SIGKILL)
+    client = fleet.connect()
+    label = f"{fleet.WORLD}={name}"
+    try:
+        assert fleet.made_by(client, label)
+        removed = fleet.sweep(client)
+        assert len(removed) == 4 + 1 + 5 and all(name in one for one in removed), removed
+        assert not fleet.made_by(client, label)
+        assert not (fleet.runtime_directory() / f"docker-{name.rpartition('-')[0]}.lock").exists()
+    finally:
+        client.close()
+    assert sh(world, "ssh host01 true").status == 0
+
+
+def test_nothing_stays_when_a_world_is_closed(image: str) -> None:
+    """Containers, network and volumes are gone."""
+    with DockerWorld.start(image, shared=(), on_question=lambda asked: Answer()) as made:
+        label = f"{fleet.WORLD}={made._fleet.world}"
+        sh(made, "echo one >/var/lib/one/datastores/x")
+        assert sh(made, "ls /var/lib/one/datastores", "host01").stdout == b""
+    client = fleet.connect()
+    try:
+        assert not fleet.made_by(client, label)
+    finally:
+        client.close()
+
+
+def test_an_image_is_made_from_ones_own(image: str) -> None:
+    """`hosts build --from` lays what worlds need over an image; one that was not made for hosts is refused with the remedy."""
+    client = fleet.connect()
+    try:
+        images.build("onetck-test:derived", image, lambda step: None)
+        fleet.require_image(client, "onetck-test:derived")
+        with pytest.raises(HarnessError, match="make it with `onetck hosts build`"):
+            fleet.require_image(client, "onetck-test:none")
+    finally:
+        client.images.remove("onetck-test:derived", force=True)
+        client.close()
+
+
+def test_a_world_is_kept_entered_and_removed(image: str, tmp_path: Path) -> None:
+    """`onetck call --backend docker` keeps its world, `onetck shell` enters a host of it, `onetck down` removes it."""
+    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+
+    def onetck(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "onetck.cli", *words], env=environment, input=given, capture_output=True, text=True, check=False)
+
+    reference = str(images.__file__).replace("simulator/onesim/world/images.py", "reference_driver/onetck.toml")
+    made = onetck("call", "ds/mkfs", "--config", reference, "--backend", "docker")
+    assert made.returncode == 0, made.stderr
+    assert "host01" in onetck("shell", "host01", given="hostname\n").stdout
+    assert onetck("hosts", "clean").stdout == "nothing was left\n"
+    assert onetck("down").returncode == 0
+    assert onetck("hosts", "clean").stdout == "nothing was left\n"
