@@ -216,6 +216,9 @@ class CaseRun:
             self.stopped = f"{step.op} became impossible ({refused}) after {self.lost}"
             return None
         self._acted = True
+        if not any(isinstance(one, CallAsked) for one in outputs):
+            # a VM that waits for a host ends, and oned asks nobody to take away what it has left at its last one (DispatchManager::delete_vm)
+            self._given_up |= {one.id for one in outputs if isinstance(one, Changed) and (one.kind, one.state) == ("vm", "DONE")}
         if step.op.startswith("vm.recover"):
             id = self.cloud.find("vm", step.arguments["vm"])
             self._given_up |= {one.asked.vm for one in self.outstanding.running.values() if one.asked.vm == id}

@@ -12,6 +12,7 @@ import pytest
 from commanded import run
 
 from onesim.data import data_dir
+from onesim.spec import load
 from onesim.trace import Trace, read_trace
 from onesim.tracetext import render
 from onetck import certify
@@ -21,8 +22,6 @@ from onetck.setting import Given, Setting, settle
 
 HERE = Path(__file__).parent
 RARE = {row["name"]: row for row in tomllib.loads((HERE / "rare.toml").read_text())["miniature"]}
-#: What CI plays.
-A_FEW = ("clones-stand-in-each-others-way",)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_what_cannot_be_explored_is_refused_in_one_line(words: tuple[str, ...], 
 
 
 @pytest.mark.components
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in A_FEW else pytest.mark.exhaustive) for name in RARE])
+@pytest.mark.parametrize("name", RARE)
 def test_a_miniature_that_breaks_rarely_is_found_within_its_budget(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A requirement of the area of its fault is broken, and the trace that is written breaks it again when it is played by itself."""
     row = RARE[name]
@@ -103,7 +102,7 @@ def test_a_miniature_that_breaks_rarely_is_found_within_its_budget(name: str, tm
     driver = str(tmp_path / "driver" / "remotes")
     assert run("explore", "--driver", driver, "--no-faults", "--seed", "1", "--budget", row["budget"], "--out", str(out), "--json") == 1
     found = json.loads(capsys.readouterr().out)
-    assert read_trace(out, certify.load()).steps and found["steps"][1] <= found["steps"][0]
+    assert read_trace(out, load()).steps and found["steps"][1] <= found["steps"][0]
     assert (
         run("run", driver, "--trace", str(out), "--requirement", found["requirement"], "--seed", "1", "--out", str(tmp_path / "run"), "--no-lines")
         == 1

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from build import all_miniatures
+from pathlib import Path
 
+import pytest
+from build import all_miniatures
+from commanded import run
+
+from onereport.results import FAILURES, Result, ResultRecord
 from onesim.contracts import in_range
+from onesim.data import data_dir
 from onesim.events import CallAsked, CallFinished
+from onesim.journal import read
 from onesim.layout import make_cloud, shared_of
 from onesim.oned import Oned
+from onesim.records import CaseEnd, Record
 from onesim.rehearsal import rehearse
 from onesim.rows import OperationRow
 from onesim.spec import ContractSpec, for_contract, load
@@ -17,6 +25,8 @@ from onetck.plan import null_output
 
 SPEC = load()
 TRACES = shipped(SPEC)
+#: Those that CI plays on hosts.
+A_FEW = ("operations-vm-ends", "operations-vm-leave-fails")
 
 
 class Watched(Oned):
@@ -93,3 +103,20 @@ def test_every_complaint_that_a_run_catches_has_a_trace() -> None:
         about = spec.requirements[miniature.breaks].action
         called = {one.action for step in NullPlay(spec, traces[complaint.trace]).trace.steps for one in step.seen}
         assert called and (about in called or "/" not in about or about.endswith("/*") or miniature.role), (complaint.number, about)
+
+
+@pytest.mark.components
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one.name, marks=() if one.name in A_FEW else pytest.mark.exhaustive) for one in TRACES if one.name.startswith("operations-")],
+)
+def test_the_reference_driver_breaks_nothing_in_the_traces_of_operations(name: str, tmp_path: Path) -> None:
+    """Played to the end. What no driver was asked to take away, as an operator took it as done or oned asks nobody, is no finding."""
+    trace = next(one for one in TRACES if one.name == name)
+    contract = for_contract("6.4" if trace.header.until else "").contract.name
+    words = ("--backup", "restic") if trace.header.profile == "tm-backup" else ()
+    out = tmp_path / "run"
+    run("run", str(data_dir("reference_driver") / "remotes"), *words, "--contract", contract, "--trace", trace.path, "--out", str(out), "--no-lines")
+    results = [one for one in read(out / "results.jsonl", ResultRecord) if isinstance(one, Result)]
+    assert results and not [(one.requirement, one.evidence) for one in results if one.verdict in FAILURES]
+    assert [one.outcome for one in read(out / "history.jsonl", Record) if isinstance(one, CaseEnd)] == ["completed"]
