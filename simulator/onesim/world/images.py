@@ -107,8 +107,8 @@ def _bootstrapped(client: Any, image: str, said: Callable[[str], None]) -> str:
         with tarfile.open(packed, "w", dereference=False) as archive:
             archive.add(root, arcname=".", filter=lambda member: None if member.name.startswith(_LEFT_OUT) else member)
         name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
-        with fleet.told(f"import {image}"), packed.open("rb") as stream:
-            client.api.import_image_from_stream(stream, repository=name, tag=tag, changes=[f"LABEL {fleet.IMAGE_LABEL}={release}"])
+        with fleet.told(f"import {image}"):
+            client.api.import_image(str(packed), repository=name, tag=tag, changes=[f"LABEL {fleet.IMAGE_LABEL}={release}"])
             return str(client.images.get(image).id)
 
 
