@@ -139,7 +139,18 @@ def cluster(count: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
             assert line, "the scheduler has ended"
             found = re.search(r"tcp://\S+", line) if "Scheduler at" in line else None
             address = found.group().replace("0.0.0.0", "127.0.0.1") if found else ""
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+        worker = [
+            sys.executable,
+            "-m",
+            "distributed.cli.dask_worker",
+            address,
+            "--host",
+            "127.0.0.1",
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+        ]
         begun += [subprocess.Popen([*worker, "--name", str(n)], stderr=subprocess.DEVNULL, text=True) for n in range(count)]
         yield address, begun[1:]
     finally:
