@@ -138,6 +138,8 @@ def begin(config: pytest.Config) -> Run:
         Path(option.onetck_config) if option.onetck_config else None,
         backup=option.onetck_backup,
         lines=not option.onetck_no_lines,
+        hypervisor=option.onetck_hypervisor,
+        backend=option.onetck_backend,
     )
     try:
         wish = Wish(Path(option.onetck_out).absolute(), option.onetck_profile, seed=option.onetck_seed, faults=fault_level(option.onetck_faults))

@@ -20,6 +20,8 @@ _OPTIONS = (
     ("system-tm", "MAD", "Transfer-manager driver of the system datastore."),
     ("backup", "MAD", "Datastore driver of the backup datastore."),
     ("contract", "C", "OpenNebula release: an alias or an exact version."),
+    ("backend", "namespaces|docker", "What makes the hosts."),
+    ("hypervisor", "simulated|qemu", "What runs VMs: the simulated libvirt, or QEMU under libvirt."),
     ("profile", "P[,P]", "The frozen lists of requirements to certify; without it all that the driver claims."),
 )
 

@@ -98,7 +98,10 @@ def test_tests_are_chosen_as_pytest_chooses(folder: Path) -> None:
 
 
 def test_a_mistake_is_one_line(folder: Path) -> None:
-    """A driver that is not there: exit status 4, and what to do."""
+    """Hosts that nobody makes, and a driver that is not there: exit status 4, and what to do."""
+    for words, said in ((("--onetck-backend", "lxc"), "namespaces, docker"), (("--onetck-hypervisor", "xen"), "simulated or qemu")):
+        tested = by_pytest(folder, *words)
+        assert (tested.returncode, said in tested.stderr.splitlines()[0]) == (4, True), tested.stderr
     shutil.rmtree(folder / "remotes")
     tested = by_pytest(folder)
     assert tested.returncode == 4
