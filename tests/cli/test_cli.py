@@ -61,7 +61,7 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
     )  # over the files of the run before
 
 
-@pytest.mark.whole
+@pytest.mark.components
 def test_the_reference_driver_is_conformant_under_the_older_contract(tmp_path: Path) -> None:
     """The dump as an argument, SOURCE alone, errors between separators."""
     run = onetck("run", str(REFERENCE), "--contract", "5.12", "--profile", "core", "--out", str(tmp_path / "out"), "--json")

@@ -30,7 +30,7 @@ def of_role(role: str) -> Setting:
     return settle(Given(config=REFERENCE / ("onetck.toml" if role == "shared" else f"{role}.toml")))
 
 
-@pytest.mark.whole
+@pytest.mark.components
 def test_a_new_driver_is_conformant_from_the_first_minute(tmp_path: Path) -> None:
     """`onetck init` and `onetck run`, and nothing else: the verdict is that of the reference driver, and the statement agrees with what is there."""
     made = onetck("init", str(tmp_path / "acme"), "--name", "acme_san", "--vendor", "Acme")
