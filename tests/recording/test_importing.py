@@ -7,11 +7,11 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kept_files import keep, recordings, stamp
 from typer.testing import CliRunner
 
 from onesim.recording.importing import read_kept
@@ -20,7 +20,6 @@ from onesim.spec import load
 from onesim.trace import parse_trace
 from onetck.cli import app
 
-RECORDINGS = Path(__file__).parent.parent / "simulator/data/oned-recordings.jsonl.gz"
 ACTIONS = {
     "stop": "vm.stop",
     "undeploy": "vm.undeploy",
@@ -38,35 +37,15 @@ METHODS |= {
 
 def recorded() -> Iterator[tuple[str, dict[str, Any], str]]:
     """Yield what was recorded of the real oned, where a transfer script was run for one operation: VM, recording, and the operation as a trace names it."""
-    with gzip.open(RECORDINGS, "rt") as lines:
-        for line in lines:
-            row = json.loads(line)
-            requests = [one for one in row.get("rpc", ()) if one["ok"]]
-            scripts = [one for one in row.get("mad", ()) if one.get("transfer_script")]
-            if len(requests) != 1 or not scripts:
-                continue
-            method, args = requests[0]["rpc"], requests[0]["args"]
-            op = ACTIONS.get(str(args[0]), "") if method == "one.vm.action" else METHODS.get(method, "")
-            if op:
-                yield scripts[0]["line"].split()[1], row, op
-
-
-def keep(root: Path, vm: str, row: dict[str, Any]) -> None:
-    """Write what oned would have left: transfer scripts, and the log of the VM."""
-    home = root / vm
-    home.mkdir(parents=True)
-    for message in row["mad"]:
-        if message.get("transfer_script"):
-            (home / message["line"].split("/")[-1]).write_text(message["transfer_script"])
-    lines = [stamp(0) + " [Z0][VM][I]: New LCM state is RUNNING"] if "RUNNING" in str(row["precondition"]) else []
-    for n, change in enumerate((one for one in row["states"] if one.get("vm") == vm), 1):
-        state, lcm = change["state"].split("/")
-        lines.append(f"{stamp(n)} [Z0][VM][I]: New {'LCM state' if state == 'ACTIVE' else 'state'} is {lcm if state == 'ACTIVE' else state}")
-    (home / "vm.log").write_text("\n".join(lines) + "\n")
-
-
-def stamp(second: int) -> str:
-    return datetime.fromtimestamp(1_700_000_000 + second, UTC).strftime("%a %b %d %H:%M:%S %Y")
+    for row in recordings():
+        requests = [one for one in row.get("rpc", ()) if one["ok"]]
+        scripts = [one for one in row.get("mad", ()) if one.get("transfer_script")]
+        if len(requests) != 1 or not scripts:
+            continue
+        method, args = requests[0]["rpc"], requests[0]["args"]
+        op = ACTIONS.get(str(args[0]), "") if method == "one.vm.action" else METHODS.get(method, "")
+        if op:
+            yield scripts[0]["line"].split()[1], row, op
 
 
 @pytest.mark.parametrize("version", ["6.4.0", "7.0.1", "7.4.0"])

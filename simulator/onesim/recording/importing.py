@@ -1,4 +1,4 @@
-"""Reads what a front-end keeps anyway: transfer scripts, the logs of VMs, and their documents. Logs may be rotated, packed by gzip, and cut off."""
+"""Reads what a front-end keeps anyway: transfer scripts, the logs of VMs and of oned, and documents. Logs may be rotated, packed by gzip, and cut off."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ from lxml import etree
 
 from onesim.errors import ConfigError
 from onesim.recording.calls import PARSER, SeenCall
+from onesim.recording.daemonlog import Row, requests
 from onesim.spec import Spec
 
 _MAX_BYTES = 256 * 1024 * 1024
 _TRANSFER = re.compile(r"transfer\.(\d+)\.(\w+)")
 _LOG = re.compile(r"(?:vm|(\d+))\.log(?:[.-]\d+)?(?:\.gz)?")
+_DAEMON = re.compile(r"oned\.log(?:[.-]\d+)?(?:\.gz)?")
 _LINE = re.compile(r"(\w{3} \w{3} +\d+ \d\d:\d\d:\d\d \d{4}) (?:\[Z\d+\])?\[(\w+)\]\[(\w)\]: (.*)")
+_CANCELLED = re.compile(r"\w+ (?:to )?execute datastore driver operation: backup_cancel")
 _STATE = re.compile(r"New (?:LCM )?state is (\w+)")
 _FAILED = re.compile(r"Command execution failed \(exit code: (\d+)\): \S*?/tm/([^/\s]+)/(\S+)")
 
 
 @dataclass
 class _Kept:
-    """What is kept of one VM. `states` are times and names; `failed` are times, drivers and actions of scripts that have failed."""
+    """What is kept of one VM. `states` are times, names and whether nothing failed while they lasted;
+    `failed` are times, drivers and actions of scripts that have failed."""
 
     scripts: dict[str, list[tuple[int, float, list[str]]]] = field(default_factory=lambda: defaultdict(list))
-    states: list[tuple[float, str]] = field(default_factory=list)
+    states: list[tuple[float, str, bool]] = field(default_factory=list)
     failed: list[tuple[float, int, str, str]] = field(default_factory=list)
 
 
 @dataclass
 class Imported:
-    """The calls and changes of state (family `vm`) in their order; the VMs' documents; and how many of what could not be used."""
+    """The calls, changes of state (family `vm`) and requests (family `rpc`) in their order; the VMs' documents; and how many of what could not be used."""
 
     calls: list[SeenCall]
     documents: dict[int, etree._Element]
@@ -47,6 +51,7 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
     notes: Counter[str] = Counter()
     kept: dict[int, _Kept] = defaultdict(_Kept)
     documents: dict[int, etree._Element] = {}
+    daemon: list[Row] = []
     known = 0
     for path in _files(paths):
         transfer, log = _TRANSFER.fullmatch(path.name), _LOG.fullmatch(path.name)
@@ -56,6 +61,9 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
         elif log is not None and (log[1] or path.parent.name.isdigit()):
             known += 1
             _log(path, kept[int(log[1] or path.parent.name)], notes)
+        elif _DAEMON.fullmatch(path.name):
+            known += 1
+            daemon += (row for row in _rows(path, notes) if row[1] in ("ReM", "ImM"))
         elif path.suffix == ".xml" or path.name.endswith(".xml.gz"):
             known += 1
             _document(path, documents, notes)
@@ -63,10 +71,13 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
             notes[f"files of a kind that is not read, such as {path.name}"] += 1
     if not known:
         raise ConfigError(
-            f"{', '.join(map(str, paths))}: no transfer.N.NAME script, no log of a VM such as 12.log, and no document; see docs/record.md"
+            f"{', '.join(map(str, paths))}: no transfer.N.NAME script, no log of a VM such as 12.log, no oned.log, and no document; see docs/record.md"
         )
     suffixes = {phase.shown: phase.transfer for phase in spec.lifecycles["vm"].phase if phase.transfer}
     calls = [call for vm, one in kept.items() if vm in vms or not vms for call in _story(vm, one, suffixes, notes)]
+    asked = requests(sorted(daemon, key=lambda row: row[0]), notes)
+    # of images only if no VM is asked for; first, as what was asked comes before what was done in the same second
+    calls = [one for one in asked if not vms or (one.action.startswith("one.vm.") and one.argv[:1] and one.argv[0] in map(str, vms))] + calls
     return Imported(sorted(calls, key=lambda call: call.begun_s), documents, notes)
 
 
@@ -107,22 +118,33 @@ def _transfer(path: Path, sequence: int, suffix: str, kept: Mapping[int, _Kept],
         notes["transfer scripts outside a directory that names the VM"] += 1
 
 
-def _log(path: Path, vm: _Kept, notes: Counter[str]) -> None:
+def _rows(path: Path, notes: Counter[str]) -> Iterator[Row]:
+    """Yield the times, modules, levels and texts of the lines of a log."""
     for line in _lines(path, notes):
         found = _LINE.match(line)
-        if found is None:
-            notes["lines of logs that are cut or damaged"] += 1
-            continue
         try:
             # the zone of the log is not told: times only put things in order
-            at_s = datetime.strptime(found[1], "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC).timestamp()
+            at_s = datetime.strptime(found[1], "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC).timestamp() if found else None
         except ValueError:
+            at_s = None
+        if found is None or at_s is None:
             notes["lines of logs that are cut or damaged"] += 1
             continue
-        if state := _STATE.match(found[4]):
-            vm.states.append((at_s, state[1]))
-        elif failed := _FAILED.match(found[4]):
+        yield at_s, found[2], found[3], found[4]
+
+
+def _log(path: Path, vm: _Kept, notes: Counter[str]) -> None:
+    here: list[tuple[float, str, bool]] = []
+    for at_s, module, level, text in _rows(path, notes):
+        if state := _STATE.match(text):
+            here.append((at_s, state[1], True))
+        elif _CANCELLED.match(text):
+            here.append((at_s, "BACKUP_CANCEL", True))
+        elif failed := _FAILED.match(text):
             vm.failed.append((at_s, int(failed[1]), failed[2], failed[3]))
+        elif level == "E" and module in ("VMM", "TrM") and here:
+            here[-1] = (*here[-1][:2], False)
+    vm.states += here
 
 
 def _document(path: Path, documents: dict[int, etree._Element], notes: Counter[str]) -> None:
@@ -150,19 +172,19 @@ def _story(vm: int, kept: _Kept, suffixes: Mapping[str, str], notes: Counter[str
             for _, at_s, lines in rows:
                 yield from _calls(lines, at_s, suffix, (), notes)
         return
-    for n, (at_s, state) in enumerate(states):
+    for n, (at_s, state, well) in enumerate(states):
         begun_s = at_s + n * 1e-4
-        yield SeenCall(begun_s, begun_s, "vm", "", state, (str(vm),))
+        yield SeenCall(begun_s, begun_s, "vm", "", state, (str(vm),), status=0 if well else 1)
         rows = waiting.get(suffixes.get(state, ""), [])
         if rows:
             until = states[n + 1][0] if n + 1 < len(states) else float("inf")
             failed = [one[1:] for one in kept.failed if at_s <= one[0] <= until]
-            ended_badly = n + 1 < len(states) and states[n + 1][1].endswith("FAILURE")
+            ended_badly = not well or (n + 1 < len(states) and states[n + 1][1].endswith("FAILURE"))
             yield from _calls(rows[0][2], begun_s, suffixes[state], failed if ended_badly else (), notes)
             # a phase that is run again has its script written anew: the last one is there
             if len(rows) > 1:
                 rows.pop(0)
-    left = sum(len(rows) for suffix, rows in waiting.items() if suffix not in {suffixes.get(state) for _, state in states})
+    left = sum(len(rows) for suffix, rows in waiting.items() if suffix not in {suffixes.get(state) for _, state, _ in states})
     if left:
         notes["transfer scripts of phases that the VM's log does not tell of"] += left
 

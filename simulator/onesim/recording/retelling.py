@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from onesim.recording import requested
 from onesim.recording.calls import Place, SeenCall, place
 
 Step = dict[str, Any]
@@ -38,8 +39,10 @@ _CHANGES = {
 
 
 @dataclass
-class _Vm:
-    """What is known of a VM. `disks` are those of vm.create, by id; `sizes` are the MiB that the trace gives them."""
+class Vm:
+    """What is known of a VM. `asked` are requests whose state has not come yet, `backup` is its last one.
+
+    `disks` are those of vm.create, by id; `sizes` are the MiB that the trace gives them."""
 
     label: str
     state: str = "RUNNING"
@@ -51,6 +54,9 @@ class _Vm:
     last: Step = field(default_factory=dict)
     leaving: str = "vm.undeploy"
     told: bool = False
+    asked: list[SeenCall] = field(default_factory=list)
+    backup: Step = field(default_factory=dict)
+    backed_up_s: float = 0.0
     open: list[tuple[SeenCall, Place]] = field(default_factory=list)
 
 
@@ -62,11 +68,13 @@ class Retold:
     left_out: Counter[str]
 
 
-class _Teller:
+class Teller:
+    """Takes calls, requests and states in the order in which they began, and makes the steps of a trace of them."""
+
     def __init__(self) -> None:
         self.steps: list[tuple[float, int, Step]] = []
         self.left_out: Counter[str] = Counter()
-        self.vms: dict[int, _Vm] = {}
+        self.vms: dict[int, Vm] = {}
         self.sources: dict[str, str] = {}
         self.images: dict[int, str] = {}
         self.cdroms: set[str] = set()
@@ -136,9 +144,9 @@ class _Teller:
             )
         else:
             form = words[1].decode(errors="replace") if len(words) > 1 else call.field("IMAGE/FORMAT")
-            self._registered(call.begun_s, label, form, kind, bool(persistent), call.ok)
+            self.registered(call.begun_s, label, form, kind, bool(persistent), call.ok)
 
-    def _registered(self, at_s: float, label: str, form: str, kind: str, persistent: bool, ok: bool = True) -> None:
+    def registered(self, at_s: float, label: str, form: str, kind: str, persistent: bool, ok: bool = True) -> None:
         if kind == "CDROM":
             self.cdroms.add(label)
         form = "qcow2" if form == "qcow2" else "raw"
@@ -153,7 +161,7 @@ class _Teller:
         if number not in self.images:
             label = self.images[number] = f"image{number}"
             kind = _TYPES.get(int(call.field("IMAGE/TYPE") or 0), "OS")
-            self._registered(0.0, label, call.field("IMAGE/FORMAT"), kind, call.field("IMAGE/PERSISTENT") == "1")
+            self.registered(0.0, label, call.field("IMAGE/FORMAT"), kind, call.field("IMAGE/PERSISTENT") == "1")
         return self.images[number]
 
     def _source(self, word: str, persistent: bool, kind: str = "OS") -> str:
@@ -165,14 +173,24 @@ class _Teller:
         if source not in self.sources:
             self.made += 1
             label = self.sources[source] = f"earlier{self.made}"
-            self._registered(0.0, label, "qcow2" if source.endswith("qcow2") else "raw", kind, persistent)
+            self.registered(0.0, label, "qcow2" if source.endswith("qcow2") else "raw", kind, persistent)
         return self.sources[source]
+
+    def earlier(self) -> str:
+        """Return the label of an image that was there before, and of which nothing is known."""
+        self.made += 1
+        self.registered(0.0, f"earlier{self.made}", "raw", "OS", False)
+        return f"earlier{self.made}"
 
     # VMs
 
+    def vm(self, number: int) -> Vm:
+        """Return what is known of a VM, if only its number."""
+        return self.vms.setdefault(number, Vm(f"vm{number}", state=""))
+
     def vm_state(self, event: SeenCall) -> None:
         """Take a change of state that the log of a VM tells."""
-        vm = self.vms.setdefault(int(event.argv[0]), _Vm(f"vm{event.argv[0]}", state=""))
+        vm = self.vm(int(event.argv[0]))
         vm.told = True
         if vm.open:
             self._close(vm)
@@ -184,13 +202,34 @@ class _Teller:
             vm.state = "FAILED" if state == "PROLOG_FAILURE" else vm.state
         elif state == "MIGRATE" and vm.state:
             other = next((name for name in self.hosts if self._host(name) != self._host(vm.host)), "another")
-            vm.last = self.say(event.begun_s, "vm.migrate_live", vm=vm.label, host=self._host(other))
-            vm.host = other
+            vm.last = self.say(event.begun_s, "vm.migrate_live", event.ok, vm=vm.label, host=self._host(other))
+            vm.host = other if event.ok else vm.host
         elif state in _CHANGES and vm.state:
             op, vm.state = _CHANGES[state]
             vm.last = self.say(event.begun_s, op, vm=vm.label)
-        elif state in ("HOTPLUG", "HOTPLUG_SNAPSHOT", "HOTPLUG_RESIZE", "BACKUP", "BACKUP_POWEROFF"):
-            self.left_out[f"states {state}: what was done then stands in no transfer script"] += 1
+        elif state in ("BACKUP", "BACKUP_POWEROFF"):
+            self.known(Place(vm.host, int(event.argv[0])), event)
+            self._backed_up(vm, event)
+        elif state == "BACKUP_CANCEL" and vm.backup:
+            # at the time of the backup, as it belongs to it
+            vm.backup["expect"] = "any"
+            self.say(vm.backed_up_s, "vm.backup_cancel", vm=vm.label, beside="ds/backup", expect="any")
+        elif not requested.state(self, vm, event) and state in ("HOTPLUG", "HOTPLUG_SNAPSHOT", "HOTPLUG_RESIZE", "DISK_SNAPSHOT", "DISK_RESIZE"):
+            self.left_out[f"states {state}: what was done then stands in no transfer script, nor in an oned.log that was given"] += 1
+
+    def _backed_up(self, vm: Vm, call: SeenCall) -> None:
+        self.made += 1
+        vm.backed_up_s = call.begun_s
+        vm.backup = self.say(call.begun_s, "vm.backup", call.ok, vm=vm.label, datastore="backups", image=f"backup{self.made}")
+
+    def _restored(self, vm: Vm, call: SeenCall, disk: str, increment: str) -> None:
+        if not vm.backup:
+            self.left_out["tm/restore of a backup that nothing tells of"] += 1
+            return
+        self._awake(vm, call.begun_s, False)
+        which = int(disk) if disk.isdigit() else None
+        number = int(increment) if increment.isdigit() else None
+        self.say(call.begun_s, "vm.restore", call.ok, vm=vm.label, image=vm.backup["image"], disk=which, increment=number)
 
     def vm_call(self, call: SeenCall) -> None:
         plain = call.plain
@@ -201,7 +240,7 @@ class _Teller:
         if plain in ("premigrate", "postmigrate", "failmigrate"):
             self._migration(call)
             return
-        numbers = [word for word in call.argv[-2:] if word.isdigit()]
+        numbers = [word for word in call.argv[1 if plain == "restore" else -2 :] if word.isdigit()]
         where = places[-1] if plain in (*_BIRTHS, "context", "mv") and places else places[0] if places else None
         if where is None or not numbers:
             self.left_out[f"tm/{plain}: arguments that are not understood"] += 1
@@ -210,29 +249,30 @@ class _Teller:
         if vm is not None and vm.open and not self._goes_on(vm, call, where):
             self._close(vm)
         if plain in (*_BIRTHS, "context", "mv", "mvds", "delete"):
-            vm = self.vms.setdefault(where.vm, _Vm(f"vm{where.vm}", state=""))
+            vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
             vm.open.append((call, where))
             return
-        vm = self._known(where, call)
+        vm = self.known(where, call)
         if plain in _SNAPSHOTS:
             self._snapshot(vm, call, where)
         elif plain == "resize":
             vm.sizes[where.disk] = size = vm.sizes.get(where.disk, _SIZE_MB) + 1
             self.say(call.begun_s, "vm.disk_resize", call.ok, vm=vm.label, disk=where.disk, size_mb=size)
+        elif plain == "restore" and len(call.argv) > 4:
+            self._restored(vm, call, call.argv[4], call.argv[3])
         elif plain == "cpds":
             self._saved(vm, call, where)
         elif plain.startswith(("prebackup", "postbackup")):
             if plain.startswith("pre"):
                 self._awake(vm, call.begun_s, plain.endswith("_live"))
-                self.made += 1
                 self.backups[where.vm] = len(self.steps)
-                self.say(call.begun_s, "vm.backup", call.ok, vm=vm.label, datastore="backups", image=f"backup{self.made}")
+                self._backed_up(vm, call)
         else:
             self.left_out[f"tm/{plain}"] += 1
 
-    def _known(self, where: Place, call: SeenCall) -> _Vm:
+    def known(self, where: Place, call: SeenCall) -> Vm:
         """Return the VM of a call; one that ran before is deployed first, with the disks that are named."""
-        vm = self.vms.setdefault(where.vm, _Vm(f"vm{where.vm}", state=""))
+        vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
         if not vm.state:
             self._deployed(vm, 0.0, where.host)
         if where.disk >= 0 and where.disk not in vm.disks:
@@ -240,11 +280,11 @@ class _Teller:
                 if id not in vm.disks:
                     self.made += 1
                     label = f"earlier{self.made}"
-                    self._registered(-1.0, label, "raw", "OS", False)
+                    self.registered(-1.0, label, "raw", "OS", False)
                     vm.disks[id] = vm.created["disks"][id] = {"image": label}
         return vm
 
-    def _goes_on(self, vm: _Vm, call: SeenCall, where: Place) -> bool:
+    def _goes_on(self, vm: Vm, call: SeenCall, where: Place) -> bool:
         """Whether a call belongs to the operation whose calls are open."""
         last, last_place = vm.open[-1]
         if call.script or last.script:
@@ -265,7 +305,7 @@ class _Teller:
             return last.plain == "mv" and last_place.disk >= 0
         return call.plain in ("mvds", "delete") and last.plain in ("mvds", "delete") and last_place.disk >= 0 and where.disk != last_place.disk
 
-    def _close(self, vm: _Vm) -> None:
+    def _close(self, vm: Vm) -> None:
         """Tell the operation whose calls are open."""
         calls, vm.open = vm.open, []
         first, at = calls[0][0], calls[0][0].begun_s
@@ -281,7 +321,7 @@ class _Teller:
         else:
             self._ends(vm, calls, ok)
 
-    def _births(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
+    def _births(self, vm: Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
         at = calls[0][0].begun_s
         if vm.state == "FAILED":
             for call, where in calls:
@@ -308,7 +348,7 @@ class _Teller:
             self._disk(vm, call, where)
         self._deployed(vm, at, calls[-1][1].host, ok)
 
-    def _disk(self, vm: _Vm, call: SeenCall, where: Place) -> Step | None:
+    def _disk(self, vm: Vm, call: SeenCall, where: Place) -> Step | None:
         """Return the disk that a call makes, noted with its VM; None for a boot file."""
         if call.plain == "context":
             vm.created["context"] = {"NETWORK": "YES"}
@@ -328,19 +368,19 @@ class _Teller:
         vm.sizes[where.disk] = _SIZE_MB
         return disk
 
-    def _deployed(self, vm: _Vm, at_s: float, host: str, ok: bool = True) -> None:
+    def _deployed(self, vm: Vm, at_s: float, host: str, ok: bool = True) -> None:
         vm.created = self.say(at_s, "vm.create", vm=vm.label, disks=dict(vm.disks), **vm.created)
         vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(host))
         vm.state, vm.host = ("RUNNING" if ok else "FAILED"), host
 
-    def _moves(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
+    def _moves(self, vm: Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
         call, there = next((one for one in calls if one[0].plain == "mv"), calls[0])
         here = place(call.argv[0])
         if not vm.state:
             self._deployed(vm, 0.0, here.host if here else "")
         for one, where in calls:
             if one.plain == "mv" and where.disk >= 0:
-                self._known(where, one)
+                self.known(where, one)
         at = call.begun_s
         # the script that takes a VM to the front-end, and the one that brings it back
         if call.script in ("stop", "resume") and here is not None:
@@ -356,11 +396,11 @@ class _Teller:
             vm.last = self.say(at, "vm.migrate", ok, vm=vm.label, host=self._host(there.host))
         vm.host = there.host
 
-    def _ends(self, vm: _Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
+    def _ends(self, vm: Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
         at = calls[0][0].begun_s
         whole = any(where.disk < 0 and not where.file for _, where in calls)
         for _, where in calls:
-            self._known(where, calls[0][0])
+            self.known(where, calls[0][0])
         if whole:
             forced = (vm.linked - self._read_only(vm)) & {where.disk for call, where in calls if call.plain == "delete"}
             vm.last = self.say(at, "vm.recover_delete" if forced else "vm.terminate", ok, vm=vm.label)
@@ -370,11 +410,11 @@ class _Teller:
             self.say(call.begun_s, "vm.detach_disk", call.ok, vm=vm.label, disk=where.disk)
             vm.linked.discard(where.disk)
 
-    def _read_only(self, vm: _Vm) -> set[int]:
+    def _read_only(self, vm: Vm) -> set[int]:
         """Return the disks of a VM that are known to be CDROMs: they are linked, and deleted in the end."""
         return {id for id, disk in vm.disks.items() if disk.get("image") in self.cdroms}
 
-    def _awake(self, vm: _Vm, at_s: float, running: bool) -> None:
+    def _awake(self, vm: Vm, at_s: float, running: bool) -> None:
         """Have a VM run, or be off, before what comes: that makes no storage call by which it could be seen."""
         if vm.told:
             return
@@ -385,7 +425,7 @@ class _Teller:
             self.say(at_s, "vm.resume", vm=vm.label)
             vm.state = "RUNNING"
 
-    def _snapshot(self, vm: _Vm, call: SeenCall, where: Place) -> None:
+    def _snapshot(self, vm: Vm, call: SeenCall, where: Place) -> None:
         if call.plain in ("snap_create", "snap_revert"):
             self._awake(vm, call.begun_s, False)
         elif call.plain == "snap_create_live":
@@ -393,7 +433,7 @@ class _Teller:
         snapshot = None if call.plain.startswith("snap_create") else int(call.argv[1])
         self.say(call.begun_s, f"vm.{_SNAPSHOTS[call.plain]}", call.ok, vm=vm.label, disk=where.disk, snapshot=snapshot)
 
-    def _saved(self, vm: _Vm, call: SeenCall, where: Place) -> None:
+    def _saved(self, vm: Vm, call: SeenCall, where: Place) -> None:
         number = self.waiting_saves.pop(0) if self.waiting_saves else -1
         self.made += number < 0
         label = self.images[number] if number >= 0 else f"saved{self.made}"
@@ -408,7 +448,7 @@ class _Teller:
         number = int(call.argv[3])
         if number in self.vms and self.vms[number].open:
             self._close(self.vms[number])
-        vm = self._known(Place(call.argv[0], number), call)
+        vm = self.known(Place(call.argv[0], number), call)
         self._awake(vm, call.begun_s, True)
         self.say(call.begun_s, "vm.migrate_live", call.ok, vm=vm.label, host=self._host(call.argv[1]))
         vm.host = call.argv[1]
@@ -433,18 +473,22 @@ class _Teller:
 
 def retell(calls: Iterable[SeenCall], with_context: Iterable[int] = ()) -> Retold:
     """Return the operations that calls, in the order of their beginnings, are of. `with_context` are VMs that are known to have a context."""
-    teller = _Teller()
-    teller.vms = {id: _Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}}) for id in with_context}
+    teller = Teller()
+    teller.vms = {id: Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}}) for id in with_context}
     for call in calls:
         if call.family == "ds":
             teller.image_call(call)
         elif call.family == "vm":
             teller.vm_state(call)
+        elif call.family == "rpc":
+            requested.request(teller, call)
         else:
             teller.vm_call(call)
     for vm in teller.vms.values():
         if vm.open:
             teller._close(vm)
+        for one in vm.asked:
+            teller.left_out[f"requests that no log of a VM tells more of: {one.action}"] += 1
     steps = [_plain(step) for _, _, step in sorted(teller.steps, key=lambda one: one[:2])]
     return Retold(steps, teller.left_out)
 

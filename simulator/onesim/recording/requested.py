@@ -1,0 +1,132 @@
+"""Tells, from the requests in `oned.log`, what no transfer script is written for: work on images, and what is done to VMs that run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from onesim.recording.calls import Place, SeenCall
+
+if TYPE_CHECKING:
+    from onesim.recording.retelling import Teller, Vm
+
+_SIZE_MB = 2
+#: States of a VM, by how their names begin, and the requests that lead to them.
+_OF_STATES = {
+    "HOTPLUG_PROLOG": ("one.vm.attach",),
+    "HOTPLUG_EPILOG": ("one.vm.detach",),
+    "HOTPLUG": ("one.vm.attach", "one.vm.detach"),
+    "DISK_SNAPSHOT": ("one.vm.disksnapshotcreate", "one.vm.disksnapshotrevert", "one.vm.disksnapshotdelete"),
+    "DISK_RESIZE": ("one.vm.diskresize",),
+}
+#: States in which what is asked stands in no transfer script.
+_SCRIPTLESS = ("HOTPLUG", "DISK_SNAPSHOT", "DISK_RESIZE")
+_WAITING = {method for methods in _OF_STATES.values() for method in methods}
+_OF_SNAPSHOTS = ("snapshotdelete", "snapshotrevert", "snapshotflatten")
+_SWITCHES = {
+    ("persistent", "true"): "image.make_persistent",
+    ("persistent", "false"): "image.make_nonpersistent",
+    ("enable", "true"): "image.enable",
+    ("enable", "false"): "image.disable",
+}
+
+
+def request(teller: Teller, call: SeenCall) -> None:
+    """Take a request: tell it if it is about an image, keep it with its VM until the state comes that it leads to."""
+    if call.status == 1:
+        teller.left_out[f"requests that oned refused: {call.action}"] += 1
+    elif call.action in _WAITING and call.argv and call.argv[0].isdigit():
+        teller.vm(int(call.argv[0])).asked.append(call)
+    elif call.action.startswith("one.image."):
+        _image(teller, call)
+
+
+def state(teller: Teller, vm: Vm, event: SeenCall) -> bool:
+    """Take a state that a request has led to. Return whether it is one of those, and known."""
+    prefix = next((one for one in _OF_STATES if event.action.startswith(one)), "")
+    waiting = [one for one in vm.asked if one.action in _OF_STATES.get(prefix, ()) and one.begun_s <= event.begun_s + 1]
+    if event.action.startswith("HOTPLUG_") and prefix == "HOTPLUG":
+        return False
+    if not waiting:
+        return False
+    vm.asked.remove(waiting[0])
+    if event.action in _SCRIPTLESS:
+        _live(teller, vm, waiting[0], event)
+    return True
+
+
+def _live(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
+    at, words = event.begun_s, call.argv
+    disk = int(words[1]) if len(words) > 1 and words[1].isdigit() else -1
+    number = int(words[0])
+    if call.action != "one.vm.attach" and disk < 0:
+        teller.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
+        return
+    teller.known(Place(vm.host, number, disk), call)
+    if call.action == "one.vm.attach":
+        told = _disk(teller, words[1] if len(words) > 1 else "")
+        teller.say(at, "vm.attach_disk", event.ok, vm=vm.label, disk=told)
+        if event.ok:
+            free = max(vm.disks, default=-1) + 1
+            vm.disks[free], vm.sizes[free] = told, _SIZE_MB
+    elif call.action == "one.vm.detach":
+        teller.say(at, "vm.detach_disk", event.ok, vm=vm.label, disk=disk)
+        vm.linked.discard(disk)
+    elif call.action == "one.vm.diskresize":
+        vm.sizes[disk] = size = vm.sizes.get(disk, _SIZE_MB) + 1
+        teller.say(at, "vm.disk_resize", event.ok, vm=vm.label, disk=disk, size_mb=size)
+    else:
+        what = call.action.removeprefix("one.vm.disksnapshot")
+        snapshot = int(words[2]) if what != "create" and len(words) > 2 and words[2].isdigit() else None
+        teller.say(at, f"vm.snapshot_{what}", event.ok, vm=vm.label, disk=disk, snapshot=snapshot)
+
+
+def _disk(teller: Teller, template: str) -> dict[str, Any]:
+    """Return the disk that the beginning of a template tells of: an image by its number, swap space, or else an image that nothing is known of."""
+    if found := re.search(r'IMAGE_ID\s*=\s*"?(\d+)(?![\d.])', template):
+        return {"image": _label(teller, int(found[1]))}
+    if re.search(r"TYPE\s*=\s*\"?swap", template, re.IGNORECASE):
+        return {"volatile": "swap", "size_mb": _SIZE_MB}
+    teller.left_out["attached disks of which oned.log tells too little: told as an image of their own"] += 1
+    return {"image": teller.earlier()}
+
+
+def _label(teller: Teller, number: int) -> str:
+    if number not in teller.images:
+        teller.images[number] = f"image{number}"
+        teller.registered(0.0, f"image{number}", "raw", "OS", False)
+    return teller.images[number]
+
+
+def _image(teller: Teller, call: SeenCall) -> None:
+    what, ok, at = call.action.removeprefix("one.image."), call.ok, call.begun_s
+    words = call.argv
+    if what in ("allocate", "clone"):
+        if not call.stdout.isdigit():
+            teller.left_out[f"requests whose result is missing: {call.action}"] += 1
+            return
+        number = int(call.stdout)
+        label = f"image{number}"
+        if what == "clone" and words and words[0].isdigit():
+            of = _label(teller, int(words[0]))
+            teller.say(at, "image.clone", ok, image=label, of=of)
+        elif call.script == "mkfs":
+            teller.say(at, "image.make", ok, image=label, size_mb=_SIZE_MB, format="raw")
+        else:
+            teller.registered(at, label, "raw", "OS", False, ok)
+        teller.images[number] = label
+        return
+    if not words or not words[0].isdigit():
+        teller.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
+        return
+    number = int(words[0])
+    switch = _SWITCHES.get((what, words[1] if len(words) > 1 else ""))
+    if switch is not None:
+        teller.say(at, switch, ok, image=_label(teller, number))
+    elif what == "delete":
+        op = "image.delete_forced" if words[1:2] == ("true",) else "image.delete"
+        teller.say(at, op, ok, image=_label(teller, number))
+    elif what in _OF_SNAPSHOTS and len(words) > 1 and words[1].isdigit():
+        teller.say(at, f"image.{what.replace('snapshot', 'snapshot_')}", ok, image=_label(teller, number), snapshot=int(words[1]))
+    else:
+        teller.left_out[f"requests: {call.action}"] += 1
