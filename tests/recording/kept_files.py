@@ -58,9 +58,9 @@ def daemon_log(root: Path, row: dict[str, Any], begun: int = 1) -> None:
     lines = []
     for n, one in enumerate(one for one in row["rpc"] if "args" in one):
         request = f"[Z0][ReM][{{}}]: Req:{1000 + n} UID:0 {{}}{one['rpc']} "
-        shown = "".join(map(_shown, one["args"]))
-        lines.append(f"{stamp(begun)} {request.format('D', 'IP:127.0.0.1 ')}invoked {shown}")
-        end = "result SUCCESS" + _shown(one["result"]) if one["ok"] else f"result FAILURE {one.get('error')}".replace("\n", " ")
+        words = "".join(map(shown, one["args"]))
+        lines.append(f"{stamp(begun)} {request.format('D', 'IP:127.0.0.1 ')}invoked {words}")
+        end = "result SUCCESS" + shown(one["result"]) if one["ok"] else f"result FAILURE {one.get('error')}".replace("\n", " ")
         lines.append(f"{stamp(begun)} {request.format('D' if one['ok'] else 'E', '')}{end}")
     for word in (message["line"].split(" ", 3) for message in row["mad"] if " FAILURE " in message["line"]):
         if word[0] in FAILURES:
@@ -70,7 +70,7 @@ def daemon_log(root: Path, row: dict[str, Any], begun: int = 1) -> None:
     (root / "oned.log").write_text("\n".join(lines) + "\n")
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     if isinstance(value, bool):
         return f", {str(value).lower()}"
     if isinstance(value, int):

@@ -51,7 +51,7 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
     notes: Counter[str] = Counter()
     kept: dict[int, _Kept] = defaultdict(_Kept)
     documents: dict[int, etree._Element] = {}
-    daemon: list[Row] = []
+    daemon: list[list[Row]] = []
     known = 0
     for path in _files(paths):
         transfer, log = _TRANSFER.fullmatch(path.name), _LOG.fullmatch(path.name)
@@ -63,7 +63,7 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
             _log(path, kept[int(log[1] or path.parent.name)], notes)
         elif _DAEMON.fullmatch(path.name):
             known += 1
-            daemon += (row for row in _rows(path, notes) if row[1] in ("ReM", "ImM"))
+            daemon.append([row for row in _rows(path, notes) if row[1] in ("ReM", "ImM")])
         elif path.suffix == ".xml" or path.name.endswith(".xml.gz"):
             known += 1
             _document(path, documents, notes)
@@ -75,7 +75,9 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
         )
     suffixes = {phase.shown: phase.transfer for phase in spec.lifecycles["vm"].phase if phase.transfer}
     calls = [call for vm, one in kept.items() if vm in vms or not vms for call in _story(vm, one, suffixes, notes)]
-    asked = requests(sorted(daemon, key=lambda row: row[0]), notes)
+    # a request and its result may stand in two files, as logs are rotated, within one second
+    daemon.sort(key=lambda rows: rows[0][:1] if rows else ())
+    asked = requests(sorted((row for rows in daemon for row in rows), key=lambda row: row[0]), notes)
     # of images only if no VM is asked for; first, as what was asked comes before what was done in the same second
     calls = [one for one in asked if not vms or (one.action.startswith("one.vm.") and one.argv[:1] and one.argv[0] in map(str, vms))] + calls
     return Imported(sorted(calls, key=lambda call: call.begun_s), documents, notes)

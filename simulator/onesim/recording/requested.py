@@ -15,12 +15,15 @@ _SIZE_MB = 2
 _OF_STATES = {
     "HOTPLUG_PROLOG": ("one.vm.attach",),
     "HOTPLUG_EPILOG": ("one.vm.detach",),
+    "HOTPLUG_SAVEAS": ("one.vm.disksaveas",),
     "HOTPLUG": ("one.vm.attach", "one.vm.detach"),
     "DISK_SNAPSHOT": ("one.vm.disksnapshotcreate", "one.vm.disksnapshotrevert", "one.vm.disksnapshotdelete"),
     "DISK_RESIZE": ("one.vm.diskresize",),
 }
-#: States in which what is asked stands in no transfer script.
-_SCRIPTLESS = ("HOTPLUG", "DISK_SNAPSHOT", "DISK_RESIZE")
+#: States whose transfer script tells as much as the request, or more: disks that come to a VM which is off, or leave it.
+_SCRIPTS_TELL = ("HOTPLUG_PROLOG", "HOTPLUG_EPILOG")
+#: Transfer scripts that tell no more than the request does. One is written over when its phase runs again, while the requests are all there.
+COVERED = ("disk_saveas", "disk_snapshot", "disk_resize")
 _WAITING = {method for methods in _OF_STATES.values() for method in methods}
 _OF_SNAPSHOTS = ("snapshotdelete", "snapshotrevert", "snapshotflatten")
 _SWITCHES = {
@@ -50,35 +53,41 @@ def state(teller: Teller, vm: Vm, event: SeenCall) -> bool:
     if not waiting:
         return False
     vm.asked.remove(waiting[0])
-    if event.action in _SCRIPTLESS:
-        _live(teller, vm, waiting[0], event)
+    if prefix not in _SCRIPTS_TELL:
+        _told(teller, vm, waiting[0], event)
     return True
 
 
-def _live(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
+def _told(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
     at, words = event.begun_s, call.argv
     disk = int(words[1]) if len(words) > 1 and words[1].isdigit() else -1
     number = int(words[0])
-    if call.action != "one.vm.attach" and disk < 0:
+    vm.covered = True
+    if (call.action != "one.vm.attach" and disk < 0) or (call.action == "one.vm.disksaveas" and not call.stdout.isdigit()):
         teller.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
         return
     teller.known(Place(vm.host, number, disk), call)
     if call.action == "one.vm.attach":
         told = _disk(teller, words[1] if len(words) > 1 else "")
-        teller.say(at, "vm.attach_disk", event.ok, vm=vm.label, disk=told)
+        vm.last = teller.say(at, "vm.attach_disk", event.ok, vm=vm.label, disk=told)
         if event.ok:
             free = max(vm.disks, default=-1) + 1
             vm.disks[free], vm.sizes[free] = told, _SIZE_MB
     elif call.action == "one.vm.detach":
-        teller.say(at, "vm.detach_disk", event.ok, vm=vm.label, disk=disk)
+        vm.last = teller.say(at, "vm.detach_disk", event.ok, vm=vm.label, disk=disk)
         vm.linked.discard(disk)
+    elif call.action == "one.vm.disksaveas":
+        label = f"image{call.stdout.decode()}"
+        teller.images[int(call.stdout)] = label
+        snapshot = int(words[4]) if len(words) > 4 and words[4].isdigit() else None
+        vm.last = teller.say(at, "vm.disk_saveas", event.ok, vm=vm.label, disk=disk, image=label, snapshot=snapshot)
     elif call.action == "one.vm.diskresize":
         vm.sizes[disk] = size = vm.sizes.get(disk, _SIZE_MB) + 1
-        teller.say(at, "vm.disk_resize", event.ok, vm=vm.label, disk=disk, size_mb=size)
+        vm.last = teller.say(at, "vm.disk_resize", event.ok, vm=vm.label, disk=disk, size_mb=size)
     else:
         what = call.action.removeprefix("one.vm.disksnapshot")
         snapshot = int(words[2]) if what != "create" and len(words) > 2 and words[2].isdigit() else None
-        teller.say(at, f"vm.snapshot_{what}", event.ok, vm=vm.label, disk=disk, snapshot=snapshot)
+        vm.last = teller.say(at, f"vm.snapshot_{what}", event.ok, vm=vm.label, disk=disk, snapshot=snapshot)
 
 
 def _disk(teller: Teller, template: str) -> dict[str, Any]:

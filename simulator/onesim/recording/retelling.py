@@ -40,7 +40,8 @@ _CHANGES = {
 
 @dataclass
 class Vm:
-    """What is known of a VM. `asked` are requests whose state has not come yet, `backup` is its last one.
+    """What is known of a VM. `asked` are requests whose state has not come yet, `backup` is its last one,
+    `covered` whether the state that it is in was told by a request.
 
     `disks` are those of vm.create, by id; `sizes` are the MiB that the trace gives them."""
 
@@ -54,6 +55,8 @@ class Vm:
     last: Step = field(default_factory=dict)
     leaving: str = "vm.undeploy"
     told: bool = False
+    epilog: bool = False
+    covered: bool = False
     asked: list[SeenCall] = field(default_factory=list)
     backup: Step = field(default_factory=dict)
     backed_up_s: float = 0.0
@@ -194,6 +197,7 @@ class Teller:
         vm.told = True
         if vm.open:
             self._close(vm)
+        vm.epilog, vm.covered = event.action == "EPILOG", False
         state = event.action
         if state in _LEAVING:
             vm.leaving = _LEAVING[state]
@@ -249,11 +253,14 @@ class Teller:
         if vm is not None and vm.open and not self._goes_on(vm, call, where):
             self._close(vm)
         if plain in (*_BIRTHS, "context", "mv", "mvds", "delete"):
-            vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
+            vm = self.vm(where.vm)
             vm.open.append((call, where))
             return
         vm = self.known(where, call)
-        if plain in _SNAPSHOTS:
+        if vm.covered and call.script in requested.COVERED:
+            if not call.ok:
+                vm.last["expect"] = "any"
+        elif plain in _SNAPSHOTS:
             self._snapshot(vm, call, where)
         elif plain == "resize":
             vm.sizes[where.disk] = size = vm.sizes.get(where.disk, _SIZE_MB) + 1
@@ -402,7 +409,7 @@ class Teller:
         for _, where in calls:
             self.known(where, calls[0][0])
         if whole:
-            forced = (vm.linked - self._read_only(vm)) & {where.disk for call, where in calls if call.plain == "delete"}
+            forced = not vm.epilog and (vm.linked - self._read_only(vm)) & {where.disk for call, where in calls if call.plain == "delete"}
             vm.last = self.say(at, "vm.recover_delete" if forced else "vm.terminate", ok, vm=vm.label)
             vm.state = "DONE"
             return
