@@ -109,6 +109,7 @@ case $status in
 esac
 printf '%s %s %s %s\n' "$status" "$signal" "$child" "$PPID" >"$call.m"
 finish() {
+    export LC_ALL=C
     rm -f "$pipe".p? "$pipe.t"
     '@MKFIFO@' "$spool/ready/${call##*/}.p0" "$spool/ready/${call##*/}.p2" "$spool/ready/${call##*/}.p3" "$spool/ready/${call##*/}.p1"
     exec 9>>"$spool/lock"
