@@ -29,9 +29,9 @@ def _answers() -> bool:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, name: str = "docker.lock") -> Iterator[None]:
     """Let no other worker of this test run in meanwhile."""
-    with (folder / "docker.lock").open("w") as lock:
+    with (folder / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -107,3 +107,13 @@ def image(daemon: None, shared: Path) -> str:
         finally:
             client.close()
     return fleet.IMAGE
+
+
+@pytest.fixture(autouse=True)
+def turn(request: pytest.FixtureRequest, shared: Path) -> Iterator[None]:
+    """Tests that look at all containers of the daemon take turns with those that make some."""
+    if "image" not in request.fixturenames:
+        yield
+        return
+    with _alone(shared, "docker.turn"):
+        yield

@@ -112,8 +112,12 @@ world.run("frontend", ["/bin/sleep", "300"])
 """
 
 
-def test_the_janitor_removes_what_a_killed_run_left_and_nothing_else(world: DockerWorld, image: str) -> None:
-    """The harness is killed at once: its hosts end by themselves, and the janitor removes the rest. A world that lives is left alone."""
+def test_the_janitor_removes_what_a_killed_run_left_and_nothing_else(
+    world: DockerWorld, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The harness is killed at once: its hosts end by themselves, and the janitor removes the rest. A world that lives is left alone, also by somebody who has
+    another directory for locks.
+    """
     with subprocess.Popen([sys.executable, "-c", _KILLED, image], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         name = process.stdout.readline().strip()
@@ -122,10 +126,12 @@ def test_the_janitor_removes_what_a_killed_run_left_and_nothing_else(world: Dock
     label = f"{fleet.WORLD}={name}"
     try:
         assert fleet.made_by(client, label)
+        lock = fleet.lock_path(name.rpartition("-")[0])
+        assert lock.exists()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
         removed = fleet.sweep(client)
         assert len(removed) == 4 + 1 + 5 and all(name in one for one in removed), removed
-        assert not fleet.made_by(client, label)
-        assert not (fleet.runtime_directory() / f"docker-{name.rpartition('-')[0]}.lock").exists()
+        assert not fleet.made_by(client, label) and not lock.exists()
     finally:
         client.close()
     assert sh(world, "ssh host01 true").status == 0

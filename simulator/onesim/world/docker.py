@@ -15,7 +15,7 @@ from typing import Any, Unpack
 from onesim.errors import HarnessError
 from onesim.world import fleet
 from onesim.world.control import Control
-from onesim.world.fleet import CONTROL, IMAGE, KEPT, RUN, WORLD, Fleet
+from onesim.world.fleet import CONTROL, IMAGE, KEPT, LOCK, RUN, WORLD, Fleet
 from onesim.world.interface import Question, Reply, Run
 from onesim.world.served import AgentWorld, Wanted, settings
 
@@ -58,8 +58,9 @@ class DockerWorld(AgentWorld):
         """Start a world from an image of hosts. Raises HarnessError with the remedy."""
         ready(image)
         keep = wanted.get("keep")
-        name = f"{fleet.run_id()}-{next(_numbers)}"
-        labels = {RUN: fleet.run_id(), WORLD: name} | ({KEPT: str(keep)} if keep else {})
+        run = fleet.run_id()
+        name = f"{run}-{next(_numbers)}"
+        labels = {RUN: run, LOCK: str(fleet.lock_path(run)), WORLD: name} | ({KEPT: str(keep)} if keep else {})
         directory = Path(tempfile.mkdtemp(prefix="onetck-")) if keep is None else keep.parent
         path = directory / f"{name}.start"
         ships = Fleet(fleet.connect(), image, name, labels)

@@ -24,7 +24,7 @@ from onesim.world.containers import MARK, READY, SSHD_CONFIG
 from onesim.world.nsview import SHARED
 
 #: The labels of what is made: the run, the world within it, the socket of a world that is kept.
-RUN, WORLD, KEPT = "onetck.run", "onetck.world", "onetck.kept"
+RUN, LOCK, WORLD, KEPT = "onetck.run", "onetck.lock", "onetck.world", "onetck.kept"
 #: The label of images that `onetck hosts build` has made, and the image that it makes unless it is told otherwise.
 IMAGE_LABEL, IMAGE = "onetck.image", "onetck-hosts:latest"
 CONTROL = "/run/onetck/control"
@@ -100,25 +100,17 @@ def require_image(client: Any, image: str) -> None:
 def run_id() -> str:
     """Return the name of this process among runs; its lock is held until the process ends."""
     name = f"{os.getpid()}-{random.randbytes(4).hex()}"
-    _locks[name] = _locked(name)
+    _locks[name] = lock_path(name).open("ab")
+    fcntl.flock(_locks[name], fcntl.LOCK_EX | fcntl.LOCK_NB)
     return name
 
 
-_locks: dict[str, IO[bytes] | None] = {}
+_locks: dict[str, IO[bytes]] = {}
 
 
-def _lock_path(run: str) -> Path:
-    return runtime_directory() / f"docker-{Path(run).name}.lock"
-
-
-def _locked(run: str) -> IO[bytes] | None:
-    file = _lock_path(run).open("ab")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
+def lock_path(run: str) -> Path:
+    """Return the file that a run locks while it lives. What the run makes is labelled with it, as others may have directories of their own for such files."""
+    return runtime_directory() / f"docker-{run}.lock"
 
 
 def _kinds(client: Any) -> tuple[tuple[str, Any], ...]:
@@ -146,30 +138,30 @@ def labels_of(client: Any, label: str) -> list[dict[str, str]]:
     return [_labels(one) for _, one in made_by(client, label)]
 
 
-def _abandoned(run: str, kept: str) -> bool:
-    """Whether nobody holds on to a run: its lock is free, and no kept world answers."""
+def _abandoned(lock: str, kept: str) -> bool:
+    """Whether nobody holds on to a run: its lock is free or gone, and no kept world answers. What cannot be told is not abandoned."""
     if kept:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as control:
             control.connect(kept)
             return False
-    if run in _locks:
+    try:
+        with open(lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return True
+    except OSError:
         return False
-    lock = _locked(run)
-    if lock is None:
-        return False
-    lock.close()
     return True
 
 
 def sweep(client: Any) -> list[str]:
     """Remove what runs left that live no more, and return it as kinds and names."""
-    found = made_by(client, RUN)
-    rows = [(kind, one, _labels(one).get(RUN, ""), _labels(one).get(KEPT, "")) for kind, one in found]
-    abandoned = {key: _abandoned(*key) for key in {(run, kept) for _, _, run, kept in rows}}
-    gone = [(kind, one) for kind, one, run, kept in rows if abandoned[run, kept]]
+    rows = [(kind, one, _labels(one).get(LOCK, ""), _labels(one).get(KEPT, "")) for kind, one in made_by(client, RUN)]
+    abandoned = {key: _abandoned(*key) for key in {(lock, kept) for _, _, lock, kept in rows}}
+    gone = [(kind, one) for kind, one, lock, kept in rows if abandoned[lock, kept]]
     _remove(gone)
-    for run in {run for run, _ in abandoned} - {run for (run, _), free in abandoned.items() if not free}:
-        _lock_path(run).unlink(missing_ok=True)
+    for lock in {lock for lock, _ in abandoned if lock} - {lock for (lock, _), free in abandoned.items() if not free}:
+        Path(lock).unlink(missing_ok=True)
     return [f"{kind} {one.name}" for kind, one in gone]
 
 
