@@ -233,7 +233,7 @@ def chain_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
     for call in _done(case, requirement):
         known, keep = call.facts.get("increments", "").split(), int(call.facts.get("keep_last", "0"))
         told = [pair.partition(":")[0] for pair in call.parsed.get("chain", "").split(",") if pair]
-        told = known if not call.stdout.text.strip() else told
+        told = told or ([] if call.stdout.text.strip() else known)
         if not known or not keep or not told:
             continue
         if told != known[-keep:]:
