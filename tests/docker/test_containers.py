@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from onesim.data import data_dir
 from onesim.errors import HarnessError
 from onesim.events import Answer
 from onesim.world import fleet, images
@@ -170,7 +171,7 @@ def test_a_world_is_kept_entered_and_removed(image: str, tmp_path: Path) -> None
     def onetck(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "onetck.cli", *words], env=environment, input=given, capture_output=True, text=True, check=False)
 
-    reference = str(images.__file__).replace("simulator/onesim/world/images.py", "reference_driver/onetck.toml")
+    reference = str(data_dir("reference_driver") / "onetck.toml")
     made = onetck("call", "ds/mkfs", "--config", reference, "--backend", "docker")
     assert made.returncode == 0, made.stderr
     assert "host01" in onetck("shell", "host01", given="hostname\n").stdout
