@@ -26,19 +26,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--sample",
         action="store_true",
-        help="of each test without real parts every fifth case, and none that is marked `whole`; of those that are marked `turns` every second one",
+        help="of each test without real parts every fifth case, and none that is marked `whole`; of those that are marked `turns(n)` every n-th one",
     )
 
 
 def _turn() -> int:
-    """Which half of the cases that take turns is due: another one after each commit. Without git the first."""
+    """How many commits there are: what takes turns does so from one to the next. Without git 0."""
     counted = subprocess.run(["git", "rev-list", "--count", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return int(counted.stdout) % 2 if counted.returncode == 0 else 0
+    return int(counted.stdout) if counted.returncode == 0 else 0
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Say which half is run, so that a run can be repeated."""
-    return f"sample: of what takes turns, half {_turn() + 1} of 2" if config.getoption("sample") else None
+    """Say whose turn it is, so that a run can be repeated."""
+    return f"sample: turn {_turn()} (the number of commits)" if config.getoption("sample") else None
 
 
 @pytest.hookimpl(trylast=True)  # marks are set by the folders
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what another Python runs, or the next commit, where `--sample` asks for that.
 
     The cases of a test run the same code of ours on other data: the first and every fifth one after it are kept. What is played whole runs the code that
-    the component tests run as well. Of tests whose cases start real parts by the hundred (`turns`), one half is played after each commit.
+    the component tests run as well. Of tests whose cases take long together, one n-th is played after each commit (`turns(n)`), so that n commits play all.
     """
     if not config.getoption("sample"):
         return
@@ -57,8 +57,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         name = item.nodeid.partition("[")[0]
         seen[name] = n = seen.get(name, -1) + 1
-        if item.get_closest_marker("turns"):
-            (kept if n % 2 == turn else dropped).append(item)
+        if marker := item.get_closest_marker("turns"):
+            (kept if (n - turn) % marker.args[0] == 0 else dropped).append(item)
         elif item.get_closest_marker("components"):
             kept.append(item)
         else:

@@ -117,10 +117,8 @@ def plan(setting: Setting, wish: Wish, profile: Profile) -> list[PlannedCase]:
             return []
     alone = {name: path for name in names if (path := _fault_trace(wish, name)).is_file()}
     named, profiles = [name for name in names if name not in alone], profile.name.split(", ")
-    cases = choose(setting.spec, setting.subject, wish.traces, named, profiles) if named or not alone else []
-    cases += choose(setting.spec, setting.subject, tuple(alone.values()), (), profiles) if alone else []
-    if wish.text:
-        cases = [case for case in cases if wish.text.lower() in case.trace.name.lower()]
+    cases = choose(setting.spec, setting.subject, wish.traces, named, profiles, wish.text) if named or not alone else []
+    cases += choose(setting.spec, setting.subject, tuple(alone.values()), (), profiles, wish.text) if alone else []
     if wish.requirements:
         cases = [case for case in cases if _reaches(setting, case, wish.requirements)]
     return cases if wish.faults == "off" else faultcases.widened(setting.spec, cases)

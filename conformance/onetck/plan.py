@@ -67,11 +67,11 @@ def matching(spec: ContractSpec, subject: Subjected, profiles: Collection[str]) 
 
 
 def choose(
-    spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str], profiles: Collection[str] = ("core",)
+    spec: ContractSpec, subject: Subjected, paths: Sequence[Path], names: Sequence[str], profiles: Collection[str] = ("core",), text: str = ""
 ) -> list[PlannedCase]:
-    """Return the cases to run: the traces given as files, else those of the library for these profiles and the driver's layout; only those with one of `names`.
+    """Return the cases to run: the traces given as files, else those of the library for these profiles and the driver's layout.
 
-    Without names, all.
+    Only those with one of `names`, or all without names; and of these those with `text` in their name, in whatever case of letters.
 
     Raises ConfigError for an unknown name, TraceError for a trace that oned refuses.
     """
@@ -79,7 +79,8 @@ def choose(
     unknown = sorted(set(names) - {one.name for one in traces})
     if unknown:
         raise ConfigError(f"case {unknown[0]!r} is unknown; there are {', '.join(one.name for one in traces)}")
-    return [PlannedCase(one, foresee(spec, subject, one)) for one in traces if not names or one.name in names]
+    wanted = [one for one in traces if (not names or one.name in names) and text.lower() in one.name.lower()]
+    return [PlannedCase(one, foresee(spec, subject, one)) for one in wanted]
 
 
 def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, ...]:

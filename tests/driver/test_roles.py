@@ -140,6 +140,7 @@ def _meet(role: Role, lacking: set[str]) -> list[str]:
     return [case.trace.name for case in _cases(role, CONTRACTS[-1]) if any(expected(row, case.expects) for row in rows)]
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("role", [_marked(role) for role in reversed(ROLES)])  # what takes longest first
 def test_a_role_is_kept_under_every_contract(role: Role, tmp_path: Path) -> None:
     """Every case passes under the contract that it is dealt to, and every requirement that is the role's own is reached where all are played.
