@@ -67,6 +67,7 @@ class Containers(Starter):
 
     own_ssh = True
     kinds = ("net", "uts", "mnt")
+    calm = ()  # the file systems of containers are layers, of which this process and theirs may see other ones
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.hosts, self.shared, self.wide = settings["hosts"], settings["shared"], True

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from onesim.world import nsview, tree
+from onesim.world import nsview, quiet, tree
 from onesim.world import syscalls as sc
 
 _HELPER_S = 60
@@ -25,10 +25,13 @@ class Starter:
 
     own_ssh = False
     kinds: tuple[str, ...] = ("mnt", "uts")
+    #: Trees in which hardly any call changes something. The agent's view of them must be that of the processes' own file systems.
+    calm: tuple[str, ...] = ("/etc", "/var/lib/one/remotes", "/var/tmp/one")
     gates: list[str]
 
     def __init__(self, hosts: list[str], *, shared: list[str], sharing: frozenset[str], wide: bool) -> None:
         self.hosts, self.shared, self.sharing, self.wide = hosts, shared, sharing, wide
+        self.quiet, self.parts = quiet.Quiet(), dict[str, tree.Picture]()
         self.views: dict[str, tuple[int, ...]] = {}
         self.namespaces: dict[str, str] = {}
         self.userns = -1
@@ -146,8 +149,23 @@ class Starter:
     def picture(self, host: str, watched: tuple[str, ...], into: tree.Picture, links: dict[tuple[str, str], int]) -> None:
         """Add the watched trees of a host to a picture, without the directories that it shares."""
         shared = frozenset(self.shared_by(host))
+        for path in self.calm:
+            into.update(self._part(host, path, shared, links, top=path not in watched))
+        skip = shared.union(self.calm)
         for root in watched:
-            tree.take(into, host, f"{self.root(host)}{root}", root, shared, links)
+            if root not in skip:
+                tree.take(into, host, f"{self.root(host)}{root}", root, skip, links)
+
+    def _part(self, host: str, path: str, shared: frozenset[str], links: dict[tuple[str, str], int], *, top: bool) -> tree.Picture:
+        """Return the part of a picture that shows a calm tree: as it was, if nothing has happened in it. `top` = with the tree's own directory."""
+        real = f"{self.root(host)}{path}"
+        if not self.quiet.still(real):
+            self.quiet.watch(real)
+            part = self.parts[real] = {}
+            if top:
+                tree.take_top(part, host, real, path)
+            tree.take(part, host, real, path, shared, links)
+        return self.parts[real]
 
     def root(self, host: str) -> str:
         """Return where the agent sees the root of a host."""

@@ -15,6 +15,8 @@ MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_REC, MS_PRIVATE, MS_RELATIME = 1024, 2048
 MNT_DETACH = 2
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
+_IN_CHANGES = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800  # modified, attributes, written and closed, moved, created, deleted
+_IN_ONLYDIR, _IN_DONT_FOLLOW = 0x01000000, 0x02000000
 _PIDFD_OPEN, _PIDFD_GETFD = 434, 438  # the same numbers on every architecture
 
 
@@ -66,6 +68,21 @@ def unmount(path: str) -> None:
 def sethostname(name: str) -> None:
     """Set the host name of this UTS namespace."""
     _checked(_libc.sethostname(name.encode(), len(name.encode())), "sethostname")
+
+
+def inotify() -> int:
+    """Return a descriptor on which the kernel tells of changes in watched directories. Reading it never waits."""
+    return _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+
+
+def watch(fd: int, directory: str) -> int:
+    """Have changes in a directory told, and of itself. Returns the number by which they are."""
+    return _checked(_libc.inotify_add_watch(fd, os.fsencode(directory), _IN_CHANGES | _IN_ONLYDIR | _IN_DONT_FOLLOW), f"watch {directory}")
+
+
+def unwatch(fd: int, number: int) -> None:
+    """Have no more told of a directory; it may be gone."""
+    _libc.inotify_rm_watch(fd, number)
 
 
 def no_new_privileges() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -52,21 +53,24 @@ def _entries(
             continue
         if target.startswith("/run/onetck/"):
             links[directory, name] = seen.st_ino
-        elif stat.S_ISDIR(seen.st_mode):
-            picture[host, path] = (seen.st_mode, seen.st_uid, seen.st_gid, 0, 0, 0, seen.st_ino, "")
+            continue
+        picture[host, path] = _entry(seen, target)
+        if stat.S_ISDIR(seen.st_mode):
             deeper.append((f"{directory}/{name}", path))
-        else:
-            picture[host, path] = (
-                seen.st_mode,
-                seen.st_uid,
-                seen.st_gid,
-                seen.st_size,
-                seen.st_blocks,
-                seen.st_mtime_ns,
-                seen.st_ino,
-                target,
-            )
     return deeper
+
+
+def _entry(seen: os.stat_result, target: str) -> Entry:
+    if stat.S_ISDIR(seen.st_mode):
+        return seen.st_mode, seen.st_uid, seen.st_gid, 0, 0, 0, seen.st_ino, ""
+    return seen.st_mode, seen.st_uid, seen.st_gid, seen.st_size, seen.st_blocks, seen.st_mtime_ns, seen.st_ino, target
+
+
+def take_top(picture: Picture, host: str, real: str, shown: str) -> None:
+    """Add the top of a tree itself to a picture, whatever it is."""
+    with contextlib.suppress(OSError):
+        seen = os.lstat(real)
+        picture[host, shown] = _entry(seen, os.readlink(real) if stat.S_ISLNK(seen.st_mode) else "")
 
 
 def differences(before: Picture, after: Picture) -> list[list[object]]:
