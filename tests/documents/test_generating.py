@@ -62,7 +62,7 @@ def test_every_way_of_breaking_is_used() -> None:
     """In enough broken VMs and image documents every way occurs: none of them is a way that fits nowhere. How many are enough is a matter of chance."""
     names: set[str] = set()
     every = {way.name for way in BREAKS} | {name for name, _ in SPOILS}
-    for examples in (100, 400, 1600):
+    for examples in (100, 200, 400, 800, 1600):
         for kind in ("VM", "ds/restore", "tm/monitor"):
             run(broken(kind, "7.4.0"), examples, lambda wrong: names.add(wrong.name))
         if names == every:
