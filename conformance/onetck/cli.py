@@ -4,358 +4,60 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
-from onereport.jsonout import summary
-from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_NOTHING, EXIT_USAGE
-from onereport.text import render_lines, render_text
+from onereport.results import EXIT_INTERRUPTED, EXIT_NO_VERDICT, EXIT_USAGE
 from onesim import __version__
-from onesim.schedule import diverged
-from onesim.spec import for_contract
-from onetck import (
-    arraying,
-    certify,
-    comparing,
-    evidencing,
-    execution,
-    exploration,
-    hosts,
-    importing,
-    kept,
-    oracle,
-    programs,
-    reading,
-    recording,
-    rendering,
-    replaying,
-    static,
-    tracing,
-    vendor,
-    waiving,
-    watching,
-)
-from onetck import config as configuration
-from onetck.campaign import command as campaign
-from onetck.certify import Wish
-from onetck.judge import Judgement
-from onetck.progress import terminal_progress
-from onetck.selftest import command as selftest
-from onetck.setting import Given, Setting, settle
-from onetck.statement import disagreements
-from onetck.terminal import ContractOption, err_console, one_line, out_console, stop, terminate_as_interrupt
-from onetck.upgrade import exit_code, readiness, render_upgrade
+from onetck.terminal import err_console, out_console
 
-app = typer.Typer(
-    name="onetck",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Certify OpenNebula storage drivers on hosts that are made for the run.",
-)
+#: The modules of the commands, in the order of the help. Only that of the command that is asked for is loaded: together they take half a second.
+_COMMANDS = {
+    "running": ("run",),
+    "surroundings": ("doctor", "config"),
+    "keeping": ("call", "dump", "shell", "down"),
+    "reading": ("spec", "explain", "validate", "script"),
+    "tracing": ("trace",),
+    "replaying": ("replay",),
+    "exploration": ("explore",),
+    "recording": ("record",),
+    "importing": ("import",),
+    "arraying": ("array",),
+    "watching": ("watch",),
+    "campaign.command": ("campaign",),
+    "rendering": ("report",),
+    "oracle": ("oracle",),
+    "programs": ("mad",),
+    "vendor": ("init", "statement"),
+    "waiving": ("waive",),
+    "static": ("lint", "port"),
+    "selftest.command": ("selftest",),
+    "comparing": ("diff",),
+    "evidencing": ("bundle", "verify", "schema"),
+    "hosts": ("hosts",),
+}
 # what typer raises for wrong words on the command line: the base of BadParameter and its like
 _CommandLineError: Any = typer.BadParameter.__mro__[2]
 
-DriverPaths = Annotated[
-    list[Path] | None, typer.Argument(metavar="[DIR]...", help="A remotes/ tree, or datastore/<mad> and tm/<mad> directories.", show_default=False)
-]
-DatastoreOption = Annotated[str, typer.Option("--datastore", metavar="MAD", help="Datastore driver to test, where the tree has several.")]
-TmOption = Annotated[str, typer.Option("--tm", metavar="MAD", help="Transfer-manager driver of the image datastore.")]
-SystemTmOption = Annotated[
-    str, typer.Option("--system-tm", metavar="MAD", help="Transfer-manager driver of the system datastore; as --tm if not given.")
-]
-BackupOption = Annotated[str, typer.Option("--backup", metavar="MAD", help="Datastore driver of the backup datastore; without it there is none.")]
-ConfigOption = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="The vendor's world; ./onetck.toml if it is there.")]
-MadOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--mad",
-        metavar="NAME=PROGRAM",
-        help="Have the scripts started by this driver program: tm=./one_tm, datastore='./one_datastore -t 15', or =own; may be repeated.",
-        show_default=False,
-    ),
-]
-BackendOption = Annotated[
-    str, typer.Option("--backend", metavar="namespaces|docker", help="What makes the hosts; as [world] in onetck.toml, else namespaces.")
-]
-TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]
 
-
-@app.command()
-def run(
-    paths: DriverPaths = None,
-    datastore: DatastoreOption = "",
-    tm: TmOption = "",
-    system_tm: SystemTmOption = "",
-    backup: BackupOption = "",
-    contract: Annotated[
-        str, typer.Option("--contract", metavar="C[,C]", help="OpenNebula release: an alias or an exact version; several for upgrade readiness.")
-    ] = "",
-    config: ConfigOption = None,
-    trace: Annotated[
-        list[Path] | None,
-        typer.Option("--trace", metavar="FILE", help="Play this trace instead of the library; may be repeated.", show_default=False),
-    ] = None,
-    case: Annotated[list[str] | None, typer.Option("--case", metavar="NAME", help="Only this case; may be repeated.", show_default=False)] = None,
-    text: Annotated[str, typer.Option("-k", metavar="TEXT", help="Only cases with this in their name.")] = "",
-    requirement: Annotated[
-        list[str] | None,
-        typer.Option("--requirement", metavar="ID", help="Only this requirement and what reaches it; may be repeated.", show_default=False),
-    ] = None,
-    only: Annotated[
-        str, typer.Option("--only", metavar="V[,V]", help="Only the cases that had one of these verdicts in an earlier run, such as fail,blocked.")
-    ] = "",
-    source: Annotated[
-        Path | None, typer.Option("--from", metavar="RESULTS", help="The results.jsonl for --only; that in --out if not given.", show_default=False)
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where history, results and reports go.")] = Path("onetck-results"),
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
-    ] = os.cpu_count() or 1,
-    mad: MadOption = None,
-    backend: BackendOption = "",
-    profile: Annotated[
-        str,
-        typer.Option(
-            "--profile",
-            metavar="P[,P]",
-            help="The frozen lists of requirements to certify; without it all that the driver claims by having their actions.",
-            show_default=False,
-        ),
-    ] = "",
-    level: Annotated[
-        str,
-        typer.Option(
-            "--level",
-            metavar="bronze|silver|gold",
-            help="Play what this level demands: the core, all that is claimed, or that with every fault.",
-            show_default=False,
-        ),
-    ] = "",
-    timeout_s: TimeoutOption = None,
-    hypervisor: Annotated[
-        str,
-        typer.Option(
-            "--hypervisor", metavar="simulated|qemu", help="What runs VMs: the simulated libvirt, or QEMU under libvirt.", show_default=False
-        ),
-    ] = "",
-    seed: Annotated[
-        int | None,
-        typer.Option(
-            "--seed", metavar="N", min=0, help="Picks how calls that overlap take turns, and where faults strike; 0 if not given.", show_default=False
-        ),
-    ] = None,
-    faults: Annotated[
-        str,
-        typer.Option(
-            "--faults", metavar="off|basic|full", help="Play the cases that passed again with faults: one place for each action, or every place."
-        ),
-    ] = "off",
-    schedule: Annotated[
-        Path | None,
-        typer.Option("--schedule", metavar="HISTORY", help="Let calls that overlap take turns as in this history.jsonl of another run."),
-    ] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin no further case once one has failed.")] = False,
-    repeat: Annotated[int, typer.Option("--repeat", metavar="N", min=1, max=100, help="Run N times; what passes and fails is flaky.")] = 1,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the world of the last case for inspection, and say how to enter it.")] = False,
-    lines: Annotated[
-        bool, typer.Option("--lines/--no-lines", help="Tell which lines of the driver's bash scripts are run, and which one failed.")
-    ] = True,
-    beside_reference: Annotated[
-        bool, typer.Option("--beside-reference", help="Let the reference driver play the same cases after it, and compare their durations.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
-) -> None:
-    """Certify a driver: run every case, judge it, write the reports. Exit status 0 = conformant, 1 = not (see the README for the others)."""
-    with one_line():
-        wish = Wish(
-            out,
-            profile,
-            tuple(trace or ()),
-            tuple(case or ()),
-            text,
-            tuple(requirement or ()),
-            tuple(word for word in only.split(",") if word),
-            source,
-            jobs,
-            seed or 0,
-            schedule,
-            keep,
-            fail_fast,
-            repeat,
-            certify.fault_level(faults),
-            level,
-            beside_reference,
-        )
-        wish = certify.at_level(wish)
-        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines, hypervisor, backend)
-        terminate_as_interrupt()
-        contracts = contract.split(",") if contract else [""]
-        if len(contracts) > 1:
-            raise typer.Exit(_run_several(given, wish, mad or [], contracts, as_json=as_json))
-        judgement = _run_one(settle(given).through(mad or []), wish, quiet=as_json)
-        if as_json:
-            sys.stdout.write(msgspec.json.encode(summary(judgement.records())).decode() + "\n")
-        else:
-            render_text(judgement.records(), out_console)
-            if wish.whole:
-                render_lines(judgement.records(), "report.html", out_console)
-            out_console.print(f"Report: {(out / 'report.html').resolve()}", markup=False)
-        raise typer.Exit(judgement.footer.exit_code if judgement.footer else EXIT_INTERRUPTED)
-
-
-def _run_one(setting: Setting, wish: Wish, *, quiet: bool) -> Judgement:
-    """Certify under one contract."""
-    profile = certify.certified(setting, wish)
-    cases = certify.plan(setting, wish, profile)
-    if not cases:
-        stop("no case holds for what was asked; nothing ran", EXIT_NOTHING)
-    certify.prepare(setting, wish)
-    if not quiet:
-        _introduce(setting, profile.name, len(cases))
-    judgement = certify.certify(setting, wish, profile, cases, lambda: terminal_progress(err_console, len(cases), quiet=quiet))
-    for name, why in diverged(wish.out / "history.jsonl") if wish.schedule is not None else ():
-        err_console.print(f"{name} did not go as in {wish.schedule}: {why}", markup=False)
-    if wish.keep:
-        err_console.print(f"The world of {cases[-1].trace.name} is kept: `onetck shell host01` enters it, `onetck down` removes it.", markup=False)
-    return judgement
-
-
-def _run_several(given: Given, wish: Wish, mad: list[str], contracts: list[str], *, as_json: bool) -> int:
-    """Certify under one contract after the other, each in a directory of its own below --out. Returns the exit code."""
-    settings = [settle(replace(given, contract=name)).through(mad) for name in contracts]
-    judgements = {one.spec.contract.name: _run_one(one, replace(wish, out=wish.out / one.spec.contract.name), quiet=as_json) for one in settings}
-    code, overview = exit_code(judgements), wish.out / "overview.html"
-    rendering.write_overview(overview, [(name, wish.out / name) for name in judgements])
-    if as_json:
-        runs = {name: summary(one.records()) for name, one in judgements.items()}
-        sys.stdout.write(msgspec.json.encode({"exit_code": code, "readiness": readiness(judgements), "contracts": runs}).decode() + "\n")
-    else:
-        render_upgrade(judgements, out_console)
-        out_console.print(f"Overview: {overview.resolve()}", markup=False)
-    return code
-
-
-def _introduce(setting: Setting, profile: str, cases: int) -> None:
-    if setting.statement is not None:
-        for sentence in disagreements(setting.statement, setting.spec, setting.driver, setting.subject.image_template, shared=setting.shared):
-            err_console.print(f"statement.toml: {sentence}", markup=False)
-    driver, contract = setting.driver, setting.spec.contract
-    programs = "".join(f"; {one.name} through {one.path}" for one in setting.subject.mads)
-    drivers = f"datastore/{driver.datastore_mad}, tm/{driver.tm_mad}, system tm/{driver.system_tm_mad}"
-    drivers += f", backups datastore/{driver.backup_mad}" if driver.backup_mad else ""
-    err_console.print(f"{driver.root}: {drivers}; contract {contract.name} ({contract.version}); {profile}; {cases} cases{programs}", markup=False)
-
-
-@app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
-    """Say what this machine can and cannot do for onetck, with the remedy. Exit status 3 if no world can be made."""
-    with one_line():
-        from onesim.world.probe import probe
-
-        findings = probe()
-        broken = any(row.needed and not row.ok for row in findings)
-        if as_json:
-            sys.stdout.write(msgspec.json.encode([msgspec.to_builtins(row) for row in findings]).decode() + "\n")
-        else:
-            for row in findings:
-                mark = "ok  " if row.ok else "FAIL" if row.needed else "lack"
-                out_console.print(f"{mark} {row.name}: {row.detail}" + ("" if row.ok else f"\n     remedy: {row.remedy}"), markup=False)
-        raise typer.Exit(EXIT_NO_VERDICT if broken else 0)
-
-
-@app.command()
-def call(
-    action: Annotated[
-        str, typer.Argument(metavar="ACTION", help="An action such as tm/clone or ds/cp; the family may be left out where one has it.")
-    ],
-    paths: DriverPaths = None,
-    datastore: DatastoreOption = "",
-    tm: TmOption = "",
-    system_tm: SystemTmOption = "",
-    backup: BackupOption = "",
-    contract: ContractOption = "",
-    config: ConfigOption = None,
-    timeout_s: TimeoutOption = None,
-    backend: BackendOption = "",
-    world: Annotated[str, typer.Option("--world", metavar="NAME", help="The kept world to use; it is made if it is not there.")] = "default",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the call as JSON.")] = False,
-) -> None:
-    """Run one action in a kept world and show its argv, stdin, output and what it changed. The calls that lead up to it are made first."""
-    with one_line():
-        setting = settle(Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, backend=backend))
-        execution.require_world(setting.subject)
-        seen = kept.call_action(setting.spec, setting.subject, action, world)
-        if as_json:
-            sys.stdout.write(msgspec.json.encode(seen).decode() + "\n")
-        else:
-            kept.show_call(seen, out_console, world)
-        raise typer.Exit(0 if seen.success else 1)
-
-
-@app.command()
-def dump(
-    action: Annotated[str, typer.Argument(metavar="ACTION", help="An action that takes a document, such as ds/cp.")],
-    contract: ContractOption = "",
-    encoded: Annotated[bool, typer.Option("--base64", help="As it travels: base64 on one line.")] = False,
-) -> None:
-    """Print a realistic document of an action, to pipe into a script by hand."""
-    with one_line():
-        sys.stdout.write(kept.document(for_contract(contract), action, encoded=encoded))
-
-
-@app.command()
-def shell(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="frontend, host01 or host02.")] = "frontend",
-    world: Annotated[str, typer.Option("--world", metavar="NAME", help="The kept world.")] = "default",
-) -> None:
-    """Open a shell on a host of a kept world."""
-    with one_line():
-        raise typer.Exit(kept.shell(world, host))
-
-
-@app.command()
-def down(world: Annotated[str, typer.Option("--world", metavar="NAME", help="The kept world.")] = "default") -> None:
-    """Remove a kept world."""
-    with one_line():
-        out_console.print(kept.down(world), markup=False)
-
-
-@app.command(name="config")
-def show_config(schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of onetck.toml.")] = False) -> None:
-    """Check ./onetck.toml, or print the JSON Schema that it keeps."""
-    with one_line():
-        if schema:
-            sys.stdout.write(msgspec.json.format(msgspec.json.encode(configuration.json_schema())).decode() + "\n")
-        else:
-            configuration.read_config(Path("onetck.toml"))
-            out_console.print("onetck.toml: in order")
-
-
-reading.register(app)
-tracing.register(app)
-replaying.register(app)
-exploration.register(app)
-recording.register(app)
-importing.register(app)
-arraying.register(app)
-watching.register(app)
-campaign.register(app)
-rendering.register(app)
-oracle.register(app)
-programs.register(app)
-vendor.register(app)
-waiving.register(app)
-static.register(app)
-selftest.register(app)
-comparing.register(app)
-evidencing.register(app)
-hosts.register(app)
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the application: with the command that the words begin with, or with all commands where they begin otherwise, as for the help."""
+    app = typer.Typer(
+        name="onetck",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        help="Certify OpenNebula storage drivers on hosts that are made for the run.",
+    )
+    app.callback()(common)
+    asked = [module for module, names in _COMMANDS.items() if words and words[0] in names]
+    for module in asked or ([] if words[:1] == ["--version"] else _COMMANDS):
+        import_module(f"onetck.{module}").register(app)
+    return app
 
 
 def _version(value: bool) -> None:
@@ -364,15 +66,14 @@ def _version(value: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def common(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False) -> None:
     """Certify OpenNebula storage drivers on hosts that are made for the run."""
 
 
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point. Usage errors of the command line exit with 4, as documented."""
-    command = typer.main.get_command(app)
     words = sys.argv[1:] if arguments is None else arguments
+    command = typer.main.get_command(application(words))
     try:
         code = command.main(args=words or ["--help"], prog_name="onetck", standalone_mode=False)
     except _CommandLineError as error:

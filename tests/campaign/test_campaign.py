@@ -19,7 +19,7 @@ from onesim.data import data_dir
 from onetck.campaign import command
 from onetck.campaign.matrix import jobs, read_matrix
 from onetck.campaign.store import Store
-from onetck.cli import app
+from onetck.cli import application
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def row(job: dict[str, Any], outcome: str = "passed") -> dict[str, Any]:
 
 
 def invoke(file: Path) -> tuple[int, dict[str, Any]]:
-    done = CliRunner().invoke(app, ["campaign", str(file), "--json"])
+    done = CliRunner().invoke(application(), ["campaign", str(file), "--json"])
     return done.exit_code, json.loads(next(line for line in done.output.splitlines() if line.startswith("{")))
 
 
@@ -117,7 +117,7 @@ def test_keys_change_with_what_is_run(file: Path, tmp_path: Path) -> None:
 def test_a_wrong_file_is_told_in_one_line(file: Path, old: str, new: str, said: str) -> None:
     """Proves status 4 and what is wrong."""
     file.write_text(file.read_text().replace(old, new, 1))
-    done = CliRunner().invoke(app, ["campaign", str(file)])
+    done = CliRunner().invoke(application(), ["campaign", str(file)])
     assert done.exit_code == 4 and said in done.output and "Traceback" not in done.output
 
 

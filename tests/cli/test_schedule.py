@@ -56,7 +56,7 @@ def schedules(records: list[Record]) -> list[tuple[object, ...]]:
 @pytest.fixture
 def quiet(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Signals stay as they are."""
-    monkeypatch.setattr("onetck.cli.terminate_as_interrupt", lambda: None)
+    monkeypatch.setattr("onetck.running.terminate_as_interrupt", lambda: None)
 
 
 @pytest.mark.whole

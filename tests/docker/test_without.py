@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from onesim.data import data_dir
 from onesim.world import images
-from onetck.cli import app
+from onetck.cli import application
 
 REFERENCE = str(data_dir("reference_driver") / "onetck.toml")
 
@@ -26,7 +26,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_daemon_is_no_verdict(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit status 3 and one line that says what to do."""
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(application(), words)
     assert done.exit_code == 3
     (line,) = done.stderr.splitlines()[-1:]
     assert "no Docker daemon answers at unix:///nowhere.sock; start it" in line and "apt-get install docker.io" in line
@@ -34,7 +34,7 @@ def test_no_daemon_is_no_verdict(words: list[str], tmp_path: Path, monkeypatch: 
 
 def test_an_unknown_backend_is_a_usage_error() -> None:
     """Exit status 4 names those that are there."""
-    done = CliRunner().invoke(app, ["run", "--config", REFERENCE, "--backend", "vm"])
+    done = CliRunner().invoke(application(), ["run", "--config", REFERENCE, "--backend", "vm"])
     assert done.exit_code == 4 and "choose one of namespaces, docker" in done.stderr
 
 

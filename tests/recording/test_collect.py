@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from onesim.spec import load
 from onesim.trace import parse_trace
-from onetck.cli import app
+from onetck.cli import application
 
 DOCUMENT = (
     "<DS_DRIVER_ACTION_DATA><IMAGE><ID>12</ID><TYPE>0</TYPE><PERSISTENT>1</PERSISTENT></IMAGE>"
@@ -31,7 +31,7 @@ def test_what_was_recorded_becomes_a_trace_without_secrets(installed: Installed,
     installed.call("tm/x/clone", "fe:/ds/1/abc", "node7:/d/0/3/disk.0", "3", "1")
     installed.recorded(2)
     out, calls = tmp_path / "trace.jsonl", tmp_path / "calls.jsonl"
-    done = CliRunner().invoke(app, ["record", "collect", str(installed.spool), "--out", str(out), "--calls", str(calls), "--json"])
+    done = CliRunner().invoke(application(), ["record", "collect", str(installed.spool), "--out", str(out), "--calls", str(calls), "--json"])
     assert done.exit_code == 0, done.output
     trace = parse_trace(out.read_text(), out, load())
     assert [(step.op, step.expect) for step in trace.steps] == [
@@ -51,5 +51,5 @@ def test_what_was_recorded_becomes_a_trace_without_secrets(installed: Installed,
 
 def test_no_spool_is_said(tmp_path: Path) -> None:
     """Proves one line and status 4 where there is no spool."""
-    done = CliRunner().invoke(app, ["record", "collect", str(tmp_path)])
+    done = CliRunner().invoke(application(), ["record", "collect", str(tmp_path)])
     assert done.exit_code == 4 and "no spool" in done.output

@@ -18,7 +18,7 @@ from onesim.recording.importing import read_kept
 from onesim.recording.retelling import retell
 from onesim.spec import load
 from onesim.trace import parse_trace
-from onetck.cli import app
+from onetck.cli import application
 
 ACTIONS = {
     "stop": "vm.stop",
@@ -99,7 +99,7 @@ def front_end(root: Path) -> Path:
 def test_two_vms_are_told_apart_and_damage_is_counted(tmp_path: Path) -> None:
     """Proves the whole way through the command: interleaved VMs, rotated and packed logs, a failed call, a document, and cut lines, which are counted."""
     out = tmp_path / "trace.jsonl"
-    done = CliRunner().invoke(app, ["import", str(front_end(tmp_path / "kept")), "--out", str(out), "--json"])
+    done = CliRunner().invoke(application(), ["import", str(front_end(tmp_path / "kept")), "--out", str(out), "--json"])
     assert done.exit_code == 0, done.output
     trace = parse_trace(out.read_text(), out, load())
     told = [(step.op, step.arguments.get("vm"), step.expect) for step in trace.steps if step.op.startswith("vm.")]
@@ -141,5 +141,5 @@ def test_nothing_to_import_is_said_in_one_line(tmp_path: Path, what: str, status
     (tmp_path / "empty").mkdir()
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "7.log").write_text("nonsense\n")
-    done = CliRunner().invoke(app, ["import", str(tmp_path / what)])
+    done = CliRunner().invoke(application(), ["import", str(tmp_path / what)])
     assert done.exit_code == status and said in done.output.replace("\n", " ")
