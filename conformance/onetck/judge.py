@@ -60,6 +60,8 @@ from onetck.waivers import Waiver
 _EVIDENCE_LIMIT = 3
 #: The check of what driver programs do.
 _ON_PROGRAMS = "keeps_protocol"
+#: The verdict on what a case did not come to, by how it ended; any other end was the driver's doing.
+_UNFINISHED = {"error": "error", "lacking": "not_tested"}
 _ROW_LISTS = {
     Operation: "operations",
     Call: "calls",
@@ -153,9 +155,9 @@ def judge_case(case: Case, requirements: Sequence[Requirement], required: Collec
         elif not complete and requirement.id in required and not _unseen(requirement, case.begin) and expected(requirement, case.begin.expects):
             # what did run was right, but the case did not get to its end: that is not a pass
             why = case.end.reason if case.end else "the run was interrupted"
-            verdict = "error" if case.end and case.end.outcome == "error" else "blocked"
+            verdict = _UNFINISHED.get(case.end.outcome if case.end else "", "blocked")
             blocked = Result(requirement.id, case.name, verdict, requirement.check, (Evidence(why),), ", ".join(failed[:3]), repeat)
-            results.append(blocked if not findings or verdict == "error" else _result(requirement, case, "pass", findings[:1], repeat))
+            results.append(blocked if not findings or verdict != "blocked" else _result(requirement, case, "pass", findings[:1], repeat))
         elif findings and not case.missed:
             results.append(_result(requirement, case, "pass", findings[:1], repeat))
     return results

@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from onesim.executor import CaseSummary
 from onetck.execution import Progress
 
-_MARK = {"completed": "ran", "stopped": "STOPPED", "error": "ERROR"}
+_MARK = {"completed": "ran", "stopped": "STOPPED", "lacking": "LACKING", "error": "ERROR"}
 
 
 def _line(summary: CaseSummary) -> str:

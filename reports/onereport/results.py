@@ -257,7 +257,7 @@ def decide(verdicts: Iterable[RequirementVerdict], waivers: Iterable[WaiverUse] 
         return made("NOT CONFORMANT", f"The driver{' program' if programs else ''} breaks {count} of {len(required)}: {some(failed)}.", EXIT_NOT)
     if partial:
         return made("PARTIAL", "The run was interrupted; what ran is recorded, and no verdict follows.", EXIT_INTERRUPTED)
-    if not executed and all(row.verdict == "not_tested" for row in required):
+    if not executed and all(row.verdict == "not_tested" and not row.cases for row in required):
         return made("NOTHING RAN", "No requirement was executed; no verdict follows.", EXIT_NOTHING)
     if unsettled:
         return made("NO VERDICT", f"{len(unsettled)} of {len(required)} requirements could not be judged: {some(unsettled)}.", EXIT_NO_VERDICT)

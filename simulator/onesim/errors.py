@@ -25,3 +25,7 @@ class ConfigError(OnetckError):
 
 class HarnessError(OnetckError):
     """The harness or the machine failed: no verdict on the driver follows from it."""
+
+
+class Lacking(HarnessError):
+    """The machine, or what makes the hosts, cannot do what a case needs: what needs it is not tested. The message has the remedy."""

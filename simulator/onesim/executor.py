@@ -15,7 +15,7 @@ import msgspec
 from onesim import monitord, monitoring, operations, questions, quotas
 from onesim.backup_listing import BackupListing
 from onesim.content import image_key
-from onesim.errors import HarnessError, TraceError
+from onesim.errors import HarnessError, Lacking, TraceError
 from onesim.events import Answer, CallAsked, Changed, OperationAsked, Outcome, Output, QuestionAsked, Refused
 from onesim.guests import Guests
 from onesim.hypervisor import Hypervisor
@@ -151,7 +151,7 @@ class CaseRun:
             for command in self.subject.teardown:
                 self.world.must_run(FRONTEND, ["/bin/bash", "-c", command])
         except HarnessError as error:
-            outcome, reason = "error", str(error)
+            outcome, reason = "lacking" if isinstance(error, Lacking) else "error", str(error)
         duration, calls = self.scripts.at(), self.outstanding.calls
         if self.scripts.lines:
             self.writer.write(Lines(self.case, {file: tuple(sorted(lines)) for file, lines in sorted(self.scripts.lines.items())}))

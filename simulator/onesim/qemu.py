@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from onesim import guestless
-from onesim.errors import HarnessError
+from onesim.errors import HarnessError, Lacking
 from onesim.events import Answer, CallAsked
 from onesim.guestless import Attached
 from onesim.model import Disk, Vm
@@ -60,7 +60,7 @@ class Qemu:
             return
         lacking = libvirtd.lacking()
         if lacking:
-            raise HarnessError(f"no QEMU on {host}: {lacking}")
+            raise Lacking(f"no QEMU on {host}: {lacking}")
         name = f"{_SERVICE}-{host}"
         command = f"set -- {self.hosts.index(host) + 1}\n{_SCRIPT.read_text()}"
         self.world.serve(Service(name, command, _READY, _START_S, host, root=True))

@@ -448,7 +448,9 @@ class Script(msgspec.Struct, frozen=True, tag="script", tag_field="record"):
 
 
 class CaseEnd(msgspec.Struct, frozen=True, tag="case_end", tag_field="record", omit_defaults=True):
-    """A case ended: completed; stopped (the driver's failure made the rest impossible); or error (the harness's own fault)."""
+    """A case ended: completed; stopped (the driver's failure made the rest impossible); lacking (the machine cannot do what it needs); or error (the
+    harness's own fault).
+    """
 
     case: str
     outcome: str

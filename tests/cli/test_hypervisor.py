@@ -20,14 +20,19 @@ def onetck(*words: str, program: str = BARE) -> subprocess.CompletedProcess[str]
 
 
 def test_without_libvirt_there_is_no_verdict(tmp_path: Path) -> None:
-    """A case with a VM ends with the remedy in the report and exit status 3; nothing fails. One that needs no VM is judged as ever."""
-    words = ("run", "--config", str(REFERENCE / "onetck.toml"), "--case", "vm-example", "--case", "image-clone", "--hypervisor", "qemu")
+    """A case with a VM is not tested, with the remedy in the report, and exit status 3; nothing fails. One that needs no VM is judged as ever."""
+    words = ("run", "--config", str(REFERENCE / "onetck.toml"), "--case", "vm-example", "--case", "image-make", "--hypervisor", "qemu")
     run = onetck(*words, "--out", str(tmp_path / "out"), "--json")
     assert run.returncode == 3, run.stdout + run.stderr
     assert "apt-get install libvirt-daemon-system" in (tmp_path / "out" / "report.html").read_text()
-    verdicts = [json.loads(line)["data"].get("verdict") for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
-    assert "fail" not in verdicts
-    assert {"pass", "error"} <= set(verdicts)
+    rows = [json.loads(line)["data"] for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    results = {(row["case"], row["verdict"]) for row in rows if row["record"] == "result"}
+    assert {case: {verdict for one, verdict in results if one == case} - {"pass"} for case, _ in results} == {
+        "vm-example": {"not_tested"},
+        "image-make": set(),
+    }
+    (why,) = {one["sentence"] for row in rows if row.get("case") == "vm-example" and row["verdict"] == "not_tested" for one in row["evidence"]}
+    assert why == "no QEMU on host01: libvirtd is not there; apt-get install libvirt-daemon-system"
 
 
 def test_the_doctor_tells_what_qemu_needs() -> None:

@@ -67,6 +67,16 @@ def test_a_fault_of_the_harness_accuses_nobody() -> None:
     assert judgement.footer is not None and judgement.footer.exit_code == 3
 
 
+def test_what_the_machine_cannot_do_is_not_tested() -> None:
+    """A case that ended because something lacks gives `not_tested` with the reason, for what it had begun too: no failure, no error, no verdict."""
+    judgement = judged(history("lacking"))
+    rows = {row.requirement: row for row in judgement.requirements}
+    for id in ("TM-CLONE-001", "TM-MV-001"):
+        assert (rows[id].verdict, rows[id].reason) == ("not_tested", "a reason")
+    assert {row.verdict for row in judgement.requirements} <= {"not_tested", "not_applicable", "pass"}
+    assert judgement.footer is not None and (judgement.footer.verdict, judgement.footer.exit_code) == ("NO VERDICT", 3)
+
+
 def test_a_check_in_quarantine_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it would have failed is not judged and not required; every report says so."""
     row = Quarantined("TM-CLONE-001", "2027-01-01", "It is wrong about links.", "https://example.org/1")
