@@ -136,6 +136,7 @@ class CaseRun:
         self.writer.write(CaseBegin(self.case, title, hosts, self.shared, self.expects, volumes, probed, pool, driver, gates, played))
         outcome, reason = "completed", ""
         try:
+            self._require_faults()
             furnish(self.world, self.cloud, self.subject)
             self.virsh.open()
             self.observer.refresh()
@@ -157,6 +158,13 @@ class CaseRun:
             self.writer.write(Lines(self.case, {file: tuple(sorted(lines)) for file, lines in sorted(self.scripts.lines.items())}))
         self.writer.write(CaseEnd(self.case, outcome, reason, calls, duration))
         return CaseSummary(self.case, outcome, reason, calls, duration / 1e9)
+
+    def _require_faults(self) -> None:
+        """Raise Lacking if the trace has a fault made that this backend cannot make."""
+        for step in self.trace.steps:
+            act = "down" if step.op == "host.down" else str(step.arguments["act"]) if step.op == "fault.next" else ""
+            if act in self.world.unable:
+                raise Lacking(f"{step.op} {act}: {self.world.unable[act]}")
 
     def _skips(self, n: int, step: Step) -> bool:
         """Whether a step is left out: one that is to do again what has not failed."""

@@ -14,6 +14,7 @@ from lxml import etree
 _Element = etree._Element
 _QEMU = "http://libvirt.org/schemas/domain/qemu/1.0"
 _KEPT = ("name", "title", "uuid", "metadata")
+_OWN = ("name", "title", "uuid", "metadata", "seclabel", "disk", "channel")
 _MEMORY_MIB = 32
 #: Disks are read while QEMU has them open: through the host's cache both see the same.
 _CACHE = "writeback"
@@ -69,6 +70,17 @@ def _for_us(disk: _Element) -> _Element:
     if bus is not None and bus.get("bus") == "sata":
         bus.set("bus", "ide")
     return disk
+
+
+def bare(document: str, name: str) -> str:
+    """Return the document of a domain like another one, but for its disks, its name and what is its own alone."""
+    given = _parsed(document)
+    for parent in (given, *given.findall("devices")):
+        for node in [one for one in parent if one.tag in _OWN]:
+            parent.remove(node)
+    given.attrib.pop("id", None)
+    etree.SubElement(given, "name").text = name
+    return _text(given)
 
 
 def plugging(target: str, format: str, *, cdrom: bool) -> list[str]:

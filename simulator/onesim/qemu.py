@@ -22,8 +22,8 @@ _URI = "qemu:///system"
 _READY = "/run/onetck/usr/bin/virsh -q -c qemu:///system uri"
 _START_S = 30.0
 _SCRIPT = Path(__file__).parent / "world" / "skel" / "libvirtd"
-#: Where a disk of a VM lies; what QEMU says of it when it cannot be opened names it. Anything else that fails is the machine's.
-_DISKS = ("/var/lib/one/", "disk.", "lock")
+#: A domain without disks, that tells whether it was the disks that kept another from what it was to do.
+_PROBE = "onetck-probe"
 _PORT = 16510
 _MIGRATION = "tcp://127.0.0.1"
 _NOWHERE = "tcp://127.0.0.1:1"
@@ -36,7 +36,7 @@ class Qemu:
         self.world, self.hosts = world, hosts
         self._marks: dict[str, str] = {}
         self._at: dict[str, str] = {}
-        self._known: dict[str, dict[str, Attached]] = {}
+        self._known: dict[str, tuple[str, dict[str, Attached]]] = {}
         self._kvm = not libvirtd.kvm()
 
     def open(self) -> None:
@@ -63,6 +63,7 @@ class Qemu:
             raise Lacking(f"no QEMU on {host}: {lacking}")
         name = f"{_SERVICE}-{host}"
         command = f"set -- {self.hosts.index(host) + 1}\n{_SCRIPT.read_text()}"
+        libvirtd.lend_found(self.world, host)
         self.world.serve(Service(name, command, _READY, _START_S, host, root=True))
         self._marks[host] = self.world.read(host, f"/run/one/{name}/mark").decode()
 
@@ -86,7 +87,7 @@ class Qemu:
         match asked.action.name:
             case "deploy":
                 text = guestless.domain(document, kvm=self._kvm, environment={"ONETCK_SERVICE": self._mark(host)})
-                return self._started(host, name, self._virsh(host, "create", "/dev/stdin", stdin=text))
+                return self._started(host, name, text, self._virsh(host, "create", "/dev/stdin", stdin=text))
             case "restore":
                 return self._restored(host, name, vm, directory, asked.arguments)
             case "save":
@@ -94,7 +95,7 @@ class Qemu:
             case "shutdown" | "cancel":
                 return self._said(self._virsh(host, "destroy", name, "--graceful"), name)
             case "migrate":
-                return self._moved(asked, name, _MIGRATION)
+                return self._gone_over(asked, name)
             case "attach_disk" | "detach_disk" | "resize_disk":
                 number = str(asked.disk) if asked.action.name != "resize_disk" else asked.arguments["disk_id"]
                 disk = next((one for one in vm.disks if str(one.id) == number), None)
@@ -106,17 +107,33 @@ class Qemu:
         if asked.action.name == "migrate" and not self._moved(asked, f"one-{vm.id}", _NOWHERE):
             raise HarnessError(f"the migration of one-{vm.id} succeeded, to a port where nobody listens")
 
+    def _gone_over(self, asked: CallAsked, name: str) -> str:
+        """Migrate a domain. Returns the error, empty for success. Raises HarnessError where one without disks does not get there either."""
+        said = self._moved(asked, name, _MIGRATION)
+        if said:
+            source, there = asked.arguments["host"], asked.arguments["there"]
+            text = self._virsh(source, "dumpxml", name)[1]
+            if not text:
+                return said  # it is gone: one without its disks could not tell why
+            begun = _why(self._virsh(source, "create", "/dev/stdin", stdin=guestless.bare(text, _PROBE)))
+            failed = begun or self._moved(asked, _PROBE, _MIGRATION)
+            if not begun:
+                self._virsh(self._at.pop(_PROBE, source), "destroy", _PROBE)
+            if failed:
+                raise HarnessError(f"no QEMU gets from {source} to {there}, not even one without disks: {failed}")
+        return said
+
     def _moved(self, asked: CallAsked, name: str, where: str) -> str:
         """Migrate a domain that runs; where hosts share no storage, with what it writes meanwhile. Returns the error, empty for success."""
         source, host = asked.arguments["host"], asked.arguments["there"]
         self._serve(host)
-        options = ["--copy-storage-inc"] if asked.facts["shared"] == "NO" else []
+        options = ["--copy-storage-inc"] if asked.facts["shared"] == "NO" and name != _PROBE else []
         there = f"qemu+tcp://127.0.0.1:{_PORT + self.hosts.index(host) + 1}/system"
         # all hosts are this machine, and libvirt does not know that the file system of a world is shared by them
         status, _, said = self._virsh(source, "migrate", "--live", "--unsafe", *options, name, there, "--migrateuri", where)
         if status == 0:
             self._at[name] = host
-        return said if status else ""
+        return (said or f"virsh ended with {status}") if status else ""
 
     def _changed(self, asked: CallAsked, vm: Vm, disk: Disk, directory: str) -> str:
         """Plug a disk in or out, or enlarge it. Returns the error, empty for success."""
@@ -141,13 +158,17 @@ class Qemu:
         self._serve(host)
         return self._marks[host]
 
-    def _started(self, host: str, name: str, done: tuple[int, str, str]) -> str:
+    def _started(self, host: str, name: str, text: str, done: tuple[int, str, str]) -> str:
+        """Note that a domain has started. Returns the error if not. Raises HarnessError where it does not start without its disks either."""
         if done[0] == 0:
             self._at[name] = host
+            libvirtd.keep_found(self.world, host)
             return ""
-        if not any(word in done[2] for word in _DISKS):
-            raise HarnessError(f"QEMU does not start on {host}: {done[2]}")
-        return done[2]
+        failed = _why(self._virsh(host, "create", "/dev/stdin", stdin=guestless.bare(text, _PROBE)))
+        if failed:
+            raise HarnessError(f"QEMU does not start on {host}, not even without disks: {failed}")
+        self._virsh(host, "destroy", _PROBE)
+        return _why(done)
 
     def _said(self, done: tuple[int, str, str], name: str) -> str:
         if done[0] == 0:
@@ -160,23 +181,27 @@ class Qemu:
         if status:
             return said
         places = {disk.target: f"{directory}/disk.{disk.id}" for disk in vm.disks}
-        return self._started(host, name, self._virsh(host, "restore", saved, "--xml", "/dev/stdin", stdin=guestless.moved(text, places)))
+        return self._started(host, name, text, self._virsh(host, "restore", saved, "--xml", "/dev/stdin", stdin=guestless.moved(text, places)))
 
     # what the guest writes to
 
     def runs(self, vm: Vm) -> bool:
         """Whether the guest of a VM goes on: its domain is there, and nobody has halted it."""
-        host = self._at.get(f"one-{vm.id}")
-        return host is not None and self._virsh(host, "domstate", f"one-{vm.id}")[1].strip() == "running"
+        return self._seen(vm)[0] == "running"
 
     def _disks(self, vm: Vm) -> dict[str, Attached]:
+        return self._seen(vm)[1]
+
+    def _seen(self, vm: Vm) -> tuple[str, dict[str, Attached]]:
+        """Return the state of a domain and its disks by target; nothing of one that does not run."""
         name = f"one-{vm.id}"
         host = self._at.get(name)
         if host is None:
-            return {}
+            return "", {}
         if name not in self._known:
-            status, text, _ = self._virsh(host, "dumpxml", name)
-            self._known[name] = guestless.disks(text) if status == 0 else {}
+            status, text, _ = self._virsh(host, f"domstate {name}; dumpxml {name}")
+            state, _, document = text.strip().partition("\n")
+            self._known[name] = (state, guestless.disks(document.strip())) if status == 0 else ("", {})
         return self._known[name]
 
     def layer(self, vm: Vm, disk: Disk) -> tuple[str, str, str] | None:

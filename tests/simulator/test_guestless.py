@@ -53,6 +53,19 @@ def test_a_saved_domain_opens_its_disks_where_they_are_now() -> None:
     assert moved.find("devices/disk/backingStore") is None
 
 
+def test_a_domain_without_disks_shows_what_is_the_machines_own() -> None:
+    """It is the same but for its disks, its name and what two domains cannot both have."""
+    given = guestless.domain(DEPLOYMENT, kvm=False, environment={"MARK": "m"})
+    bare = etree.fromstring(guestless.bare(given, "probe"))
+    assert bare.findtext("name") == "probe"
+    assert [bare.find(path) for path in ("uuid", "metadata", "devices/disk", "devices/channel")] == [None] * 4
+    assert [bare.findtext(path) for path in ("memory", "os/type", "devices/emulator")] == [
+        etree.fromstring(given).findtext(path) for path in ("memory", "os/type", "devices/emulator")
+    ]
+    assert bare.find("{*}commandline/{*}env").attrib == {"name": "MARK", "value": "m"}
+    assert etree.fromstring(guestless.bare(RUNNING, "probe")).get("id") is None
+
+
 def test_a_disk_is_plugged_in_by_its_target_and_format() -> None:
     """The bus follows from the target; a swap disk is raw, a cdrom read-only."""
     assert guestless.plugging("sdb", "qcow2", cdrom=False)[:6] == ["--targetbus", "scsi", "--driver", "qemu", "--subdriver", "qcow2"]

@@ -47,6 +47,7 @@ class ScriptedWorld:
 
     def __init__(self, gates: Sequence[str] = ("cp", "mv"), waits: dict[int, int] | None = None) -> None:
         self.broken = False
+        self.unable: dict[str, str] = {}
         self.gates, self.waits = gates, waits or {}
         self.holding = False
         self.left: dict[str, deque[str]] = {}

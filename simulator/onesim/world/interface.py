@@ -299,10 +299,12 @@ class Place(Protocol):
 class World(Protocol):
     """The hosts of one case. Paths are those inside the host's view; everything runs with the driver's rights unless said otherwise.
 
-    `on_datagram` is told of each datagram as it comes, in the thread that waits.
+    `on_datagram` is told of each datagram as it comes, in the thread that waits. `unable` are the faults that this backend cannot make, by act (`ACTS`, or
+    `down` for a host that is down), each with the reason.
     """
 
     broken: bool
+    unable: Mapping[str, str]
     on_datagram: Callable[[Datagram], None]
 
     def run(

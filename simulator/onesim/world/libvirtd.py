@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 
+from onesim.world.interface import World
 from onesim.world.namespaces import wide
 
 _PROGRAMS = (
@@ -45,3 +47,31 @@ def kvm() -> str:
 def lacking() -> str:
     """Return what this machine lacks and the remedy; empty where nothing is lacking."""
     return next((f"{name} is not there; {remedy}" for name, there, remedy in findings() if not there), "")
+
+
+# What libvirtd finds out of QEMU takes it longer than to start one. It is kept for the next world; libvirtd itself sees whether it is still true.
+_FOUND = "/var/cache/libvirt/qemu/capabilities"
+_found: dict[str, bytes] = {}
+_finding = threading.Lock()
+
+
+def lend_found(world: World, host: str) -> None:
+    """Give a host what the libvirtd of another one has found out of QEMU. Before its own one starts."""
+    with _finding:
+        known = dict(_found)
+    for name, data in known.items():
+        world.put(host, f"{_FOUND}/{name}", data)
+
+
+def keep_found(world: World, host: str) -> None:
+    """Keep what a libvirtd has found out of QEMU, if that is not known yet. After it has started one."""
+    with _finding:
+        if not _found:
+            for name in _printed(world, host, "ls", _FOUND).split():
+                _found[name] = _printed(world, host, "cat", f"{_FOUND}/{name}").encode()
+
+
+def _printed(world: World, host: str, *argv: str) -> str:
+    """Return what a command prints that runs as root; nothing if it fails."""
+    done = world.libvirt(host, "tool", {"argv": list(argv)}, root=True)
+    return str(done.get("stdout", "")) if done.get("status") == 0 else ""

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self, TypedDict
 
 from onesim.errors import HarnessError
@@ -80,6 +81,8 @@ class AgentWorld(Conversing, Filing):
 
     `on_question` returns None for a question that is answered later, by `answer`; `on_datagram` is told of each datagram as it comes.
     """
+
+    unable: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, control: Control, process: subprocess.Popen[bytes] | None, on_question: Callable[[Question], Reply | None]) -> None:
         self.broken = False
