@@ -11,7 +11,7 @@ import pytest
 
 # the builders of miniatures and of messages and the player of operations, and what certifies a role, are plain modules beside the tests that use them
 sys.path[:0] = [
-    str(Path(__file__).parent / folder) for folder in ("miniatures", "simulator", "monitoring", "driver", "evidence", "traces", "recording")
+    str(Path(__file__).parent / folder) for folder in ("miniatures", "simulator", "monitoring", "world", "driver", "evidence", "traces", "recording")
 ]
 
 

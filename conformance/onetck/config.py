@@ -18,7 +18,9 @@ from onesim.model import FRONTEND
 from onesim.redaction import MARK, Redaction
 from onesim.seats import ProbeRow, Probes
 from onesim.spec import Spec
+from onesim.world.clients import GATE_PORT, RPC_PORT
 from onesim.world.interface import Limits, Service
+from onesim.world.web import PORT
 
 NAME = "onetck.toml"
 
@@ -149,6 +151,16 @@ class ServiceTable(_Table, frozen=True):
     host: str = "frontend"
 
 
+class LinkTable(_Table, frozen=True):
+    """`[[link]]`: a TCP port of every host that leads to the port `to` of the front-end, where a service listens, such as a storage array's API.
+
+    Faults of the network are made on the way: `fault.next` with the command `tcp:PORT`.
+    """
+
+    port: int
+    to: int
+
+
 class PlaceTable(_Table, frozen=True):
     """`[probe.image]` and `[probe.disk]`: how the harness reaches images, and disks of VMs, that it would not find by their DISK_TYPE.
 
@@ -197,6 +209,7 @@ class Config(_Table, frozen=True):
     limits: LimitsTable = LimitsTable()
     libvirt: LibvirtTable = LibvirtTable()
     world: WorldTable = WorldTable()
+    link: tuple[LinkTable, ...] = ()
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 
@@ -286,6 +299,21 @@ def hypervisor(config: Config, given: str, backend: str) -> str:
     if word == "qemu" and backend != "namespaces":
         raise ConfigError(f"--hypervisor qemu runs on hosts that are namespaces, and --backend is {backend}; leave one out")
     return word
+
+
+#: Ports that worlds have themselves: those of the web server, of oned's XML-RPC and of the gates.
+_TAKEN = frozenset({PORT, RPC_PORT, GATE_PORT})
+
+
+def links(config: Config) -> tuple[tuple[int, int], ...]:
+    """Return the links of the world. Raises ConfigError for a port that is none, is a world's own, or stands twice."""
+    ports = [one.port for one in config.link]
+    for one in config.link:
+        if not (0 < one.port < 65536 and 0 < one.to < 65536) or one.to in ports:
+            raise ConfigError(f"[[link]] port = {one.port}, to = {one.to}: give two ports from 1 to 65535; no link leads to another one")
+        if one.port in _TAKEN or ports.count(one.port) > 1:
+            raise ConfigError(f"[[link]] port = {one.port} is taken; choose another one, but none of {', '.join(map(str, sorted(_TAKEN)))}")
+    return tuple((one.port, one.to) for one in config.link)
 
 
 def files(config: Config, base: Path) -> tuple[ExtraFile, ...]:

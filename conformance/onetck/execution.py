@@ -86,6 +86,7 @@ def start_world(subject: Subjected, shared: bool | None, gates: Sequence[str], h
         gates=tuple(gates),
         simulated=subject.simulated,
         apart=subject.apart,
+        links=subject.links,
         keep=keep,
         tracer=b"" if sources is None else sources.tracer,
         left_alone=() if sources is None else sources.left_alone,

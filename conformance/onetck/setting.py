@@ -108,6 +108,7 @@ def settle(given: Given) -> Setting:
         driver.root,
         configuration.scripts(config),
         services=configuration.services(config),
+        links=configuration.links(config),
         probes=configuration.probes(config),
         wait_scale=configuration.wait_scale(config),
         simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),

@@ -60,6 +60,7 @@ class Subjected:
     `simulated` are commands that the harness answers; `hypervisor` is what runs VMs: simulated or qemu.
     `backup_mad` is empty where the driver keeps no backups. `sources` are the scripts whose lines are to be told; None: no lines are.
     `secrets` are names and values that no record may hold. `backend` is what makes the hosts, `image` what they are made from where they are containers.
+    `links` lead from a port of every host to one of the front-end.
     """
 
     archive: bytes
@@ -89,6 +90,7 @@ class Subjected:
     secrets: tuple[tuple[str, str], ...] = ()
     backend: str = "namespaces"
     image: str = ""
+    links: tuple[tuple[int, int], ...] = ()
 
     @property
     def apart(self) -> tuple[str, ...]:

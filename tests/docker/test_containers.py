@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from storage_api import BEHIND, PORT, network_fails
 
 from onesim.data import data_dir
 from onesim.errors import HarnessError
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.components
 @pytest.fixture(scope="module")
 def world(image: str) -> Iterator[DockerWorld]:
     """A world of containers with a gate at cp."""
-    with DockerWorld.start(image, gates=("cp",), on_question=lambda asked: Answer(b"answered\n")) as made:
+    with DockerWorld.start(image, gates=("cp", "qemu-img"), on_question=lambda asked: Answer(b"answered\n")) as made:
         yield made
 
 
@@ -84,6 +85,29 @@ def test_storage_that_is_full_takes_no_more(world: DockerWorld) -> None:
     )
     assert b"No space left on device" in seen.stderr, seen
     assert sh(world, "dd if=/dev/zero of=/var/lib/one/datastores/big bs=64k count=40 && rm /var/lib/one/datastores/big").status == 0
+
+
+def test_storage_that_is_read_only_and_disks_that_are_locked(world: DockerWorld) -> None:
+    """For as long as the call runs: datastores take no bytes, a disk is in use by another."""
+    run = sh(world, "cp /etc/passwd /var/lib/one/datastores/x 2>&1", faults=(Fault("cp", 1, "readonly"),))
+    assert b"Read-only file system" in run.stdout, run
+    grow = "cd /var/lib/one/datastores; truncate -s 1M disk; qemu-img resize -q -f raw disk 2M 2>&1"
+    run = sh(world, grow, faults=(Fault("qemu-img", 1, "lock"),))
+    assert (run.status, b"lock" in run.stdout) == (1, True), run
+    assert sh(world, f"{grow}; stat -c %s disk; cp /etc/passwd x; rm x disk").stdout == b"2097152\n"
+
+
+def test_what_a_host_does_may_go_unheard(world: DockerWorld) -> None:
+    """The commands run to their end, and ssh fails as where the connection is lost."""
+    unheard = Fault("ssh", 1, "unheard", "255 Broken pipe")
+    run = sh(world, "exec 2>&1; echo word | ssh host01 'cat >/tmp/x'; echo $?; ssh host01 cat /tmp/x", faults=(unheard,))
+    assert run.stdout.decode().splitlines() == ["Broken pipe", "255", "word"], run
+
+
+def test_the_network_fails_on_the_way_to_a_service(image: str) -> None:
+    """Connections by a link are refused, reset or delayed, by their number in the call; all others reach the service, from every host."""
+    with DockerWorld.start(image, links=((PORT, BEHIND),), on_question=lambda asked: Answer()) as made:
+        network_fails(made)
 
 
 def test_root_on_a_host_has_no_power_over_the_machine(world: DockerWorld) -> None:

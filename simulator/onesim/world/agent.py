@@ -29,6 +29,7 @@ from onesim.world.calls import Call
 from onesim.world.containers import Containers
 from onesim.world.holding import CROWD, Holding
 from onesim.world.lines import Lines
+from onesim.world.links import Links
 from onesim.world.programs import Programs
 from onesim.world.services import Services
 from onesim.world.starting import Starter, embedded
@@ -78,6 +79,7 @@ class Agent:
         self.striking = Striking(self, settings["disk_mb"])
         self.unclaimed: list[bytes] = []
         self.doors = clients.Doors(self)
+        self.network = Links(self, settings["links"])
         self.programs = Programs(self, _ENVIRONMENT)
         self.web = Web(self)
         self.virsh = Virsh(self)
@@ -204,6 +206,7 @@ class Agent:
         traced = self.lines.environment(call.id, message["argv"][0], given) if message["call"] else {}
         data = bytes(shim.stdin) if shim is not None else base64.b64decode(message["stdin"])
         stdin = self._input(data)
+        self.network.prepare(call)
         out, err, failed = os.pipe(), os.pipe(), os.pipe()
         pid = self.starter.spawn(
             call.host,
@@ -307,6 +310,7 @@ class Agent:
             self._close_stream(call, name, fd)
         del self.running[call.id]
         self.striking.over(call)
+        self.network.over(call)
         self._reply(call)
 
     def _close_stream(self, call: Call, name: str, fd: int) -> None:

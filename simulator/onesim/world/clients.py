@@ -110,13 +110,13 @@ class Doors:
         with contextlib.suppress(OSError):
             for _ in range(calls.DATAGRAMS_MAX):
                 payload, peer = receiver.recvfrom(65536)
-                call = self._behind("udp", host, peer)
+                call = self.behind("udp", host, peer)
                 kept = call.datagrams if call is not None else self.agent.unclaimed
                 if self.agent.running and len(kept) < calls.DATAGRAMS_MAX:
                     kept.append(payload)
                     self.agent.send({"datagram": base64.b64encode(payload).decode(), "call": call.id if call is not None else ""})
 
-    def _behind(self, table: str, host: str, peer: tuple[str, int]) -> Call | None:
+    def behind(self, table: str, host: str, peer: tuple[str, int]) -> Call | None:
         """Return the call that speaks to a door on `host` from an address and port: the only one that runs, or that of the process whose socket it is."""
         running = self.agent.running
         if len(running) < 2:
@@ -148,7 +148,7 @@ class Doors:
         words = _arguments(pid)
         host = self._host_of(pid)
         call = calls.owner(pid, self.agent.running)
-        act, argument = self._record(call, name, words, host)
+        act, argument = self.record(call, name, words, host)
         passes = partial(self._pass, connection, pid, [name, *words], host, call, act, argument)
         if act == "slow":
             delay_s = min(int(argument or 0), 5000) / 1000
@@ -201,7 +201,7 @@ class Doors:
             real = self.agent.starter.real(host, name)
             self._answer(connection, f"cut {real} {argument}" if act == "cut" else f"run {real}")
 
-    def _record(self, call: Call | None, name: str, words: list[str], host: str) -> tuple[str, str]:
+    def record(self, call: Call | None, name: str, words: list[str], host: str) -> tuple[str, str]:
         """Note that a command passed a gate, and return what is to be done to it."""
         if call is None:
             return "", ""
@@ -359,7 +359,7 @@ class Doors:
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data) + data)
             connection.close()
 
-        call = self._behind("tcp", host, connection.getpeername())
+        call = self.behind("tcp", host, connection.getpeername())
         self.agent.ask({"kind": "xmlrpc", "body": base64.b64encode(body).decode(), "argv": [], "call": call.id if call else ""}, answered)
         return True
 

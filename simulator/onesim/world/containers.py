@@ -135,6 +135,14 @@ class Containers(Starter):
                 sc.setns(self._network)
         return found
 
+    def reach(self, port: int) -> socket.socket:
+        """Return a connection to a port of the front-end."""
+        sc.setns(self.views[self.hosts[0]][0])
+        try:
+            return super().reach(port)
+        finally:
+            sc.setns(self._network)
+
     def peer(self, host: str, address: str) -> tuple[str, str]:
         """Return the host from which an address speaks, and its tables of sockets."""
         speaks = next((one for one, at in self.addresses.items() if at == address), host)

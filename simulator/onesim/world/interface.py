@@ -40,7 +40,7 @@ GATEABLE = (
 )
 
 #: What can be done at a gate; see `Fault`. A call that is lost never began.
-ACTS = ("fail", "unheard", "cut", "slow", "hang", "die", "full", "readonly", "lose", "lock", "lost")
+ACTS = ("fail", "unheard", "cut", "slow", "hang", "die", "full", "readonly", "lose", "lock", "lost", "refuse", "reset")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ class Fault:
     is up). To the script itself: die (`arg`: TERM or KILL). To the world, before the command goes on and until the call has ended: full (`arg`: KiB that
     storage still takes), readonly (the datastores), lose (the host of the command, or that it goes to), lock (what the command wants to lock is held;
     `arg`: milliseconds, 0 for until the call ends).
+
+    A connection by a link of the world is the command `tcp:PORT`. To it: refuse (from the `ordinal`-th one on, until the call has ended), reset (when the
+    first bytes have come), or slow (`arg`: milliseconds until it goes on).
     """
 
     command: str

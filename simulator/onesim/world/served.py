@@ -44,7 +44,8 @@ _READY_S = 0.05
 class Wanted(TypedDict, total=False):
     """The world that is wanted. `shared` are the directories that the hosts have in common, as on a network file system; `simulated` are commands that the
     harness answers, `apart` further machines that share no directory; `tracer` is what every bash of a call reads first, for the lines that it runs; without
-    it they are not told, nor are those of the scripts that are `left_alone`. With `keep` the world survives this process and can be attached to at that socket.
+    it they are not told, nor are those of the scripts that are `left_alone`. `links` lead from a port of every host to one of the front-end. With `keep`
+    the world survives this process and can be attached to at that socket.
     """
 
     shared: Sequence[str]
@@ -54,6 +55,7 @@ class Wanted(TypedDict, total=False):
     apart: Sequence[str]
     disk_mb: int
     keep: Path | None
+    links: Sequence[tuple[int, int]]
     tracer: bytes
     left_alone: Collection[str]
 
@@ -71,6 +73,7 @@ def settings(wanted: Wanted, **more: object) -> dict[str, Any]:
         "disk_mb": wanted.get("disk_mb", 1024),
         "tracer": base64.b64encode(wanted.get("tracer", b"")).decode(),
         "left_alone": sorted(wanted.get("left_alone", ())),
+        "links": [list(one) for one in wanted.get("links", ())],
         "socket": str(keep) if keep else "",
         **more,
     }

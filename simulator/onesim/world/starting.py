@@ -16,6 +16,7 @@ from onesim.world import nsview, quiet, tree
 from onesim.world import syscalls as sc
 
 _HELPER_S = 60
+_REACH_S = 5.0
 
 
 class Starter:
@@ -182,6 +183,17 @@ class Starter:
     def doors(self, kind: socket.SocketKind, port: int) -> list[tuple[str, socket.socket]]:
         """Return sockets bound to a port that processes on the hosts reach, each with the host on which it lies."""
         return [(host, bound(kind, "127.0.0.1", port)) for host in self.hosts[:1]]
+
+    def reach(self, port: int) -> socket.socket:
+        """Return a connection to a port of the front-end."""
+        connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        connection.settimeout(_REACH_S)
+        try:
+            connection.connect(("127.0.0.1", port))
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
     def peer(self, host: str, address: str) -> tuple[str, str]:
         """Return the host from which an address speaks to a door on `host`, and its tables of sockets."""
