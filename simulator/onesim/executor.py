@@ -164,7 +164,7 @@ class CaseRun:
         for step in self.trace.steps:
             act = "down" if step.op == "host.down" else str(step.arguments["act"]) if step.op == "fault.next" else ""
             if act in self.world.unable:
-                raise Lacking(f"{step.op} {act}: {self.world.unable[act]}")
+                raise Lacking(f"the hosts of this backend cannot have the fault {act}: {self.world.unable[act]}")
 
     def _skips(self, n: int, step: Step) -> bool:
         """Whether a step is left out: one that is to do again what has not failed."""

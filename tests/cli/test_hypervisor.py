@@ -35,6 +35,21 @@ def test_without_libvirt_there_is_no_verdict(tmp_path: Path) -> None:
     assert why == "no QEMU on host01: libvirtd is not there; apt-get install libvirt-daemon-system"
 
 
+def test_a_fault_that_a_backend_cannot_make_is_not_tested(tmp_path: Path) -> None:
+    """The case is not begun; what it is there for has the reason, and no verdict follows."""
+    program = f"from onesim.world.namespaces import NamespaceWorld; NamespaceWorld.unable = {{'down': 'nobody may cut them off'}}; {BARE}"
+    words = ("run", "--config", str(REFERENCE / "onetck.toml"), "--case", "host-down", "--case", "image-make")
+    run = onetck(*words, "--out", str(tmp_path / "out"), "--json", program=program)
+    assert run.returncode == 3, run.stdout + run.stderr
+    rows = [json.loads(line)["data"] for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    down = [row for row in rows if row.get("case") == "host-down"]
+    assert {row["verdict"] for row in down} == {"not_tested"}
+    assert {one["sentence"] for row in down for one in row["evidence"]} == {
+        "the hosts of this backend cannot have the fault down: nobody may cut them off"
+    }
+    assert "pass" in {row["verdict"] for row in rows if row.get("case") == "image-make"}
+
+
 def test_the_doctor_tells_what_qemu_needs() -> None:
     """Each thing that lacks, with the package that has it; nothing runs worse for the lack."""
     run = onetck("doctor", "--json")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from storage_api import BEHIND, PORT, network_fails
+from failing_parts import BEHIND, PORT, host_pauses, network_fails
 
 from onesim.data import data_dir
 from onesim.errors import HarnessError
@@ -66,6 +66,11 @@ def test_a_host_lost_in_mid_action_is_there_again_after_the_call(world: DockerWo
     assert (seen.ended_by, seen.status) == ("exit", 255), seen
     assert seen.duration_ns < 20e9
     assert sh(world, "ssh host01 'cat /tmp/begun; ls /tmp/ended 2>&1 | wc -l; pgrep -x sleep || echo none'").stdout == b"begun\n1\nnone\n"
+
+
+def test_a_host_stands_still_for_a_while(world: DockerWorld) -> None:
+    """All that runs in the container waits, its SSH server too; then it goes on."""
+    host_pauses(world)
 
 
 def test_a_host_that_is_down_does_not_answer(world: DockerWorld) -> None:

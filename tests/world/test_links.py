@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from storage_api import BEHIND, PORT, network_fails
+from failing_parts import BEHIND, PORT, network_fails
 
 from onesim.errors import ConfigError
 from onesim.events import Answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from failing_parts import host_pauses
 
 from onesim.events import Answer
 from onesim.world.interface import Fault
@@ -75,6 +76,12 @@ def test_a_host_is_lost_before_it_is_reached() -> None:
     with start("cp") as world:
         run = world.run("frontend", ["/bin/bash", "-c", "ssh host01 true 2>&1"], faults=[Fault("ssh", 1, "lose")])
         assert b"No route to host" in run.stdout
+
+
+def test_a_host_stands_still_for_a_while() -> None:
+    """`pause`: all that runs on the host waits, and so do new connections; then it goes on."""
+    with start("cp") as world:
+        host_pauses(world)
 
 
 def test_locks_that_another_holds() -> None:

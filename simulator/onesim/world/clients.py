@@ -285,6 +285,10 @@ class Doors:
         if host in self.agent.down:
             self._answer(connection, f"fail 255 ssh: connect to host {host} port 22: No route to host")
             return
+        paused_s = self.agent.striking.paused_s(host)
+        if paused_s:
+            self.agent.holding.later(paused_s, pid, partial(self._ssh, connection, pid, words, client, call, instead))
+            return
         if subsystem and command == ["sftp"]:
             argv = ["/usr/lib/openssh/sftp-server"]
         elif command:

@@ -40,7 +40,7 @@ GATEABLE = (
 )
 
 #: What can be done at a gate; see `Fault`. A call that is lost never began.
-ACTS = ("fail", "unheard", "cut", "slow", "hang", "die", "full", "readonly", "lose", "lock", "lost", "refuse", "reset")
+ACTS = ("fail", "unheard", "cut", "slow", "hang", "die", "full", "readonly", "lose", "pause", "lock", "lost", "refuse", "reset")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class Fault:
     To the command: fail (`arg`: exit status and message), unheard (of ssh: what it was asked for is done to the end; `arg`: exit status and message in
     place of its own), cut (`arg`: KiB that may be written to a file), slow (`arg`: milliseconds), or hang (`arg`: milliseconds after which the call's time
     is up). To the script itself: die (`arg`: TERM or KILL). To the world, before the command goes on and until the call has ended: full (`arg`: KiB that
-    storage still takes), readonly (the datastores), lose (the host of the command, or that it goes to), lock (what the command wants to lock is held;
+    storage still takes), readonly (the datastores), lose (the host of the command, or that it goes to), pause
+    (that host stands still; `arg`: milliseconds, at most 3000), lock (what the command wants to lock is held;
     `arg`: milliseconds, 0 for until the call ends).
 
     A connection by a link of the world is the command `tcp:PORT`. To it: refuse (from the `ordinal`-th one on, until the call has ended), reset (when the

@@ -10,6 +10,7 @@ import fcntl
 import os
 import signal
 import struct
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from onesim.world.agent import Agent
     from onesim.world.calls import Call
 
+#: The most milliseconds for which a host stands still: where it is longer, OpenSSH's clients give up, and the host is lost.
+PAUSE_MS = 3000
 _DATASTORES = "/var/lib/one/datastores"
 _F_OFD_SETLK = 37
 _QEMU_LOCKS = (100, 200)  # the bytes by which QEMU tells others what it does with a file, and what they may: from the first on, 200 in all
@@ -34,12 +37,13 @@ class Striking:
     def __init__(self, agent: Agent, disk_mb: int) -> None:
         self.agent, self.disk_mb = agent, disk_mb
         self._undone: dict[str, list[Callable[[], object]]] = {}
+        self._paused: dict[str, float] = {}
 
     def strike(self, act: str, argument: str, call: Call, pid: int, argv: list[str], host: str, reached: str) -> None:
         """Do what an act does before a command goes on. `host` is where the command runs, `reached` the host that it goes to by ssh, empty if none.
 
-        full: KiB that are still free; readonly; lose: the host of the command, for a command that goes to one that host; lock: milliseconds for which
-        what the command wants to lock is held (0: until the call ends).
+        full: KiB that are still free; readonly; lose: the host of the command, for a command that goes to one that host; pause: the same host, for
+        milliseconds; lock: milliseconds for which what the command wants to lock is held (0: until the call ends).
         """
         match act:
             case "full":
@@ -49,6 +53,8 @@ class Striking:
                     self._protect(call, one)
             case "lose":
                 self._lose(call, reached or host)
+            case "pause":
+                self._pause(call, reached or host, min(int(argument or 0), PAUSE_MS))
             case "lock":
                 self._lock(call, pid, argv, host, int(argument or 0))
 
@@ -104,6 +110,32 @@ class Striking:
             with contextlib.suppress(OSError):
                 if os.readlink(f"/proc/{pid}/ns/mnt") in views and calls.owner(pid, {call.id: call}, certain=True) is call:
                     os.kill(pid, signal.SIGKILL)
+
+    def _pause(self, call: Call, host: str, paused_ms: int) -> None:
+        """Let everything on a host stand still for a while: who waits for it waits, and it goes on where it stood."""
+        if not self.lost("lose", host):
+            return
+        views = {view for view, name in self.agent.starter.namespaces.items() if name == host}
+        stopped: list[int] = []
+        for pid in calls.processes():
+            with contextlib.suppress(OSError):
+                if os.readlink(f"/proc/{pid}/ns/mnt") in views:
+                    os.kill(pid, signal.SIGSTOP)
+                    stopped.append(pid)
+        self._paused[host] = time.monotonic() + paused_ms / 1000
+        go_on = partial(self._go_on, host, stopped)
+        self._after(call, go_on)
+        self.agent.holding.later(paused_ms / 1000, os.getpid(), go_on)
+
+    def _go_on(self, host: str, stopped: list[int]) -> None:
+        self._paused.pop(host, None)
+        while stopped:
+            with contextlib.suppress(OSError):
+                os.kill(stopped.pop(), signal.SIGCONT)
+
+    def paused_s(self, host: str) -> float:
+        """Return for how many seconds a host still stands still."""
+        return max(self._paused.get(host, 0.0) - time.monotonic(), 0.0)
 
     # locks
 

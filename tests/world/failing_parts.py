@@ -1,6 +1,8 @@
-"""A storage array's API, as small as can be, and what a driver's call finds when the network between them fails."""
+"""What fails around a driver, whatever makes the hosts: the network to a storage array's API, as small as can be, and a host that stands still."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 from onesim.world.interface import Fault, Service
 from onesim.world.served import AgentWorld
@@ -33,6 +35,19 @@ def asked(world: AgentWorld, script: str, *faults: Fault, host: str = "frontend"
     """Run a script that asks the array. Returns the lines of its output, and its connections with what was done to them."""
     run = world.run(host, ["/bin/bash", "-c", ASK + script], call_id="call", faults=faults)
     return run.stdout.decode().splitlines(), [(one.name, one.fault) for one in run.commands if one.name.startswith("tcp:")]
+
+
+def host_pauses(world: AgentWorld) -> None:
+    """A host that stands still goes on where it stood, and so does who waits for it; another host does not wait."""
+    script = """took() { local s=$EPOCHREALTIME; "${@:2}"; echo "$1 $s $EPOCHREALTIME"; }
+        ssh host01 'for n in {1..40}; do echo tick $EPOCHREALTIME; sleep 0.05; done' &
+        sleep 0.5; took copied ssh host01 'cp /etc/passwd /tmp/x' & sleep 1; took late ssh host01 true & took other ssh host02 true & wait"""
+    run = world.run("frontend", ["/bin/bash", "-c", script], call_id="call", faults=(Fault("cp", 1, "pause", "2500", "host01"),))
+    rows = [line.split() for line in run.stdout.decode().splitlines()]
+    ticks = [float(row[1]) for row in rows if row[0] == "tick"]
+    assert run.status == 0 and len(ticks) == 40 and any(later - earlier > 2 for earlier, later in pairwise(ticks)), run
+    took = {row[0]: float(row[2]) - float(row[1]) for row in rows if row[0] != "tick"}
+    assert took["copied"] > 2 and took["late"] > took["other"], took
 
 
 def network_fails(world: AgentWorld) -> None:
