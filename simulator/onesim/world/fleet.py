@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -169,14 +169,24 @@ def _remove(things: Sequence[tuple[str, Any]]) -> None:
     """Remove containers at once, then networks and volumes. What is gone already is no error."""
     import docker
 
-    def remove(thing: tuple[str, Any]) -> None:
+    def remove(thing: tuple[str, Any], last: bool = True) -> tuple[str, Any] | None:
         kind, one = thing
-        with contextlib.suppress(docker.errors.NotFound):
+        try:
             one.remove(**({"force": True, "v": True} if kind == "container" else {}))
+        except docker.errors.NotFound:
+            pass
+        except docker.errors.APIError:
+            if last:
+                raise
+            return thing
+        return None
 
     with told("remove what was made"), ThreadPoolExecutor(max_workers=4) as pool:
-        for containers in (True, False):
-            list(pool.map(remove, [one for one in things if (one[0] == "container") is containers]))
+        containers = [one for one in things if one[0] == "container"]
+        # podman keeps an agent for as long as there are hosts in its process namespace
+        left = [one for one in pool.map(partial(remove, last=False), containers) if one is not None]
+        for these in (left, [one for one in things if one[0] != "container"]):
+            list(pool.map(remove, these))
 
 
 def remove_world(client: Any, world: str) -> None:
@@ -228,7 +238,8 @@ class Fleet:
         self.addresses = {host: str(at) for host, at in zip(hosts, places, strict=False)}
 
     def _volume(self, name: str, size_mb: int, mode: str = "755") -> str:
-        options = {"type": "tmpfs", "device": "tmpfs", "o": f"size={size_mb}m,mode={mode}"}
+        blocks = (size_mb << 20) // os.sysconf("SC_PAGE_SIZE")  # not `size`: podman takes that for a quota
+        options = {"type": "tmpfs", "device": "tmpfs", "o": f"nr_blocks={blocks},mode={mode}"}
         made = self.client.volumes.create(f"onetck-{self.world}-{name}", driver="local", driver_opts=options, labels=self.labels)
         return str(made.name)
 

@@ -211,8 +211,8 @@ class Starter:
         """Become, in a child, the world's root or the driver's user, with no right to more."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if limits:
-            resource.setrlimit(resource.RLIMIT_NPROC, (int(limits["processes"]),) * 2)
-            resource.setrlimit(resource.RLIMIT_AS, (int(limits["memory_mb"]) * 4 << 20,) * 2)
+            _bound(resource.RLIMIT_NPROC, int(limits["processes"]))
+            _bound(resource.RLIMIT_AS, int(limits["memory_mb"]) * 4 << 20)
         if root:
             return
         if self.wide:
@@ -256,6 +256,13 @@ class Starter:
     def _wait_for(self, pid: int) -> None:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, 0)
+
+
+def _bound(kind: int, wanted: int) -> None:
+    """Set a limit of this process, at most to what it has: a container may have a lower one, and nobody in it may raise that."""
+    most = resource.getrlimit(kind)[1]
+    value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+    resource.setrlimit(kind, (value, value))
 
 
 def embedded(settings: dict[str, Any]) -> Starter:
