@@ -103,3 +103,33 @@ def described(kind: str, directory: Path) -> Path:
     path = directory / f"{kind}.toml"
     path.write_text(tomli_w.dumps(config))
     return path
+
+
+#: The secret by which libvirt logs in to the real cluster, and how the driver's own qemu-img finds that.
+_UUID = "6a7e2b52-0000-4000-8000-000000000001"
+_SECRET = f"<secret ephemeral='no' private='no'><uuid>{_UUID}</uuid><usage type='ceph'><name>one</name></usage></secret>"
+_CONF = "/etc/one/ceph.conf"
+
+
+def described_on_ceph(directory: Path) -> Path:
+    """Write the description for a pool of the real libvirt on a real cluster of one node, each of which every world has. Returns its path."""
+    ceph, real, config = (tomllib.loads((REFERENCE / name).read_text()) for name in ("ceph.toml", "libvirt_pool_real.toml", _SAMPLE))
+    key = next(line.partition("=")[2].strip() for line in (REFERENCE / "ceph" / "client.keyring").read_text().splitlines() if "key =" in line)
+    attributes = {"POOL_HOST": "127.0.0.1:6789", "POOL_USER": "one", "POOL_SECRET": _UUID, "DISK_TYPE": "RBD", "CEPH_USER": "one", "CEPH_CONF": _CONF}
+    for datastore in ("image_datastore", "system_datastore"):
+        config[datastore] = {"POOL_NAME": "one", "POOL_TYPE": "rbd", "POOL_SOURCE": "one", **attributes}
+    config["driver"]["paths"] = [str(REFERENCE / "remotes")]
+    config["tm_mad_conf"]["libvirt_pool"]["DISK_TYPE"] = "RBD"
+    config["libvirt"] = {"virsh": "real"}
+    own = {"ceph.sh": f"export CEPH_CONF={_CONF}\n", "secret.xml": _SECRET}
+    for name, text in own.items():
+        (directory / name).write_text(text)
+    config["file"] = [{**one, "source": str(REFERENCE / one["source"])} for one in (*ceph["file"], *real["file"])]
+    config["file"] += [{"source": name, "to": f"/etc/one/{name}"} for name in own]
+    config["environment"] = {"BASH_ENV": "/etc/one/ceph.sh"}
+    config["service"] = [*ceph["service"], *real["service"]]
+    config["hooks"] = {"setup": [f"virsh -q -c qemu:///system 'secret-define /etc/one/secret.xml; secret-set-value {_UUID} {key}'"]}
+    config["probe"] = {"inventory": "CEPH_CONF=/run/one/ceph/ceph.conf rbd ls one | sed s,^,one/,"}
+    path = directory / "rbd-real.toml"
+    path.write_text(tomli_w.dumps(config))
+    return path
