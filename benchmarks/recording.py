@@ -1,8 +1,8 @@
 """What the recording shim adds to a call, against the same script run bare: python benchmarks/recording.py [CALLS]
 
 Bare and recorded calls alternate, so that what else the machine does slows both. In milliseconds: the median, and the best tenth of the calls, which is what is left
-where the machine does little else. `answer` is the time until the caller has its answer; `processor` is that of all that was waited for until then; `altogether` adds
-what the shim does after the answer, and what it does beside the script.
+where the machine does little else. `answer` is the time until the caller has its answer; `processor` is that of all that was waited for until then;
+`altogether` adds what the shim does after the answer, and what it does beside the script.
 """
 
 from __future__ import annotations
