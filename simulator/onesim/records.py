@@ -448,13 +448,17 @@ class Script(msgspec.Struct, frozen=True, tag="script", tag_field="record"):
 
 
 class CaseEnd(msgspec.Struct, frozen=True, tag="case_end", tag_field="record", omit_defaults=True):
-    """A case ended: completed; stopped (the driver's failure made the rest impossible); or error (the harness's own fault)."""
+    """A case ended: completed; stopped (the driver's failure made the rest impossible); or error (the harness's own fault).
+
+    `unanswered` is what the driver asked of a storage array that is not there, and the recording of it has no answer to.
+    """
 
     case: str
     outcome: str
     reason: str = ""
     calls: int = 0
     duration_ns: int = 0
+    unanswered: tuple[str, ...] = ()
 
 
 class Footer(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit_defaults=True):

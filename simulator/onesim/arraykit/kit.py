@@ -18,7 +18,7 @@ from typing import Any
 
 from onesim.arraykit.redacting import Secrets
 from onesim.arraykit.serving import COMMANDS, serve
-from onesim.arraykit.tape import READS, Player, Rules, append, bytes_of, text_of
+from onesim.arraykit.tape import READS, Player, Rules, Tape, TapeError, append, bytes_of, text_of
 
 MISS_STATUS = 70
 
@@ -69,7 +69,9 @@ def player_of(options: argparse.Namespace) -> Player:
 
 
 def served(options: argparse.Namespace) -> int:
-    """Answer HTTP."""
+    """Answer HTTP. A tape that is damaged is told before anybody asks."""
+    if not options.to:
+        Tape(options.tape, Rules(options.names, options.reads))
     return serve(options.tape, options.port, options.to or "", player_of(options))
 
 
@@ -115,6 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("name the command behind --")
     try:
         return int(options.run(options))
+    except TapeError as error:
+        sys.stderr.write(f"array-kit: {error}\n")
+        return 1
     except (OSError, ValueError, re.error, http.client.HTTPException) as error:
         sys.stderr.write(f"array-kit: {error}; check the options\n")
         return MISS_STATUS + 1

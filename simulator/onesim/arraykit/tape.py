@@ -39,6 +39,10 @@ def bytes_of(held: dict[str, str]) -> bytes:
     return held["text"].encode() if "text" in held else base64.b64decode(held["base64"])
 
 
+class TapeError(Exception):
+    """A tape that cannot be read, or a line of it that is no exchange."""
+
+
 class Rules:
     """What counts as a name, and what only looks."""
 
@@ -72,7 +76,7 @@ class Tape:
                 row = json.loads(line)
                 self.exchanges.append((*rules.split(row["request"]), row))
             except (ValueError, KeyError, TypeError):
-                raise SystemExit(f"array-kit: {path}:{number}: no exchange; record the tape again") from None
+                raise TapeError(f"{path}:{number}: no exchange; record the tape again") from None
         self.done: list[int] = []
         self.bound: dict[str, str] = {}
         self.used: list[int] = []
