@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import typer
 
 from onesim.arraykit import kit
+from onesim.arraykit.packing import packed
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +18,6 @@ def register(app: typer.Typer) -> None:
 def array(context: typer.Context) -> None:
     """Record a storage array's command line or HTTP API and answer from that: record, replay, serve; `script` prints the kit as one file."""
     if context.args == ["script"]:
-        sys.stdout.write(Path(kit.__file__).read_text(encoding="utf-8"))
+        sys.stdout.buffer.write(packed())
         return
     raise typer.Exit(kit.main(context.args))

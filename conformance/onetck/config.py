@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import tomli_w
@@ -161,6 +161,21 @@ class LinkTable(_Table, frozen=True):
     to: int
 
 
+class ArrayTable(_Table, frozen=True):
+    """`[array]`: a storage array that is not here: every world has what it answers, from a tape that `onetck array` has recorded.
+
+    `tape` is relative to this file. `command` is the path of the vendor's command line in the world, on all hosts; with `stdin` it reads its input. `port` is
+    where the HTTP API listens on the world's loopback. `names` and `reads` are regular expressions, as the options of `onetck array replay`.
+    """
+
+    tape: str
+    command: str = ""
+    stdin: bool = False
+    port: Annotated[int, msgspec.Meta(ge=1024, le=65535)] = 8780
+    names: tuple[str, ...] = ()
+    reads: str = ""
+
+
 class PlaceTable(_Table, frozen=True):
     """`[probe.image]` and `[probe.disk]`: how the harness reaches images, and disks of VMs, that it would not find by their DISK_TYPE.
 
@@ -202,6 +217,7 @@ class Config(_Table, frozen=True):
     etc: dict[str, str] = {}
     file: tuple[FileTable, ...] = ()
     service: tuple[ServiceTable, ...] = ()
+    array: ArrayTable | None = None
     hooks: HooksTable = HooksTable()
     probe: ProbeTable = ProbeTable()
     environment: dict[str, str] = {}

@@ -16,6 +16,7 @@ from onetck import config as configuration
 from onetck.driver import Driver, find_driver
 from onetck.mads import mads_of
 from onetck.statement import Statement
+from onetck.taped import MISSES, furniture
 from onetck.waivers import Waiver, read_waivers
 
 
@@ -91,6 +92,7 @@ def settle(given: Given) -> Setting:
     driver = find_driver(trees, *mads)
     configuration.require_attributes(config, driver.datastore_mad, driver.backup_mad)
     backend = backends.known(given.backend or config.world.backend)
+    taped_files, taped_services = furniture(config.array, base)
     subject = Subjected(
         driver.archive(spec.version),
         driver.datastore_mad,
@@ -101,14 +103,15 @@ def settle(given: Given) -> Setting:
         config.image_datastore,
         config.system_datastore,
         configuration.environment(config, base),
-        configuration.files(config, base),
+        (*configuration.files(config, base), *taped_files),
         config.hooks.setup,
         config.hooks.teardown,
         configuration.limits(config, given.timeout_s),
         driver.root,
         configuration.scripts(config),
-        services=configuration.services(config),
         links=configuration.links(config),
+        services=(*taped_services, *configuration.services(config)),
+        misses=MISSES if config.array is not None else "",
         probes=configuration.probes(config),
         wait_scale=configuration.wait_scale(config),
         simulated=("virsh",) if config.libvirt.virsh == "simulated" else (),

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, BinaryIO
 
+import msgspec
 import typer
 
-from onereport.results import EXIT_NOTHING, FAILURES, Result
-from onesim.journal import read
+from onereport.results import EXIT_NOTHING, FAILURES
+from onesim.executor import CaseSummary
+from onesim.journal import Line
 from onesim.records import Lines, Record
-from onetck import certify
+from onesim.rows import Profile
+from onesim.spec import ContractSpec
+from onetck import certify, execution
 from onetck.certify import Wish
 from onetck.execution import Progress
-from onetck.setting import Given, settle
+from onetck.judge import History, cases_of, judge_case
+from onetck.setting import Given, Setting, settle
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop, terminate_as_interrupt
 
 #: Seconds between two looks at the files, and the size of a file beyond which it is taken for no script.
-_PAUSE_S = 0.2
+_PAUSE_S = 0.1
 _MAX_BYTES = 1 << 20
 
 #: The lines that each case has run, by file.
@@ -59,9 +65,12 @@ def watch(
 
 
 def _watch(given: Given, wish: Wish) -> None:
-    root = settle(given).driver.root
-    seen = texts(root)
-    ran = _run(given, wish, wish.cases)
+    setting = settle(given)
+    root = setting.driver.root
+    certify.prepare(setting, wish)
+    stamps, seen = _stamps(root), texts(root)
+    profile = certify.certified(setting, wish)
+    ran, took = _run(setting, wish, profile, {})
     if not ran:
         stop("no case holds for what was asked; nothing ran", EXIT_NOTHING)
     while True:
@@ -69,40 +78,88 @@ def _watch(given: Given, wish: Wish) -> None:
         now = seen
         while now == seen:
             time.sleep(_PAUSE_S)
-            now = texts(root)
+            stamps, before = _stamps(root), stamps
+            if stamps != before:
+                now = texts(root)
         changed = {name for name in seen.keys() | now.keys() if seen.get(name) != now.get(name)}
         again = touched(ran, seen, now)
         out_console.print(f"{', '.join(sorted(changed))}: {len(again)} of {len(ran)} cases", markup=False)
         ran = moved(ran, seen, now)
         seen = now
         if again:
-            ran |= _run(given, wish, tuple(again))
+            wish = Wish(wish.out, cases=tuple(again), jobs=wish.jobs)
+            newly, took_now = _run(settle(given), wish, profile, took)
+            ran, took = ran | newly, took | took_now
 
 
-def _run(given: Given, wish: Wish, cases: tuple[str, ...]) -> Ran:
-    """Run cases, print what became of each, and return the lines that they ran."""
-    wish = Wish(wish.out, cases=cases, text="" if cases else wish.text, jobs=wish.jobs)
-    shutil.rmtree(wish.out, ignore_errors=True)
-    setting, begun = settle(given), time.monotonic()
-    profile = certify.certified(setting, wish)
-    planned = certify.plan(setting, wish, profile)
-    if not planned:
-        return {}
-    certify.prepare(setting, wish)
-    judgement = certify.certify(setting, wish, profile, planned, lambda: nullcontext(Progress()))
-    wrong: dict[str, list[str]] = {}
-    for record in judgement.records():
-        if isinstance(record, Result) and record.case and record.verdict in FAILURES:
-            why = f"{record.requirement} {record.verdict}" + "".join(f": {one.sentence}" for one in record.evidence[:1])
-            wrong.setdefault(record.case, []).append(why)
-    for one in planned:
-        name = one.trace.name
-        out_console.print(f"{'FAIL' if name in wrong else '  ok'}  {name}" + "".join(f"\n      {why}" for why in wrong.get(name, ())), markup=False)
-    out_console.print(f"{len(planned) - len(wrong)} of {len(planned)} cases without a failure in {time.monotonic() - begun:.1f} s", markup=False)
+def _run(setting: Setting, wish: Wish, profile: Profile, took: Mapping[str, float]) -> tuple[Ran, dict[str, float]]:
+    """Run cases, those first that `took` the fewest seconds; print what became of each when it has ended. Returns the lines that they ran, and their seconds."""
+    begun = time.monotonic()
+    planned = sorted(certify.plan(setting, wish, profile), key=lambda one: took.get(one.trace.name, 0.0))
     found: Ran = {one.trace.name: {} for one in planned}
-    for record in read(wish.out / "history.jsonl", Record):
-        if isinstance(record, Lines):
-            found[record.case] = {file: set(lines) for file, lines in record.ran.items()}
+    if not planned:
+        return found, {}
+    shutil.rmtree(wish.out, ignore_errors=True)
+    execution.prepare_out(wish.out)
+    history = wish.out / "history.jsonl"
+    history.touch()
+    failed: set[str] = set()
+    with history.open("rb") as file:
+        cases = _ended(file, setting.spec, profile, found)
+
+        def told(summary: CaseSummary) -> None:
+            """Print what became of a case."""
+            why = cases(summary.case)
+            failed.update([summary.case] if why else [])
+            text = f"{'FAIL' if why else '  ok'}  {summary.case} ({summary.duration_s:.1f} s)" + "".join(f"\n      {one}" for one in why)
+            out_console.print(text, markup=False)
+
+        ran = execution.execute(
+            setting.spec, setting.driver, setting.subject, planned, wish.out, jobs=wish.jobs, progress=Progress(ended=told), command=sys.argv
+        )
+    if len(ran) < len(planned):
+        raise KeyboardInterrupt
+    out_console.print(f"{len(planned) - len(failed)} of {len(planned)} cases without a failure in {time.monotonic() - begun:.1f} s", markup=False)
+    return found, {one.case: one.duration_s for one in ran}
+
+
+def _ended(file: BinaryIO, spec: ContractSpec, profile: Profile, found: Ran) -> Callable[[str], list[str]]:
+    """Return what tells of a case that has ended why it failed, from a history that is being written. Fills the lines that cases ran."""
+    decoder: msgspec.json.Decoder[Line[Any]] = msgspec.json.Decoder(Line[Record])
+    records: dict[str, list[Record]] = {}
+    requirements = list(spec.requirements.values())
+
+    def why(case: str) -> list[str]:
+        """Return the failures of a case, in words."""
+        for line in _whole_lines(file):
+            record = decoder.decode(line).data
+            records.setdefault(getattr(record, "case", ""), []).append(record)
+            if isinstance(record, Lines):
+                found[record.case] = {name: set(lines) for name, lines in record.ran.items()}
+        (ended,) = cases_of(records.pop(case), spec, History())
+        results = (one for one in judge_case(ended, requirements, frozenset(profile.requirements), "") if one.verdict in FAILURES)
+        return [f"{one.requirement} {one.verdict}" + "".join(f": {evidence.sentence}" for evidence in one.evidence[:1]) for one in results]
+
+    return why
+
+
+def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines that a file has got since the last time; one that is being written stays for the next."""
+    while (line := file.readline()).endswith(b"\n"):
+        yield line
+    file.seek(-len(line), os.SEEK_CUR)
+
+
+def _stamps(root: Path) -> dict[str, tuple[int, int, int]]:
+    """Return by which the files of a tree show that they were written: times, sizes, and which file it is."""
+    found = {}
+    for folder, _, names in os.walk(root, followlinks=True):
+        for name in names:
+            try:
+                info = Path(folder, name).stat()
+                found[f"{folder}/{name}"] = (info.st_mtime_ns, info.st_size, info.st_ino)
+            except OSError:
+                continue  # a moment of an editor; what comes of it is another stamp
     return found
 
 

@@ -61,6 +61,10 @@ class CaseSummary:
     duration_s: float
 
 
+#: Of requests that the recording of an array has no answer to so many are kept, and so much of each.
+_UNANSWERED, _UNANSWERED_CHARS = 20, 1000
+
+
 class CaseRun:
     """One case: a trace, a world, an oned, a content model. `call_seen` is told of each call for progress.
 
@@ -156,7 +160,7 @@ class CaseRun:
         duration, calls = self.scripts.at(), self.outstanding.calls
         if self.scripts.lines:
             self.writer.write(Lines(self.case, {file: tuple(sorted(lines)) for file, lines in sorted(self.scripts.lines.items())}))
-        self.writer.write(CaseEnd(self.case, outcome, reason, calls, duration))
+        self.writer.write(CaseEnd(self.case, outcome, reason, calls, duration, self._unanswered()))
         return CaseSummary(self.case, outcome, reason, calls, duration / 1e9)
 
     def _require_faults(self) -> None:
@@ -165,6 +169,16 @@ class CaseRun:
             act = "down" if step.op == "host.down" else str(step.arguments["act"]) if step.op == "fault.next" else ""
             if act in self.world.unable:
                 raise Lacking(f"the hosts of this backend cannot have the fault {act}: {self.world.unable[act]}")
+
+    def _unanswered(self) -> tuple[str, ...]:
+        """Return what the driver asked of an array that is answered for, in vain."""
+        if not self.subject.misses:
+            return ()
+        try:
+            told = self.world.read(FRONTEND, self.subject.misses).decode(errors="replace")
+        except HarnessError:
+            return ()  # the world is gone, and how the case ended says so
+        return tuple(line[:_UNANSWERED_CHARS] for line in told.splitlines()[:_UNANSWERED])
 
     def _skips(self, n: int, step: Step) -> bool:
         """Whether a step is left out: one that is to do again what has not failed."""

@@ -59,6 +59,7 @@ class Subjected:
     `scripts` is how many scripts each of oned's helpers runs at once (`-t` in oned.conf); `wait_scale` what the seconds are multiplied by that oned waits.
     `simulated` are commands that the harness answers; `hypervisor` is what runs VMs: simulated or qemu.
     `backup_mad` is empty where the driver keeps no backups. `sources` are the scripts whose lines are to be told; None: no lines are.
+    `misses` is a file of the front-end in which stands what a storage array that is answered for was asked in vain, a line each; empty if there is none.
     `secrets` are names and values that no record may hold. `backend` is what makes the hosts, `image` what they are made from where they are containers.
     `links` lead from a port of every host to one of the front-end.
     """
@@ -91,6 +92,7 @@ class Subjected:
     backend: str = "namespaces"
     image: str = ""
     links: tuple[tuple[int, int], ...] = ()
+    misses: str = ""
 
     @property
     def apart(self) -> tuple[str, ...]:

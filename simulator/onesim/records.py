@@ -450,6 +450,8 @@ class Script(msgspec.Struct, frozen=True, tag="script", tag_field="record"):
 class CaseEnd(msgspec.Struct, frozen=True, tag="case_end", tag_field="record", omit_defaults=True):
     """A case ended: completed; stopped (the driver's failure made the rest impossible); lacking (the machine cannot do what it needs); or error (the
     harness's own fault).
+
+    `unanswered` is what the driver asked of a storage array that is not there, and the recording of it has no answer to.
     """
 
     case: str
@@ -457,6 +459,7 @@ class CaseEnd(msgspec.Struct, frozen=True, tag="case_end", tag_field="record", o
     reason: str = ""
     calls: int = 0
     duration_ns: int = 0
+    unanswered: tuple[str, ...] = ()
 
 
 class Footer(msgspec.Struct, frozen=True, tag="footer", tag_field="record", omit_defaults=True):

@@ -44,7 +44,7 @@ def row(job: dict[str, Any], outcome: str = "passed") -> dict[str, Any]:
         "worker": "w",
         "error": "",
     }
-    return {**{name: job[name] for name in ("key", "driver", "contract", "case", "seed")}, **told}
+    return {**{name: job.get(name, "") for name in ("key", "driver", "contract", "case", "seed", "backend", "hypervisor")}, **told}
 
 
 def invoke(file: Path) -> tuple[int, dict[str, Any]]:
@@ -103,6 +103,27 @@ def test_keys_change_with_what_is_run(file: Path, tmp_path: Path) -> None:
         seen |= keys
 
 
+def test_backends_and_hypervisors_are_axes(file: Path, tmp_path: Path) -> None:
+    """Proves that each is a run of its own with the words for it, and that without them a run is the one that it was."""
+    plain = list(jobs(read_matrix(file), tmp_path))
+    assert {(one.backend, one.hypervisor) for one in plain} == {("namespaces", "simulated")} and not any("--backend" in one.words for one in plain)
+    file.write_text('backends = ["namespaces", "docker"]\n' + file.read_text())
+    wide = list(jobs(read_matrix(file), tmp_path))
+    assert len({one.key for one in (*plain, *wide)}) == 12
+    assert {one.words[one.words.index("--backend") + 1] for one in wide} == {one.backend for one in wide} == {"namespaces", "docker"}
+    file.write_text(file.read_text().replace('backends = ["namespaces", "docker"]', 'hypervisors = ["simulated", "qemu"]'))
+    assert {one.hypervisor for one in jobs(read_matrix(file), tmp_path)} == {"simulated", "qemu"}
+
+
+def test_a_run_that_killed_its_workers_is_lost(file: Path, tmp_path: Path) -> None:
+    """Proves that such a run has a row that says so, and is made again."""
+    job = next(jobs(read_matrix(file), tmp_path))
+    store = Store(tmp_path / "store")
+    store.add(command._lost(job, "killed three workers"))
+    assert store.done() == {job.key: "lost"}
+    assert store.rows()[0]["error"] == "killed three workers"
+
+
 @pytest.mark.parametrize(
     "old, new, said",
     [
@@ -112,6 +133,7 @@ def test_keys_change_with_what_is_run(file: Path, tmp_path: Path) -> None:
         ("seeds = 2", 'faults = "many"', "many"),
         ('["6.4", "7.4"]', '["1.0"]', "1.0"),
         ("seeds = 2", "seeds = [", "campaign.toml"),
+        ("seeds = 2", 'backends = ["nowhere"]', "nowhere"),
     ],
 )
 def test_a_wrong_file_is_told_in_one_line(file: Path, old: str, new: str, said: str) -> None:

@@ -12,6 +12,7 @@ SCRIPTS = {
     "tm/x/mv": 'trap "echo caught >>\\"$1\\"; exit 7" TERM; echo begun >>"$1"; for _ in $(seq 100); do sleep 0.05; done',
     "tm/x/ln": 'kill -s "$1" $$; sleep 5',
     "tm/x/mvds": 'exit "$1"',
+    "tm/x/snap_create": "exec env",
     "tm/x/delete": 'sleep 0.5; echo done >"$1"; echo told',
     "datastore/x/cp": "cat; printf 'end\\0\\377' >&2",
 }
@@ -40,10 +41,10 @@ class Installed:
         done = self.record("install", "--driver", "x", "--spool", str(self.spool), *words)
         assert done.returncode == 0, done.stderr
 
-    def begin(self, script: str, *argv: str, bare: bool = False) -> subprocess.Popen[bytes]:
+    def begin(self, script: str, *argv: str, bare: bool = False, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
         path = (self.bare if bare else self.root) / script
-        return subprocess.Popen([path, *argv], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
+        return subprocess.Popen([path, *argv], stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True, env=env)
 
     def call(self, script: str, *argv: str, data: bytes = b"", bare: bool = False) -> tuple[int, bytes, bytes]:
         with self.begin(script, *argv, bare=bare) as running:

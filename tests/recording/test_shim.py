@@ -29,6 +29,21 @@ def test_arguments_output_status_and_what_lies_around_a_script_are_the_same(inst
     assert arguments.with_suffix(".2").read_bytes() == b"said\n"
 
 
+@pytest.mark.parametrize("language", [{}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": ""}, {"LANG": "de_DE.UTF-8"}], ids=str)
+def test_the_environment_is_the_same(installed: Installed, language: dict[str, str]) -> None:
+    """Proves that the script has each variable of its caller, those of the language too, and no other."""
+    given = {"PATH": os.environ["PATH"], "A": "one two\nthree", **language}
+    seen = []
+    for bare in (True, False):
+        if not bare:
+            installed.install()
+        with installed.begin("tm/x/snap_create", bare=bare, env=given) as running:
+            out, _ = running.communicate(timeout=60)
+        seen.append(sorted(line for line in out.splitlines() if not line.startswith((b"_=", b"SHLVL="))))
+    assert seen[0] == seen[1] and b"A=one two" in seen[0]
+    installed.recorded(1)
+
+
 def test_much_binary_input_and_output_pass_and_the_copy_is_cut(installed: Installed) -> None:
     """Proves that input larger than any buffer passes whole in both directions, while the copies end at the limit."""
     data = os.urandom(3_000_000)
@@ -63,6 +78,7 @@ def test_a_signal_reaches_the_script_once(installed: Installed, tmp_path: Path, 
         (os.killpg if group else os.kill)(running.pid, signal.SIGTERM)
         assert running.wait(timeout=30) == 7
     assert said.read_text() == "begun\ncaught\n"
+    assert installed.recorded(1)[0].split()[3:5] == ["7", "0"]
 
 
 def test_a_killed_shim_leaves_the_script_at_work(installed: Installed, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from onesim.data import data_dir
-from onetck.watching import moved, texts, touched
+from onetck.watching import _stamps, _whole_lines, moved, texts, touched
 
 BEFORE = {"tm/x/mv": ("#!/bin/bash", "one", "two", "three"), "tm/x/ln": ("#!/bin/bash", "link")}
 RAN = {"first": {"tm/x/mv": {2, 3}}, "second": {"tm/x/mv": {4}, "tm/x/ln": {2}}, "third": {"tm/x/ln": {2}}}
@@ -51,6 +52,35 @@ def test_what_an_editor_leaves_beside_is_no_change(tmp_path: Path) -> None:
     (tmp_path / "large").write_text("x" * (1 << 21))
     (tmp_path / "mv").write_text("a\nb")
     assert texts(tmp_path) == {"mv": ("a", "b")}
+
+
+def test_a_history_is_read_while_it_is_written(tmp_path: Path) -> None:
+    """Proves that each line is taken once, when it is whole."""
+    path = tmp_path / "history.jsonl"
+    path.write_bytes(b"one\ntw")
+    with path.open("rb") as file, path.open("ab") as writer:
+        assert list(_whole_lines(file)) == [b"one\n"]
+        writer.write(b"o\nthree\n")
+        writer.flush()
+        assert list(_whole_lines(file)) == [b"two\n", b"three\n"]
+        assert list(_whole_lines(file)) == []
+
+
+def test_a_save_is_seen_however_an_editor_writes(tmp_path: Path) -> None:
+    """Proves that a file rewritten in place, one replaced by another of the same size and time, and one that goes away each change what is looked at."""
+    script = tmp_path / "mv"
+    script.write_text("one\n")
+    first = _stamps(tmp_path)
+    script.write_text("three\n")
+    second = _stamps(tmp_path)
+    other = tmp_path / "other"
+    other.write_text("seven\n")
+    info = script.stat()
+    os.utime(other, ns=(info.st_atime_ns, info.st_mtime_ns))
+    other.rename(script)
+    third = _stamps(tmp_path)
+    script.unlink()
+    assert len({str(one) for one in (first, second, third, _stamps(tmp_path))}) == 4
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def _on_cluster(left: Iterable[Job], address: str) -> Iterator[Row]:
 def _lost(job: Job, why: str) -> Row:
     told = {
         "exit_code": EXIT_NO_VERDICT,
-        "verdict": "",
+        "outcome": LOST,
         "failed": "",
         "calls": 0,
         "seconds": 0.0,
@@ -130,7 +130,8 @@ def _lost(job: Job, why: str) -> Row:
         "started_s": time.time(),
         "worker": "",
     }
-    return {"key": job.key, "driver": job.driver, "contract": job.contract, "case": job.case, "seed": job.seed, **told, "error": why[:400]}
+    about = {name: getattr(job, name) for name in ("key", "driver", "contract", "case", "seed", "backend", "hypervisor")}
+    return {**about, **told, "error": why[:400]}
 
 
 class _Progress:
@@ -144,11 +145,9 @@ class _Progress:
     def ended(self, row: Row) -> None:
         self._now += 1
         now, left = time.monotonic(), self._all - self._before - self._now
-        if row["exit_code"] != EXIT_CONFORMANT:
+        if row["outcome"] != "passed":
             why = row["failed"] or row["error"]
-            err_console.print(
-                f"exit status {row['exit_code']}: {row['driver']} {row['contract']} {row['case']} seed {row['seed']} {why}", markup=False
-            )
+            err_console.print(f"{row['outcome']}: {row['driver']} {row['contract']} {row['case']} seed {row['seed']} {why}", markup=False)
         if now - self._told >= _TELL_S or not left:
             self._told, rate = now, self._now / max(now - self._begun, 1e-9)
             err_console.print(f"{self._before + self._now} of {self._all} runs, {rate * 60:.1f} a minute, {left / rate:.0f} s left", markup=False)

@@ -29,13 +29,15 @@ class DriverTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Matrix(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A campaign. `seeds` is a list, or how many from 0 on; `timeout_s` what one run may take."""
+    """A campaign. `seeds` is a list, or how many from 0 on; `timeout_s` what one run may take. Without `backends` or `hypervisors` each driver has its own."""
 
     driver: tuple[DriverTable, ...]
     contracts: tuple[str, ...]
     cases: tuple[str, ...] = ()
     traces: tuple[str, ...] = ()
     seeds: tuple[int, ...] | int = 1
+    backends: tuple[str, ...] = ()
+    hypervisors: tuple[str, ...] = ()
     faults: str = "off"
     timeout_s: int = 600
 
@@ -48,6 +50,8 @@ class Job(msgspec.Struct, frozen=True):
     contract: str
     case: str
     seed: int
+    backend: str
+    hypervisor: str
     words: tuple[str, ...]
     timeout_s: int
 
@@ -90,13 +94,15 @@ def jobs(matrix: Matrix, base: Path) -> Iterator[Job]:
         config = (base / row.config).resolve() if row.config else None
         options = {"--datastore": row.datastore, "--tm": row.tm, "--system-tm": row.system_tm, "--backup": row.backup, "--config": str(config or "")}
         words = [*map(str, paths), *(word for option, value in options.items() if value for word in (option, value))]
-        for contract in matrix.contracts:
-            setting = settle(Given(paths, row.datastore, row.tm, row.system_tm, contract, config, None, row.backup))
+        for contract, backend, hypervisor in product(matrix.contracts, matrix.backends or ("",), matrix.hypervisors or ("",)):
+            chosen = Given(paths, row.datastore, row.tm, row.system_tm, contract, config, backup=row.backup, backend=backend, hypervisor=hypervisor)
+            setting = settle(chosen)
+            hosts = tuple(word for option, value in (("--backend", backend), ("--hypervisor", hypervisor)) if value for word in (option, value))
             for (option, value, case, digest), seed in product(given, seeds(matrix)):
-                own = (*words, "--contract", contract, option, value, "--seed", str(seed), "--faults", matrix.faults)
+                own = (*words, *hosts, "--contract", contract, option, value, "--seed", str(seed), "--faults", matrix.faults)
                 about = (tool, setting.driver.sha256(), setting.spec.contract.version, digest, *own[len(paths) :])
                 key = hashlib.sha256("\0".join((row.name, *about)).encode()).hexdigest()[:32]
-                yield Job(key, row.name, contract, case, seed, own, matrix.timeout_s)
+                yield Job(key, row.name, contract, case, seed, setting.subject.backend, setting.subject.hypervisor, own, matrix.timeout_s)
 
 
 def _digest(path: Path) -> str:

@@ -21,6 +21,8 @@ COLUMNS = {
     "contract": "string",
     "case": "string",
     "seed": "int64",
+    "backend": "string",
+    "hypervisor": "string",
     "outcome": "string",
     "exit_code": "int64",
     "failed": "string",
@@ -39,7 +41,7 @@ Row = dict[str, Any]
 def play(job: dict[str, Any]) -> Row:
     """Carry out a run, given as plain data so that it travels, and return its row. Whatever goes wrong with it is in the row."""
     begun, started_s = time.monotonic(), time.time()
-    row: Row = {name: job[name] for name in ("key", "driver", "contract", "case", "seed")}
+    row: Row = {name: job[name] for name in ("key", "driver", "contract", "case", "seed", "backend", "hypervisor")}
     row |= {"outcome": LOST, "exit_code": EXIT_NO_VERDICT, "failed": "", "calls": 0, "history_bytes": 0, "error": ""}
     with tempfile.TemporaryDirectory(prefix="onetck-campaign-") as out:
         command = [sys.executable, "-m", "onetck.cli", "run", *job["words"], "--out", out, "--jobs", "1", "--json"]

@@ -249,7 +249,7 @@ esac
 [ -d "$given/tm" ] || [ -d "$given/datastore" ] || fail "$given: no remotes tree, which has the directories tm and datastore"
 root=$(cd "$given" && pwd -P)
 case $root$spool in
-    *[\'\|\&\\]*) fail "$root: names with quotes, bars, ampersands or backslashes cannot be recorded" ;;
+    *[\'\|\&\\=]*) fail "$root: names with quotes, bars, ampersands, backslashes or equals signs cannot be recorded" ;;
 esac
 
 case $command in
@@ -270,6 +270,9 @@ case $command in
             *) spool=$PWD/$spool ;;
         esac
         for one in $drivers; do
+            case $one in
+                *=*) fail "$root/$one: names with equals signs cannot be recorded" ;;
+            esac
             check "$one"
         done
         mkdir -p "$spool"

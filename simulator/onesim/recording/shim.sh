@@ -52,7 +52,7 @@ exec 8<>"$pipe.p1" 4>"$pipe.p1" 5<"$pipe.p1" 8<>"$pipe.p2" 6>"$pipe.p2" 7<"$pipe
 keep() {
     trap '' HUP INT QUIT TERM USR1 USR2 ALRM XFSZ
     ulimit -f @BLOCKS@
-    exec '@TEE@' "$1" 2>/dev/null
+    LC_ALL=C exec '@TEE@' "$1" 2>/dev/null
 }
 if [ -n "$output" ]; then
     keep "$call.1" <&5 3<&- 4>&- 5<&- 6>&- 7<&- &
@@ -65,36 +65,69 @@ if [ -n "$input" ]; then
     keep "$call.0" <&3 >&9 3<&- 4>&- 5<&- 6>&- 7<&- 9>&- &
     exec 3<&0 9>&-
 fi
-# a signal for the whole group, or for all that have this command line, has ended the sentinel; one for this process alone is passed on
-pass() {
-    again=yes
-    [ -n "$sentinel" ] || return
-    sleep 0.05
-    read -r _ _ state _ <"/proc/$sentinel/stat" || state=Z
-    [ "$state" = Z ] || kill -s "$1" "$child"
+# bash tells of a child that was killed
+exec 2>/dev/null 5<&- 7<&- 8<>"$pipe.p3" 9<"$pipe.p3"
+# writes the call down when it has ended, given its outcome, and makes pipes ready for a later one
+finish() {
+    trap '' HUP TERM USR1 USR2 ALRM
+    export LC_ALL=C
+    rm -f "$pipe".p? "$pipe.t"
+    '@MKFIFO@' "$spool/ready/${call##*/}.p0" "$spool/ready/${call##*/}.p2" "$spool/ready/${call##*/}.p3" "$spool/ready/${call##*/}.p1"
+    exec 9>>"$spool/lock"
+    flock -w 10 9 || exit
+    read -r used <"$spool/used"
+    outcome=$1
+    # shellcheck disable=SC2046 # times and sizes
+    set -- $(stat -c '%.9Y %s' "$call.a" "$call.m" "$call".[012])
+    begun=$1 ended=$3 size=$(($2 + $4 + $6 + $8 + ${10:-0}))
+    printf '%s\n' "$((used + size))" >"$spool/used"
+    limit='@LIMIT@'
+    [ $((used + size)) -lt "$limit" ] || : >"$spool/full"
+    printf '%s %s %s %s\n' "${call##*/}" "$begun" "$ended" "$outcome" >>"$spool/calls"
 }
-sentinel='' again=''
+# it waits for the outcome, and it is the sentinel: a signal for the whole group, or for all that have this command line, ends it, one for this process alone does not
+(read -r outcome <&9 && exec 9<&- && finish "$outcome") </dev/null >/dev/null 3<&- 4>&- 6>&- 8>&- &
+sentinel=$! early='' again='' told=''
+exec 9<&-
+# passes a signal for this process alone on
+pass() {
+    again=yes told=yes
+    if [ "$!" = "$sentinel" ]; then
+        early=$1
+        return
+    fi
+    sleep 0.05
+    if waits; then
+        kill -s "$1" "$!"
+    fi
+}
+waits() {
+    read -r _ _ state _ <"/proc/$sentinel/stat" || state=Z
+    [ "$state" != Z ]
+}
 for signal in HUP TERM USR1 USR2 ALRM; do
     # shellcheck disable=SC2064 # the signal of now
     trap "pass $signal" "$signal"
 done
 trap : INT QUIT
-# bash tells of a child that was killed
-exec 2>/dev/null
+# env starts faster in the C language; the script has its own
 if [ -n "${BASH_VERSION-}" ]; then
     (
         trap - INT QUIT
         exec "$real" "$@"
-    ) <&3 >&4 2>&6 3<&- 4>&- 5<&- 6>&- 7<&- &
+    ) <&3 >&4 2>&6 3<&- 4>&- 6>&- 8>&- &
+elif [ -z "$reset" ]; then
+    "$real" "$@" <&3 >&4 2>&6 3<&- 4>&- 6>&- 8>&- &
+elif [ -n "${LC_ALL+set}" ]; then
+    # shellcheck disable=SC2086,SC2097,SC2098 # a command and its option; the value of before
+    LC_ALL=C $reset "LC_ALL=$LC_ALL" "$real" "$@" <&3 >&4 2>&6 3<&- 4>&- 6>&- 8>&- &
 else
-    # shellcheck disable=SC2086 # a command and its option, or nothing
-    $reset "$real" "$@" <&3 >&4 2>&6 3<&- 4>&- 5<&- 6>&- 7<&- &
+    # shellcheck disable=SC2086
+    LC_ALL=C $reset -u LC_ALL "$real" "$@" <&3 >&4 2>&6 3<&- 4>&- 6>&- 8>&- &
 fi
 child=$!
-exec 4>&- 5<&- 6>&- 7<&- 3<>"$pipe.p3" 4>"$pipe.p3" 5<"$pipe.p3" 3<&-
-(read -r _ <&5) </dev/null >/dev/null 4>&- &
-sentinel=$!
-exec 5<&- </dev/null
+[ -z "$early" ] || kill -s "$early" "$child"
+exec 3<&- 4>&- 6>&- </dev/null
 status='' again=yes
 while [ -n "$again" ]; do
     again=
@@ -107,24 +140,13 @@ case $status in
     129 | 130 | 134 | 137 | 139 | 143) signal=$((status - 128)) ;;
     *) signal=0 ;;
 esac
-printf '%s %s %s %s\n' "$status" "$signal" "$child" "$PPID" >"$call.m"
-finish() {
-    export LC_ALL=C
-    rm -f "$pipe".p? "$pipe.t"
-    '@MKFIFO@' "$spool/ready/${call##*/}.p0" "$spool/ready/${call##*/}.p2" "$spool/ready/${call##*/}.p3" "$spool/ready/${call##*/}.p1"
-    exec 9>>"$spool/lock"
-    flock -w 10 9 || exit
-    read -r used <"$spool/used"
-    # shellcheck disable=SC2046 # times and sizes
-    set -- $(stat -c '%.9Y %s' "$call.a" "$call.m" "$call".[012])
-    begun=$1 ended=$3 size=$(($2 + $4 + $6 + $8 + ${10:-0}))
-    printf '%s\n' "$((used + size))" >"$spool/used"
-    limit='@LIMIT@'
-    [ $((used + size)) -lt "$limit" ] || : >"$spool/full"
-    read -r outcome <"$call.m"
-    printf '%s %s %s %s\n' "${call##*/}" "$begun" "$ended" "$outcome" >>"$spool/calls"
-}
-finish </dev/null >/dev/null 2>&1 4>&- &
+outcome="$status $signal $child $PPID"
+printf '%s\n' "$outcome" >"$call.m"
+if [ -z "$told" ] || waits; then
+    printf '%s\n' "$outcome" >&8
+else
+    finish "$outcome" </dev/null >/dev/null 8>&- &
+fi
 [ "$signal" = 0 ] || {
     ulimit -c 0
     trap - HUP TERM USR1 USR2 ALRM INT QUIT
