@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 import tempfile
 import time
@@ -15,19 +16,24 @@ import msgspec
 from onereport.results import FAILURES
 from onesim.errors import ConfigError, TraceError
 from onesim.journal import head, read
-from onesim.records import Record
+from onesim.records import Call, Record
 from onesim.rows import Profile
-from onesim.trace import Step, Trace
+from onesim.trace import Trace
 from onesim.tracetext import renamed, render
 from onetck import execution
 from onetck.execution import Progress
 from onetck.judge import judge
 from onetck.plan import PlannedCase, foresee
 from onetck.setting import Setting
+from onetck.shortening import shorter
 
-_STEPS = 12
-#: Walks between two looks at the shortest of them would only wait: so many are played at once.
-_AT_ONCE = 2
+_NAME = "explored"
+#: In how many ways calls that overlap take turns, before a shorter trace counts as one that breaks nothing.
+_TURNS = 3
+#: Walks from one state of hypothesis's chance; from more it makes variations of the same.
+_WALKS = 4
+#: So many walks for each world are gathered before they are played: the longest of them is waited for.
+_AT_ONCE = 3
 
 
 @dataclass
@@ -48,7 +54,7 @@ class Explored:
 
 
 class _Enough(BaseException):
-    """Nothing more is to be walked."""
+    """Nothing more is to be walked: something is found, or the time is over."""
 
 
 class Explorer:
@@ -63,6 +69,7 @@ class Explorer:
         self.found = Explored(seed)
         self._known: dict[str, frozenset[str]] = {}
         self._said: dict[str, str] = {}
+        self._at: dict[tuple[str, str], int] = {}
         self._batch: list[Trace] = []
 
     def explore(self) -> Explored:
@@ -84,18 +91,18 @@ class Explorer:
             from hypothesis.stateful import run_state_machine_as_test
         except ImportError:
             raise ConfigError("exploring needs hypothesis; pip install 'onetck[generate]'") from None
-        from onetck.walking import machine
+        from onetck.walking import RULES, machine
 
         settings = hypothesis.settings(
-            max_examples=1_000_000,
-            stateful_step_count=_STEPS,
+            max_examples=_WALKS,
+            stateful_step_count=RULES,
             phases=[hypothesis.Phase.generate],
             deadline=None,
             database=None,
             suppress_health_check=list(hypothesis.HealthCheck),
         )
-        walk = hypothesis.seed(self.seed)(machine(self.setting, self._take, faults=self.faults))
-        run_state_machine_as_test(walk, settings=settings)
+        for n in itertools.count(self.seed << 32):
+            run_state_machine_as_test(hypothesis.seed(n)(machine(self.setting, self._take, faults=self.faults)), settings=settings)
 
     def _take(self, trace: Trace) -> None:
         """Take a walk; play those that have gathered once there are enough."""
@@ -105,13 +112,13 @@ class Explorer:
             return
         self.found.walks += 1
         self._batch.append(trace)
-        if len(self._batch) < max(self.jobs, _AT_ONCE):
+        if len(self._batch) < self.jobs * (_AT_ONCE if self.found.runs else 1):
             return
-        batch, self._batch = self._batch, []
+        batch, self._batch = sorted(self._batch, key=lambda one: len(one.steps)), []
         self.told(
             f"walk {self.found.walks}: {self.found.runs} cases, {self.found.calls} calls, {time.monotonic() - self.began:.0f} s, nothing broken yet"
         )
-        for one, broken in zip(batch, self._play(batch), strict=True):
+        for one, broken in zip(batch, self._play(batch), strict=False):
             if broken:
                 self.found.trace, self.found.requirement = one, min(broken)
                 self.found.steps = len(one.steps), len(one.steps)
@@ -147,15 +154,20 @@ class Explorer:
                     progress=Progress(),
                     command=sys.argv,
                     seed=self.seed,
+                    enough=lambda summary: time.monotonic() > self.deadline_s,
                 )
-                if len(ran) < len(plan):
-                    raise KeyboardInterrupt
                 history = out / "history.jsonl"
+                if len(ran) < len(plan) and time.monotonic() < self.deadline_s:
+                    raise KeyboardInterrupt
+                operations = {(one.case, one.n): one.operation for one in read(history, Record) if isinstance(one, Call)}
                 judged = judge(read(history, Record), self.setting.spec, self.profile, history.name, head(history), "")
                 required = {row.requirement: row for row in judged.requirements if row.required}
                 for result in judged.results:
                     if result.verdict in FAILURES and result.requirement in required:
                         broken[result.case].add(result.requirement)
+                        self._at[cases[result.case], result.requirement] = max(
+                            (operations.get((result.case, one.call), -1) for one in result.evidence), default=-1
+                        )
                         if result.evidence:
                             self._said[result.requirement] = f"{required[result.requirement].sentence} {result.evidence[0].sentence}"
             self.found.runs += len(ran)
@@ -166,40 +178,34 @@ class Explorer:
     # shorter
 
     def _shorten(self, trace: Trace) -> None:
-        """Leave out steps as long as the same requirement still breaks: large pieces first, then one by one, until no step more can go."""
+        """Make the trace shorter as long as the same requirement breaks, until no step more can go or the time is over."""
         target = self.found.requirement
-        size = max(len(trace.steps) // 2, 1)
-        while size:
-            smaller = self._first(_without(trace, size), target)
-            if smaller is not None:
-                trace = self.found.trace = smaller
-                self.found.steps = self.found.steps[0], len(trace.steps)
-                self.told(f"{target}: {len(trace.steps)} steps")
-            elif time.monotonic() > self.deadline_s:
-                self.found.whole = False
-                break
-            else:
-                size //= 2
-            size = min(size, len(trace.steps) // 2 or 1) if size else 0
+        last = self._at.get((render(trace, self.setting.spec.spec), target), -1)
+        for smaller in shorter(trace, last, self._first):
+            trace = self.found.trace = smaller
+            self.found.steps = self.found.steps[0], len(trace.steps)
+            self.told(f"{target}: {len(trace.steps)} steps")
+        self.found.whole = time.monotonic() <= self.deadline_s
         self.found.others = tuple(sorted(self._known.get(render(trace, self.setting.spec.spec), frozenset()) - {target}))
 
-    def _first(self, candidates: Iterator[Trace], target: str) -> Trace | None:
-        """Return the first of the candidates that breaks the requirement."""
-        batch: list[Trace] = []
-        for one in candidates:
+    def _first(self, candidates: Iterator[Trace]) -> tuple[int, Trace] | None:
+        """Return the first of the candidates that breaks the requirement, as it is or taking other turns, and its number."""
+        batch: list[tuple[int, Trace]] = []
+        for n, one in enumerate(candidates):
             if time.monotonic() > self.deadline_s:
                 return None
             if self._possible(one):
-                batch.append(one)
-            if len(batch) == self.jobs:
-                found = self._breaking(batch, target)
+                batch += [(n, other) for other in _turning(one)]
+            if len(batch) >= self.jobs:
+                found = self._breaking(batch)
                 if found is not None:
                     return found
                 batch = []
-        return self._breaking(batch, target) if batch else None
+        return self._breaking(batch) if batch else None
 
-    def _breaking(self, batch: Sequence[Trace], target: str) -> Trace | None:
-        return next((one for one, broken in zip(batch, self._play(batch), strict=True) if target in broken), None)
+    def _breaking(self, batch: Sequence[tuple[int, Trace]]) -> tuple[int, Trace] | None:
+        played = self._play([one for _, one in batch])
+        return next((one for one, broken in zip(batch, played, strict=True) if self.found.requirement in broken), None)
 
 
 def with_title(trace: Trace, title: str) -> Trace:
@@ -207,29 +213,8 @@ def with_title(trace: Trace, title: str) -> Trace:
     return replace(trace, header=msgspec.structs.replace(trace.header, title=title))
 
 
-def _without(trace: Trace, size: int) -> Iterator[Trace]:
-    """Yield the trace without what belongs to one object, then without each piece of so many steps."""
-    if size > 1:
-        labels = dict.fromkeys(str(step.arguments[kind]) for step in trace.steps for kind in ("vm", "image") if kind in step.arguments)
-        yield from (_kept(trace, [step for step in trace.steps if not _concerns(step, label)]) for label in labels)
-    for start in range(len(trace.steps) - size, -1, -size):
-        yield _kept(trace, [*trace.steps[:start], *trace.steps[start + size :]])
-    if size == 1:
-        for n, step in enumerate(trace.steps):
-            if step.op == "vm.create" and len(step.arguments.get("disks", ())) > 1:
-                for disk in range(len(step.arguments["disks"])):
-                    disks = [row for m, row in enumerate(step.arguments["disks"]) if m != disk]
-                    yield _kept(trace, [*trace.steps[:n], replace(step, arguments={**step.arguments, "disks": disks}), *trace.steps[n + 1 :]])
-            if step.beside:
-                yield _kept(trace, [*trace.steps[:n], replace(step, beside=""), *trace.steps[n + 1 :]])
-
-
-def _concerns(step: Step, label: str) -> bool:
-    named = [step.arguments.get(kind) for kind in ("vm", "image", "of")] + [row.get("image") for row in step.arguments.get("disks", ())]
-    return label in named
-
-
-def _kept(trace: Trace, steps: Sequence[Step]) -> Trace:
-    """Return a trace of some of the steps of another; the first is beside nothing."""
-    kept = [replace(step, beside="", after="") if n == 0 else step for n, step in enumerate(steps)]
-    return replace(trace, steps=tuple(kept))
+def _turning(trace: Trace) -> list[Trace]:
+    """Return the trace as it is, and where operations overlap with their calls taking other turns: to leave out a step changes whose turn it is."""
+    header = trace.header
+    others = range(1, _TURNS) if any(step.beside for step in trace.steps) else ()
+    return [trace, *(replace(trace, header=msgspec.structs.replace(header, bytes_of=f"{_NAME}.{n}")) for n in others)]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tomllib
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from commanded import run
+from rare import ROWS, build
 
 from onesim.data import data_dir
 from onesim.spec import load
@@ -20,8 +20,8 @@ from onetck.exploring import Explorer
 from onetck.nullplay import NullPlay
 from onetck.setting import Given, Setting, settle
 
-HERE = Path(__file__).parent
-RARE = {row["name"]: row for row in tomllib.loads((HERE / "rare.toml").read_text())["miniature"]}
+#: Those that are found soon enough for each run of CI.
+SHORT = ("no-move-beside-a-clone", "each-seventh-clone-is-a-link")
 
 
 @pytest.fixture(scope="module")
@@ -89,21 +89,35 @@ def test_what_cannot_be_explored_is_refused_in_one_line(words: tuple[str, ...], 
 
 
 @pytest.mark.components
-@pytest.mark.parametrize("name", RARE)
+@pytest.mark.turns
+@pytest.mark.parametrize("name", SHORT)
 def test_a_miniature_that_breaks_rarely_is_found_within_its_budget(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A requirement of the area of its fault is broken, and the trace that is written breaks it again when it is played by itself."""
-    row = RARE[name]
-    shutil.copytree(data_dir("reference_driver"), tmp_path / "driver")
-    script = tmp_path / "driver" / "remotes" / row["script"]
-    script.rename(script.with_name(f"{script.name}.orig"))
-    script.write_text(row["text"])
-    script.chmod(0o755)
-    out = tmp_path / "found.jsonl"
-    driver = str(tmp_path / "driver" / "remotes")
-    assert run("explore", "--driver", driver, "--no-faults", "--seed", "1", "--budget", row["budget"], "--out", str(out), "--json") == 1
+    """A requirement is broken, and the trace that is written breaks it again when it is played by itself."""
+    _is_found(name, tmp_path, capsys)
+
+
+@pytest.mark.components
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in SHORT])
+def test_every_miniature_that_breaks_rarely_is_found_within_its_budget(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same of those that take longer."""
+    _is_found(name, tmp_path, capsys)
+
+
+def _is_found(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row, out = ROWS[name], tmp_path / "found.jsonl"
+    driver = str(build([name], tmp_path / "driver"))
+    assert run("explore", "--driver", driver, "--no-faults", "--seed", str(row["seed"]), "--budget", row["budget"], "--out", str(out), "--json") == 1
     found = json.loads(capsys.readouterr().out)
     assert read_trace(out, load()).steps and found["steps"][1] <= found["steps"][0]
-    assert (
-        run("run", driver, "--trace", str(out), "--requirement", found["requirement"], "--seed", "1", "--out", str(tmp_path / "run"), "--no-lines")
-        == 1
-    )
+    assert run("trace", "check", str(out)) == 0
+    repeat = shlex.split(found["repeat"])
+    assert repeat[0] == "onetck" and run(*repeat[1:], "--out", str(tmp_path / "run")) == 1
+
+
+@pytest.mark.components
+@pytest.mark.exhaustive
+def test_the_ordinary_cases_find_none_of_them(tmp_path: Path) -> None:
+    """A driver with all the edits at once is conformant, in every profile that has to do with them."""
+    driver, profiles = str(build(ROWS, tmp_path / "driver")), "core,concurrency,tm-snapshots,tm-resize,tm-monitor"
+    assert run("run", driver, "--profile", profiles, "--no-lines", "--seed", "1", "--out", str(tmp_path / "run")) == 0
