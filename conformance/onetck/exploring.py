@@ -79,7 +79,7 @@ class Explorer:
         if self.found.trace is not None:
             try:
                 self._shorten(self.found.trace)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, _Enough):
                 self.found.whole = False  # what has been found is told all the same
         self.found.sentence = self._said.get(self.found.requirement, "")
         self.found.seconds = round(time.monotonic() - self.began, 1)
@@ -151,13 +151,12 @@ class Explorer:
                     plan,
                     out,
                     jobs=self.jobs,
-                    progress=Progress(),
+                    progress=Progress(call=self._in_time),
                     command=sys.argv,
                     seed=self.seed,
-                    enough=lambda summary: time.monotonic() > self.deadline_s,
                 )
                 history = out / "history.jsonl"
-                if len(ran) < len(plan) and time.monotonic() < self.deadline_s:
+                if len(ran) < len(plan):
                     raise KeyboardInterrupt
                 operations = {(one.case, one.n): one.operation for one in read(history, Record) if isinstance(one, Call)}
                 judged = judge(read(history, Record), self.setting.spec, self.profile, history.name, head(history), "")
@@ -174,6 +173,11 @@ class Explorer:
             self.found.calls += sum(one.calls for one in ran)
             self._known |= {text: frozenset(broken[name]) for name, text in cases.items()}
         return [self._known[text] for text in texts]
+
+    def _in_time(self, call: Call) -> None:
+        """Give up a case, whose world then goes, when the time is over."""
+        if time.monotonic() > self.deadline_s:
+            raise _Enough
 
     # shorter
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -12,6 +11,7 @@ import msgspec
 
 from onereport.results import (
     FAILURES,
+    VERDICTS,
     ConfLine,
     Evidence,
     ProfileRow,
@@ -80,7 +80,7 @@ _ROW_LISTS = {
 
 @dataclass
 class History:
-    """What the judge keeps of a history besides the open cases."""
+    """What the judge keeps of a history besides the open cases. `begins` are those of cases whose disks nobody sees in the same way, one of each."""
 
     header: Header | None = None
     footer: Footer | None = None
@@ -89,7 +89,7 @@ class History:
     shared: set[str] = field(default_factory=set)
     struck: list[str] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
-    begins: list[CaseBegin] = field(default_factory=list)
+    begins: dict[tuple[object, ...], CaseBegin] = field(default_factory=dict)
     scripts: dict[str, Script] = field(default_factory=dict)
     ran: dict[str, set[int]] = field(default_factory=dict)
 
@@ -111,7 +111,7 @@ def cases_of(records: Iterable[Record], spec: ContractSpec, history: History) ->
             case CaseBegin():
                 open_cases[record.case] = Case(record.case, spec, record)
                 history.shared.add("YES" if record.shared else "NO")
-                history.begins.append(record)
+                history.begins.setdefault((record.pool, record.driver, record.volumes, record.probed), record)
             case CaseEnd():
                 case = open_cases.pop(record.case)
                 case.end = record
@@ -213,25 +213,27 @@ def judge(
     repeat: str,
     waivers: Sequence[Waiver] = (),
     alone: Mapping[str, str] = MappingProxyType({}),
+    take: Callable[[Result], None] | None = None,
 ) -> Judgement:
     """Judge a history against a profile; `waivers` hold or do not on the day of the run.
 
     `repeat` is the command that repeats a case, with `{case}` for its name; `alone` are those of cases that have one of their own. A history without footer,
-    or one that says it was interrupted, is partial.
+    or one that says it was interrupted, is partial. With `take` each result is handed to it, and none is kept: then no more memory is needed than for a case
+    and for the names of cases, however long the history is.
     """
     history = History()
     requirements = list(spec.requirements.values())
     results: list[Result] = []
+    tallies = {row.id: _Tally() for row in requirements}
     for case in cases_of(records, spec, history):
         command = (alone.get(case.name) or repeat).format(case=case.name)
-        results.extend(judge_case(case, requirements, frozenset(profile.requirements), command))
+        for one in judge_case(case, requirements, frozenset(profile.requirements), command):
+            tallies[one.requirement].count(one)
+            (take or results.append)(one)
     header = history.header
     assert header is not None, "a history begins with its header"
-    found: dict[str, list[Result]] = defaultdict(list)
-    for one in results:
-        found[one.requirement].append(one)
     demanding = _demanding(spec, profile)
-    verdicts = [_verdict(row, found[row.id], demanding.get(row.id), _elsewhere(row, spec, history)) for row in requirements]
+    verdicts = [_verdict(row, tallies[row.id], demanding.get(row.id), _elsewhere(row, spec, history)) for row in requirements]
     verdicts = [_with_references(_quarantined(row, spec), spec) for row in verdicts]
     partial = history.footer is None or history.footer.interrupted
     verdicts, uses = waiving.apply(verdicts, waivers, datetime.datetime.fromtimestamp(header.started_s, datetime.UTC).date())
@@ -310,7 +312,7 @@ def _elsewhere(row: Requirement, spec: ContractSpec, history: History) -> str:
     """Return where a requirement applies, if it cannot in this run: to another layout of system datastores, or to driver programs; empty if it can."""
     if row.check == _ON_PROGRAMS and not (history.header and history.header.mads):
         return "the run brings no driver program"
-    unseen = [_unseen(row, begin) for begin in history.begins]
+    unseen = [_unseen(row, begin) for begin in history.begins.values()]
     if unseen and all(unseen):
         return unseen[0]
     action = spec.actions.get(row.action)
@@ -348,13 +350,27 @@ def _demanding(spec: ContractSpec, profile: Profile) -> dict[str, tuple[str, ...
     return {id: tuple(name for name, ids in chosen.items() if id in ids) for id in profile.requirements}
 
 
-def _verdict(row: Requirement, mine: list[Result], profiles: tuple[str, ...] | None, elsewhere: str) -> RequirementVerdict:
+@dataclass
+class _Tally:
+    """What is known of a requirement: the worst verdict of its cases, what the first case with it says, and the cases."""
+
+    verdict: str = "not_tested"
+    reason: str = ""
+    cases: list[str] = field(default_factory=list)
+
+    def count(self, one: Result) -> None:
+        """Take a result."""
+        if not self.cases or VERDICTS.index(one.verdict) < VERDICTS.index(self.verdict):
+            self.verdict = one.verdict
+            self.reason = one.evidence[0].sentence if one.evidence and one.verdict != "pass" else ""
+        self.cases.append(one.case)
+
+
+def _verdict(row: Requirement, mine: _Tally, profiles: tuple[str, ...] | None, elsewhere: str) -> RequirementVerdict:
     """Return the verdict of a run on a requirement, from its results. Those that driver programs show are required where the run has brought one."""
     required = profiles is not None or (row.check == _ON_PROGRAMS and not elsewhere)
-    verdict = worst(one.verdict for one in mine)
-    first = next((one for one in mine if one.verdict == verdict), None)
-    reason = first.evidence[0].sentence if first is not None and first.evidence and verdict != "pass" else ""
-    if not mine:
+    verdict, reason = mine.verdict, mine.reason
+    if not mine.cases:
         reason = row.untestable or elsewhere or "no case that ran reaches it"
         verdict = "not_applicable" if row.untestable or elsewhere else "not_tested"
     return RequirementVerdict(
@@ -367,7 +383,7 @@ def _verdict(row: Requirement, mine: list[Result], profiles: tuple[str, ...] | N
         row.action,
         required and row.level == "MUST",
         reason,
-        tuple(one.case for one in mine),
+        tuple(mine.cases),
         profiles=profiles or (),
     )
 

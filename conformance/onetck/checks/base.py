@@ -62,15 +62,23 @@ class Case:
         """The calls of the driver under test that really ran."""
         return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost", "mad")]
 
+    @cached_property
+    def _by_action(self) -> dict[str, list[Call]]:
+        """The calls that really ran, by each of the ways in which a requirement may name their action."""
+        found: dict[str, list[Call]] = {"*": self.scripts}
+        for call in self.scripts:
+            found.setdefault(f"{call.family}/*", []).append(call)
+            found.setdefault(f"{call.family}/{call.plain}", []).append(call)
+        return found
+
     def of(self, requirement: Requirement) -> Iterator[Call]:
         """Yield the calls that a requirement is about, narrowed by its `when`.
 
         `part` of it chooses what a check looks at; `command` and `act` which faults count.
         """
-        for call in self.scripts:
-            if about(requirement.action, call) and all(
-                _field(call, name) in values for name, values in requirement.when.items() if name not in _LOOKED_AT
-            ):
+        wanted = [(name, values) for name, values in requirement.when.items() if name not in _LOOKED_AT]
+        for call in self._by_action.get(requirement.action, ()):
+            if all(_field(call, name) in values for name, values in wanted):
                 yield call
 
     def watched(self, requirement: Requirement) -> Iterator[Call]:
