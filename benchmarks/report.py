@@ -56,6 +56,22 @@ def longer(judgement: Judgement, history: list[Record], calls: int) -> tuple[lis
     return [ends[0], *results, *judgement.requirements, ends[-1]], records()
 
 
+def made(judgement: Judgement, history: list[Record], calls: int, out: Path) -> tuple[float, float, float]:
+    """Make the report of a run of so many calls. Returns the seconds of reading the records and of making it, and its megabytes."""
+    _, records = longer(judgement, history, calls)
+    began = time.perf_counter()
+    encoder, decoder = msgspec.json.Encoder(), msgspec.json.Decoder(Record)
+    for one in records:
+        decoder.decode(encoder.encode(one))
+    reading_s = time.perf_counter() - began
+    results, records = longer(judgement, history, calls)
+    began = time.perf_counter()
+    text = render_html(results, records, out / "blobs")
+    made_s = time.perf_counter() - began
+    (out / "report.html").write_text(text, encoding="utf-8")
+    return reading_s, made_s, len(text) / 1e6
+
+
 def opened_ms(page: Path) -> str:
     """Return how long a browser takes until the page can be used."""
     program = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -84,20 +100,10 @@ def main() -> None:
         judgement = played(out)
         history = list(read(out / "history.jsonl", Record))
         for calls in wanted:
-            results, records = longer(judgement, history, calls)
-            began = time.perf_counter()
-            encoder, decoder = msgspec.json.Encoder(), msgspec.json.Decoder(Record)
-            for one in records:
-                decoder.decode(encoder.encode(one))
-            reading_s = time.perf_counter() - began
-            _, records = longer(judgement, history, calls)
-            began = time.perf_counter()
-            text = render_html(results, records, out / "blobs")
-            made_s = time.perf_counter() - began
+            reading_s, made_s, size_mb = made(judgement, history, calls, out)
             page = out / "report.html"
-            page.write_text(text, encoding="utf-8")
-            checks = len(results) - len(judgement.requirements) - 2
-            print(f"{calls:8} {checks:8} {made_s:10.2f} {made_s / reading_s:10.1f} {len(text) / 1e6:7.2f} {opened_ms(page):>13}", flush=True)
+            checks = len(longer(judgement, history, calls)[0]) - len(judgement.requirements) - 2
+            print(f"{calls:8} {checks:8} {made_s:10.2f} {made_s / reading_s:10.1f} {size_mb:7.2f} {opened_ms(page):>13}", flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ _TURNS = 3
 #: Walks from one state of hypothesis's chance; from more it makes variations of the same.
 _WALKS = 4
 #: So many walks for each world are gathered before they are played: the longest of them is waited for.
-_AT_ONCE = 3
+_AT_ONCE = 2
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -17,6 +17,7 @@ from onesim.model import Disk, Vm
 from onesim.oned import Oned
 from onesim.trace import Step, Trace, TraceHeader
 from onetck import faulting
+from onetck.bent import bent
 from onetck.faulting import Place
 from onetck.plan import null_output
 from onetck.setting import Setting
@@ -43,54 +44,12 @@ _LIVING = (
     *("deploy", "stop", "suspend", "poweroff", "undeploy", "resume", "migrate", "migrate_live", "migrate_poweroff"),
     *("snapshot_create", "snapshot_delete", "snapshot_revert", "disk_resize", "disk_saveas", "attach_disk", "detach_disk"),
 )
-#: What has to do with each other: a walk favours some of these, whole.
-_KINDS = (
-    ("snapshot_create", "snapshot_revert", "snapshot_delete"),
-    ("snapshot_create", "snapshot_revert", "disk_saveas"),
-    ("disk_resize",),
-    ("disk_saveas",),
-    ("attach_disk", "detach_disk"),
-    ("migrate", "migrate_live", "migrate_poweroff"),
-    ("stop", "undeploy"),
-    ("suspend", "poweroff", "resume"),
-)
 #: What brings a VM to another state, in which something else may be asked of it.
 _LEADS_TO = {"POWEROFF": "poweroff", "SUSPENDED": "suspend", "UNDEPLOYED": "undeploy", "STOPPED": "stop", "RUNNING": "resume", "ACTIVE": "deploy"}
 _CHANGING = tuple(_LEADS_TO.values())
 #: Classes of commands at which calls that overlap take turns.
 _GATED = ("copying", "images", "making", "moving", "removing", "remote")
 _ABOUT_A_DISK = {"snapshot_create", "snapshot_delete", "snapshot_revert", "disk_resize", "disk_saveas", "detach_disk"}
-
-
-@dataclass(frozen=True)
-class Bent:
-    """What one walk favours. Walks that favour little each go further than walks that mix all (swarm testing).
-
-    `again`: how often in a row the same is asked, at most; `crowd`: VMs that live at once; `overlap`: operations in ten that are asked beside others;
-    `writes`: guests write before most operations; `ends`: all VMs and images go at the end; `calls` to storage drivers, after which the walk ends.
-    """
-
-    asked: frozenset[str]
-    again: int
-    crowd: int
-    overlap: int
-    writes: bool
-    ends: bool
-    calls: int
-
-
-def bent(chance: Random) -> Bent:
-    """Choose what a walk favours."""
-    kinds = chance.sample(_KINDS, chance.choice((1, 2, 2, 3, 4)))
-    return Bent(
-        asked=frozenset(name for kind in kinds for name in kind),
-        again=chance.choice((1, 2, 4, 12)),
-        crowd=chance.choice((1, 1, 1, 2, 2, 3, 4, 12)),
-        overlap=chance.choice((0, 0, 5, 10)),
-        writes=chance.random() < 0.8,
-        ends=chance.random() < 0.3,
-        calls=chance.choice((40, 80, 120)),
-    )
 
 
 def machine(setting: Setting, walked: Callable[[Trace], None], *, faults: bool) -> type[RuleBasedStateMachine]:

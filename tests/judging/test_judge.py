@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from onereport.html import render_html
 from onereport.markdown import render_markdown
+from onereport.results import Result
 from onereport.text import render_text
 from onesim.records import Call, CaseBegin, CaseEnd, Footer, Header, Record
 from onesim.rows import Quarantined, Requirement
@@ -111,3 +114,33 @@ def test_an_exception_in_a_check_is_an_error_of_ours(monkeypatch: pytest.MonkeyP
     judgement = judged(history("completed"))
     assert verdicts(judgement)["TM-CLONE-001"] == "error"
     assert "fail" not in verdicts(judgement).values()
+
+
+def test_results_that_are_handed_on_are_not_kept() -> None:
+    """Whoever takes them gets the same ones in the same order, and the judgement is the same without them."""
+    records, taken = history("stopped", status=1), list[Result]()
+    whole = judged(records)
+    streamed = judge(records, SPEC, SPEC.spec.profiles["core"], "history.jsonl", "", "repeat {case}", take=taken.append)
+    assert taken == whole.results and not streamed.results
+    assert (streamed.requirements, streamed.footer, streamed.header) == (whole.requirements, whole.footer, whole.header)
+
+
+def test_a_long_history_takes_no_more_memory_than_a_short_one() -> None:
+    """Ten times the cases, in the same memory but for their names."""
+
+    def long(cases: int) -> Iterator[Record]:
+        header, *case, footer = history("completed")
+        yield header
+        for n in range(cases):
+            yield from (msgspec.structs.replace(one, case=f"c{n}") for one in case)
+        yield footer
+
+    def peak(cases: int) -> int:
+        tracemalloc.start()
+        judge(long(cases), SPEC, SPEC.spec.profiles["core"], "history.jsonl", "", "repeat {case}", take=lambda one: None)
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    peak(1)  # what is loaded once
+    assert peak(300) - peak(30) < 270 * 1024

@@ -21,7 +21,7 @@ from onetck.nullplay import NullPlay
 from onetck.setting import Given, Setting, settle
 
 #: Those that are found soon enough for each run of CI.
-SHORT = ("no-move-beside-a-clone", "each-seventh-clone-is-a-link")
+SHORT = ("a-vm-moves-eight-times", "disk-10-is-disk-0")
 
 
 @pytest.fixture(scope="module")
