@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from onesim.errors import HarnessError
-from onesim.world import fleet
+from onesim.world import fleet, runs
 from onesim.world.control import Control
 from onesim.world.fleet import CONTROL, IMAGE, KEPT, LOCK, RUN, WORLD, Fleet
 from onesim.world.interface import Question, Reply, Run
@@ -58,9 +58,9 @@ class DockerWorld(AgentWorld):
         """Start a world from an image of hosts. Raises HarnessError with the remedy."""
         ready(image)
         keep = wanted.get("keep")
-        run = fleet.run_id()
+        run = runs.run_id()
         name = f"{run}-{next(_numbers)}"
-        labels = {RUN: run, LOCK: str(fleet.lock_path(run)), WORLD: name} | ({KEPT: str(keep)} if keep else {})
+        labels = {RUN: run, LOCK: str(runs.lock_path(run)), WORLD: name} | ({KEPT: str(keep)} if keep else {})
         directory = Path(tempfile.mkdtemp(prefix="onetck-")) if keep is None else keep.parent
         path = directory / f"{name}.start"
         ships = Fleet(fleet.connect(), image, name, labels)
