@@ -16,7 +16,7 @@ from typing import Any
 
 from onesim.world import nsview, sshd
 from onesim.world import syscalls as sc
-from onesim.world.starting import Starter, bound, resize
+from onesim.world.starting import OwnServers, bound, resize
 
 #: The environment of a container's first process names its host.
 MARK = "ONETCK_HOST"
@@ -28,12 +28,8 @@ _CROWD = 16  # worlds beside each other whose drivers are one user of the machin
 _CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
 
 
-class Containers(Starter):
+class Containers(OwnServers):
     """Knows the namespaces of containers. Raises Refused where one cannot be entered or prepared."""
-
-    own_ssh = True
-    kinds = ("net", "uts", "mnt")
-    calm = ()  # the file systems of containers are layers, of which this process and theirs may see other ones
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.hosts, self.shared, self.wide = settings["hosts"], settings["shared"], True
@@ -67,11 +63,6 @@ class Containers(Starter):
         if "error" in answer:
             raise nsview.Refused(f"host {host} cannot be prepared: {answer['error']}")
         return answer
-
-    def _enter_apart(self, host: str) -> None:
-        self._enter(host)
-        sc.unshare(sc.CLONE_NEWNS)
-        sc.mount("", "/", flags=sc.MS_REC | sc.MS_PRIVATE)
 
     def take_rights(self, root: bool, limits: dict[str, float] | None = None) -> None:
         """Become the container's root or the driver's user. Their processes count for the machine's user of that number, whatever the world."""
@@ -112,7 +103,7 @@ class Containers(Starter):
 
     def daemons(self) -> frozenset[int]:
         """Return the first processes of the containers, and the SSH servers with what they start for each session."""
-        return frozenset(self.leaders.values()) | sshd.servers()
+        return frozenset(self.leaders.values()) | super().daemons()
 
     def fill(self, free_kib: int | None, disk_mb: int) -> None:
         """Leave so many KiB on each file system that holds datastores."""

@@ -276,8 +276,8 @@ def stand(gate: bytes, stubs: tuple[str, ...], gates: list[str]) -> list[str]:
     for name in dict.fromkeys([*stubs, *gates]):
         folder = next((one for one in ("bin", "sbin") if os.path.exists(f"/usr/{one}/{name}")), "bin" if name in stubs else "")
         if folder:
-            with open(f"/usr/{folder}/{name}", "ab"):  # a file that is not there yet, to stand upon
-                pass
+            if not os.path.exists(f"/usr/{folder}/{name}"):  # to stand upon
+                open(f"/usr/{folder}/{name}", "ab").close()
             sc.bind("/run/onetck/gate", f"/usr/{folder}/{name}")
             kept.append(name)
     return kept
