@@ -18,7 +18,7 @@ import pytest
 
 from onesim.data import data_dir
 from onesim.errors import HarnessError
-from onesim.world import fleet, images, runs
+from onesim.world import fleet, images
 from onesim.world.lab import LabHost
 
 _START_S = 60
@@ -130,21 +130,20 @@ exec /usr/sbin/sshd -D -e -h /etc/ssh/ssh_host_ed25519_key"""
 
 @dataclass
 class Lab:
-    """Containers that play the machines of a lab: a front-end and two hypervisors. `description` is an onetck.toml that names them."""
+    """Containers that play the machines of a lab: a front-end and two hypervisors. `description` is an onetck.toml with `rows` on them."""
 
     containers: dict[str, Any]
     network: Any
     machines: tuple[LabHost, ...]
     description: Path
+    rows: str
 
     def sh(self, name: str, command: str) -> str:
-        """Run a command on a machine, as root and beside any world. Returns what it prints: a daemon that is busy loses that at times, so it is asked again."""
-        for _ in range(5):
-            said, end, _ = self.containers[name].exec_run(["/bin/sh", "-c", f"({command}) 2>&1; echo :end:"]).output.decode().partition(":end:")
-            if end:
-                break
-        assert end, command
-        return str(said)
+        """Run a command on a machine, as root and beside any world. Returns what it prints."""
+        host = next(one for one in self.machines if one.name == name)
+        options = [f"UserKnownHostsFile={host.known_hosts}", "BatchMode=yes", "ConnectTimeout=10"]
+        words = ["ssh", "-i", host.key, *(word for one in options for word in ("-o", one)), f"root@{host.address}", command]
+        return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False).stdout
 
     def cut_off(self, name: str) -> None:
         """Take a machine off the network."""
@@ -158,20 +157,19 @@ class Lab:
         """Return what is left of runs on machines, on all if none is named."""
         return "".join(self.sh(name, "ls -d /srv/*/onetck-* /var/lib/one /etc/one /run/onetck 2>/dev/null") for name in names or self.containers)
 
-    def forget(self) -> None:
-        """End the connections that are kept open."""
-        for path in runs.runtime_directory().glob("[0-9a-f]" * 40):
-            subprocess.run(["ssh", "-o", f"ControlPath={path}", "-O", "exit", "any"], capture_output=True, check=False)
-
 
 @pytest.fixture(scope="session")
 def lab(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab; the reference driver is described in it."""
+    import docker
+
     base = tmp_path_factory.mktemp("lab")
     for key in ("key", "host_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(base / key)], check=True)
     client, name = fleet.connect(), f"onetck-test-{os.getpid()}"
-    network, storage = client.networks.create(name), client.volumes.create(name)
+    subnet = f"10.251.{os.getpid() % 256}.0/28"  # a machine that comes back has the address that it had
+    pools = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)])
+    network, storage = client.networks.create(name, ipam=pools), client.volumes.create(name)
     made: dict[str, Any] = {}
     try:
         for number, machine in enumerate(("fe", "hv1", "hv2")):
@@ -197,15 +195,13 @@ def lab(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         machines = tuple(LabHost(one, roles[one], address, "/srv/own", "/srv/shared", inside=address, **keys) for one, address in at.items())
         shutil.copytree(data_dir("reference_driver"), base / "driver")
         description = base / "driver" / "onetck.toml"
-        rows = [
-            f'[hosts.{one.name}]\naddress = "{one.address}"\ndatastores = "/srv/own"\nshared = "/srv/shared"\nkey = "../key"\n'
-            f'known_hosts = "../known_hosts"\nfrontend = {str(one.role == "frontend").lower()}\n'
+        rows = "\n".join(
+            f'[hosts.{one.name}]\naddress = "{one.address}"\ndatastores = "/srv/own"\nshared = "/srv/shared"\nkey = "{one.key}"\n'
+            f'known_hosts = "{one.known_hosts}"\nfrontend = {str(one.role == "frontend").lower()}\n'
             for one in machines
-        ]
-        description.write_text("\n".join([description.read_text(), *rows]))
-        found = Lab(made, network, machines, description)
-        yield found
-        found.forget()
+        )
+        description.write_text(f"{description.read_text()}\n{rows}")
+        yield Lab(made, network, machines, description, rows)
     finally:
         for one in made.values():
             one.remove(force=True, v=True)

@@ -76,5 +76,5 @@ def test_a_machine_lost_in_mid_action_is_there_again_after_the_call(world: SshWo
 def test_nothing_of_a_world_is_seen_on_the_machine_but_its_directories(world: SshWorld, lab: Any) -> None:
     """Its files lie in memory of its own: the machine has no gate, no file of the world, and its own /etc/hosts."""
     sh(world, "echo mine >/tmp/mine; ssh host01 'echo mine >/tmp/mine'")
-    outside = lab.sh("hv1", "ls /tmp/mine /usr/bin/onevm 2>&1; grep -c frontend /etc/hosts; ls /srv/own /srv/shared")
+    outside = lab.sh("hv1", "ls /tmp/mine /usr/bin/onevm 2>&1; echo; grep -c frontend /etc/hosts; ls /srv/own /srv/shared")
     assert outside.count("cannot access") == 2 and "\n0\n" in outside and outside.count("onetck-") == 2, outside

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import platform
@@ -98,7 +99,6 @@ class LabHost:
             "ServerAliveCountMax": str(LOST_S),
             "StrictHostKeyChecking": self.host_keys,
             "ControlMaster": "auto",
-            "ControlPath": f"{runs.runtime_directory()}/%C",
             "ControlPersist": "30",
             "LogLevel": "ERROR",
             **({"UserKnownHostsFile": self.known_hosts} if self.known_hosts else {}),
@@ -106,6 +106,10 @@ class LabHost:
             **({"Port": str(self.port)} if self.port else {}),
             **({"User": self.user} if self.user else {}),
         }
+        digest = hashlib.sha256(repr((self.address, sorted(options.items()))).encode()).hexdigest()[
+            :20
+        ]  # who checks more takes no connection of who checks less
+        options["ControlPath"] = f"{runs.runtime_directory()}/{digest}"
         words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
         sudo = [] if self.user == "root" else ["sudo", "-n"]
         return ["ssh", "-T", *words, "--", self.address, shlex.join([*sudo, *python])]
