@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from build import Miniature, all_miniatures, play
+from msgspec.structs import replace
 
 from onetck.machines import agree
 
@@ -27,7 +27,7 @@ def test_namespaces_and_containers_give_the_same_verdicts(row: Miniature, image:
 def test_namespaces_and_machines_give_the_same_verdicts(row: Miniature, lab: Any, tmp_path: Path) -> None:
     """Those of a lab, too."""
     agree(lab.machines, yes=True)
-    _alike(replace(row, more=row.more + lab.rows), "ssh", tmp_path)
+    _alike(replace(row, more=f"{row.more}\n{lab.rows}"), "ssh", tmp_path)
 
 
 def _alike(row: Miniature, backend: str, tmp_path: Path) -> None:
