@@ -379,7 +379,7 @@ class Agent:
     def do_host(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a host down or up."""
         (self.down.discard if message["up"] else self.down.add)(message["host"])
-        self.starter.reach(message["host"], self.services.pids(), up=message["up"])
+        self.starter.admit(message["host"], self.services.pids(), up=message["up"])
         return {}
 
     def do_hold(self, message: dict[str, Any]) -> dict[str, Any]:

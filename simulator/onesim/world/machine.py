@@ -44,7 +44,7 @@ class Machine(OwnServers):
         self._server = 0
         self._build(settings)
         self._note_view(self.name, self.name, os.getpid())
-        self.reach(self.name, frozenset(), up=True)
+        self.admit(self.name, frozenset(), up=True)
 
     def _build(self, settings: dict[str, Any]) -> None:
         os.umask(0o022)
@@ -136,7 +136,7 @@ class Machine(OwnServers):
                     raise nsview.Refused(f"port {port}: {error.strerror}; stop what listens there, such as OpenNebula's own services") from None
         return found
 
-    def reach(self, host: str, spared: frozenset[int], *, up: bool) -> None:
+    def admit(self, host: str, spared: frozenset[int], *, up: bool) -> None:
         """Start the SSH server, or end it and everything that has come through it."""
         if host != self.name:
             return

@@ -208,7 +208,7 @@ class Starter:
         """Return the processes that are neither calls' nor services'."""
         return frozenset()
 
-    def reach(self, host: str, spared: frozenset[int], *, up: bool) -> None:
+    def admit(self, host: str, spared: frozenset[int], *, up: bool) -> None:
         """Let a host be reached by ssh, or not any more, where that is no matter of the harness; then only the processes that are `spared` go on there."""
 
     def fill(self, free_kib: int | None, disk_mb: int) -> None:
