@@ -124,10 +124,32 @@ class LibvirtTable(_Table, frozen=True):
 
 
 class WorldTable(_Table, frozen=True):
-    """What the hosts are: namespaces of this machine, or containers of Docker from an image that `onetck hosts build` has made."""
+    """What the hosts are: namespaces of this machine, containers of Docker from an image that `onetck hosts build` has made, or the machines of `[hosts]`."""
 
-    backend: Literal["namespaces", "docker"] = "namespaces"
+    backend: Literal["namespaces", "docker", "ssh"] = "namespaces"
     image: str = ""
+
+
+class MachineTable(_Table, frozen=True):
+    """`[hosts.<name>]`: a machine of a lab, for `backend = "ssh"`. One is the front-end; the others are host01, host02 and so on in the order of the file.
+
+    `address`, `port`, `user`, `key` and `known_hosts` are for the ssh client of this machine; `host_keys` is its StrictHostKeyChecking; the address `local` is
+    this machine. Another user than root needs sudo without a password. The other machines reach it at `inside` (else `address`), at `ssh_port` while a run
+    lasts. Below `datastores` it has storage of its own for worlds, below `shared` that of all machines. Both are directories for this alone.
+    """
+
+    address: str
+    datastores: str
+    shared: str = ""
+    frontend: bool = False
+    port: int = 0
+    user: str = "root"
+    key: str = ""
+    known_hosts: str = ""
+    host_keys: Literal["yes", "accept-new", "no"] = "yes"
+    inside: str = ""
+    python: str = "python3"
+    ssh_port: int = 7422
 
 
 class HooksTable(_Table, frozen=True):
@@ -226,6 +248,7 @@ class Config(_Table, frozen=True):
     libvirt: LibvirtTable = LibvirtTable()
     world: WorldTable = WorldTable()
     link: tuple[LinkTable, ...] = ()
+    hosts: dict[str, MachineTable] = {}
     mad: dict[Literal["tm", "datastore"], MadTable] = {}
 
 

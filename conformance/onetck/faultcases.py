@@ -14,7 +14,7 @@ from onesim.rows import Profile
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, read_trace
 from onesim.tracetext import renamed, render
-from onetck import faulting
+from onetck import backends, faulting
 from onetck.checks.base import Case
 from onetck.faulting import Place
 from onetck.judge import History, cases_of, judge_case
@@ -48,14 +48,16 @@ def follow(
     """
     whole = _passed(setting, profile, out)
     traces = {case.trace.name: case.trace for case in cases if case.trace.name in whole}
-    found = [place for name, trace in traces.items() for place in faulting.places(setting.spec.spec, level, trace, whole[name])]
+    cannot = backends.cannot(setting.subject)
+    found = [place for name, trace in traces.items() for place in faulting.places(setting.spec.spec, level, trace, whole[name], cannot)]
     found = [place for place in found if not only or place.name in only]
     alike = faulting.alike(found)
     derived: list[tuple[Place, Trace]] = []
     groups = faulting.order(level, seed, alike)
     for group in groups:
         derived += islice(_derived(setting, traces, group, brief=level == "basic"), 1)
-    told(len(derived), _words(level, seed, len(traces), len(cases), len(alike), len(groups), len(derived)))
+    words = _words(level, seed, len(traces), len(cases), len(alike), len(groups), len(derived))
+    told(len(derived), "; ".join([words, *(f"not made: {why}" for why in cannot.values())]))
     return _written(setting, out / FOLDER, derived)
 
 

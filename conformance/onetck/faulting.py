@@ -93,11 +93,14 @@ def overlaps(trace: Trace) -> bool:
     return any(step.op in _OVERLAPS or step.beside for step in trace.steps)
 
 
-def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call]) -> Iterator[Place]:
-    """Yield the places of a case, from the calls that it led to when all went well; none of a case that makes faults of its own."""
+def places(spec: Spec, level: str, trace: Trace, calls: Sequence[Call], cannot: Collection[str] = ()) -> Iterator[Place]:
+    """Yield the places of a case, from the calls that it led to when all went well; none of a case that makes faults of its own.
+
+    Acts that the hosts `cannot` make are left out.
+    """
     if overlaps(trace):
         return
-    kinds = [kind for kind in spec.faults.values() if level == "full" or kind.level == "basic"]
+    kinds = [kind for kind in spec.faults.values() if kind.act not in cannot and (level == "full" or kind.level == "basic")]
     before: Counter[tuple[int, str]] = Counter()
     for call in sorted(calls, key=lambda one: one.n):
         action = f"{call.family}/{call.action.partition('.')[0]}"

@@ -1,14 +1,17 @@
-"""The commands on hosts that are containers: `onetck hosts build` and `clean`."""
+"""The commands on hosts that are containers, or machines of a lab: `onetck hosts build` and `clean`."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from onesim.world import fleet, images
+from onereport.results import EXIT_NO_VERDICT
+from onesim.world import fleet, images, lab
+from onetck.machines import described
 from onetck.terminal import err_console, one_line, out_console
 
 ImageOption = Annotated[str, typer.Option("--image", metavar="NAME", help="The image to make.")]
@@ -17,7 +20,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the outcome as J
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Hosts that are containers (--backend docker).")
+    group = typer.Typer(no_args_is_help=True, help="Hosts that are containers (--backend docker), or machines of a lab (--backend ssh).")
     group.command(name="build")(build)
     group.command(name="clean")(clean)
     app.add_typer(group, name="hosts")
@@ -37,15 +40,32 @@ def build(
             out_console.print(f"{image} is made: {made}", markup=False)
 
 
-def clean(as_json: JsonOption = False) -> None:
-    """Remove the containers, networks and volumes of runs that were killed. Those of runs and kept worlds that live are left alone."""
+def clean(
+    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Clean the machines under [hosts] of this onetck.toml.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove what runs that were killed have left: containers, networks and volumes, or with --config what is on the machines of a lab.
+
+    What is of runs and kept worlds that live is left alone. Exit status 3 if something could not be removed.
+    """
     with one_line():
-        client = fleet.connect()
-        try:
-            removed = fleet.sweep(client)
-        finally:
-            client.close()
-        if as_json:
-            sys.stdout.write(msgspec.json.encode({"removed": removed}).decode() + "\n")
+        if config is not None:
+            removed, stayed = lab.swept(described(config))
         else:
-            out_console.print("\n".join(f"removed {one}" for one in removed) or "nothing was left", markup=False)
+            removed, stayed = _containers(), []
+        if as_json:
+            sys.stdout.write(msgspec.json.encode({"removed": removed, "stayed": stayed}).decode() + "\n")
+        else:
+            for one in [f"removed {one}" for one in removed] or ([] if stayed else ["nothing was left"]):
+                out_console.print(one, markup=False)
+            for one in stayed:
+                err_console.print(f"not removed: {one}", markup=False)
+        raise typer.Exit(EXIT_NO_VERDICT if stayed else 0)
+
+
+def _containers() -> list[str]:
+    client = fleet.connect()
+    try:
+        return fleet.sweep(client)
+    finally:
+        client.close()

@@ -140,6 +140,7 @@ def begin(config: pytest.Config) -> Run:
         lines=not option.onetck_no_lines,
         hypervisor=option.onetck_hypervisor,
         backend=option.onetck_backend,
+        yes=option.onetck_yes,
     )
     try:
         wish = Wish(Path(option.onetck_out).absolute(), option.onetck_profile, seed=option.onetck_seed, faults=fault_level(option.onetck_faults))

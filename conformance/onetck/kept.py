@@ -24,8 +24,8 @@ from onesim.rehearsal import rehearse
 from onesim.spec import ContractSpec
 from onesim.trace import Trace, library
 from onesim.world import docker
-from onesim.world.fleet import runtime_directory
 from onesim.world.interface import Question
+from onesim.world.runs import runtime_directory
 from onesim.world.served import AgentWorld
 from onetck.execution import start_world
 from onetck.plan import null_output

@@ -27,6 +27,7 @@ MadOption = Annotated[
     ),
 ]
 BackendOption = Annotated[
-    str, typer.Option("--backend", metavar="namespaces|docker", help="What makes the hosts; as [world] in onetck.toml, else namespaces.")
+    str, typer.Option("--backend", metavar="namespaces|docker|ssh", help="What makes the hosts; as [world] in onetck.toml, else namespaces.")
 ]
+YesOption = Annotated[bool, typer.Option("--yes", help="Work on the machines of [hosts] without asking (--backend ssh).")]
 TimeoutOption = Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")]

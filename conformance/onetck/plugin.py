@@ -20,7 +20,7 @@ _OPTIONS = (
     ("system-tm", "MAD", "Transfer-manager driver of the system datastore."),
     ("backup", "MAD", "Datastore driver of the backup datastore."),
     ("contract", "C", "OpenNebula release: an alias or an exact version."),
-    ("backend", "namespaces|docker", "What makes the hosts."),
+    ("backend", "namespaces|docker|ssh", "What makes the hosts."),
     ("hypervisor", "simulated|qemu", "What runs VMs: the simulated libvirt, or QEMU under libvirt."),
     ("profile", "P[,P]", "The frozen lists of requirements to certify; without it all that the driver claims."),
 )
@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="When the tests are through, play the cases that passed again with faults; what they show decides the exit status too.",
     )
     group.addoption("--onetck-seed", type=int, default=0, metavar="N", help="Picks how calls that overlap take turns, and where faults strike.")
+    group.addoption("--onetck-yes", action="store_true", help="Work on the machines of [hosts] without asking (--onetck-backend ssh).")
     group.addoption("--onetck-no-lines", action="store_true", help="Do not tell which lines of the driver's scripts are run.")
     group.addoption("--onetck-out", default="onetck-results", metavar="DIR", help="Where history, results and reports go.")
 

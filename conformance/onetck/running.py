@@ -18,7 +18,18 @@ from onesim.schedule import diverged
 from onetck import certify, rendering
 from onetck.certify import Wish
 from onetck.judge import Judgement
-from onetck.options import BackendOption, BackupOption, ConfigOption, DatastoreOption, DriverPaths, MadOption, SystemTmOption, TimeoutOption, TmOption
+from onetck.options import (
+    BackendOption,
+    BackupOption,
+    ConfigOption,
+    DatastoreOption,
+    DriverPaths,
+    MadOption,
+    SystemTmOption,
+    TimeoutOption,
+    TmOption,
+    YesOption,
+)
 from onetck.progress import terminal_progress
 from onetck.setting import Given, Setting, settle
 from onetck.statement import disagreements
@@ -63,6 +74,7 @@ def run(
     ] = os.cpu_count() or 1,
     mad: MadOption = None,
     backend: BackendOption = "",
+    yes: YesOption = False,
     profile: Annotated[
         str,
         typer.Option(
@@ -137,7 +149,7 @@ def run(
             beside_reference,
         )
         wish = certify.at_level(wish)
-        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines, hypervisor, backend)
+        given = Given(paths or [], datastore, tm, system_tm, contract, config, timeout_s, backup, lines, hypervisor, backend, yes)
         terminate_as_interrupt()
         contracts = contract.split(",") if contract else [""]
         if len(contracts) > 1:

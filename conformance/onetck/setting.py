@@ -14,6 +14,7 @@ from onesim.spec import ContractSpec, for_contract
 from onetck import backends, conclude, statement, waivers
 from onetck import config as configuration
 from onetck.driver import Driver, find_driver
+from onetck.machines import machines
 from onetck.mads import mads_of
 from onetck.statement import Statement
 from onetck.taped import MISSES, furniture
@@ -22,7 +23,10 @@ from onetck.waivers import Waiver, read_waivers
 
 @dataclass(frozen=True)
 class Given:
-    """The words of the command line; what is empty comes from the description. `lines` = it is told which lines of the scripts are run."""
+    """The words of the command line; what is empty comes from the description. `lines` = it is told which lines of the scripts are run.
+
+    `yes` = the machines of a lab may be worked on.
+    """
 
     paths: Sequence[Path] = ()
     datastore: str = ""
@@ -35,6 +39,7 @@ class Given:
     lines: bool = True
     hypervisor: str = ""
     backend: str = ""
+    yes: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,8 @@ def settle(given: Given) -> Setting:
         secrets=configuration.secrets(config, base, spec.spec),
         backend=backend,
         image=config.world.image or backends.IMAGE,
+        lab=machines(config, base) if backend == "ssh" else (),
+        agreed=given.yes,
     )
     options = (
         ("--datastore", given.datastore),

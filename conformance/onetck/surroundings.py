@@ -12,6 +12,8 @@ import typer
 from onereport.results import EXIT_NO_VERDICT
 from onesim.world.probe import probe
 from onetck import config as configuration
+from onetck import labdoctor, machines
+from onetck.options import ConfigOption
 from onetck.terminal import one_line, out_console
 
 
@@ -21,10 +23,14 @@ def register(app: typer.Typer) -> None:
     app.command(name="config")(show_config)
 
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
+def doctor(
+    of_hosts: Annotated[bool, typer.Option("--hosts", help="Say it of the machines under [hosts] in onetck.toml (--backend ssh).")] = False,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
     """Say what this machine can and cannot do for onetck, with the remedy. Exit status 3 if no world can be made."""
     with one_line():
-        findings = probe()
+        findings = labdoctor.findings(machines.described(config)) if of_hosts else probe()
         broken = any(row.needed and not row.ok for row in findings)
         if as_json:
             sys.stdout.write(msgspec.json.encode([msgspec.to_builtins(row) for row in findings]).decode() + "\n")

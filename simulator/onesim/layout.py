@@ -13,6 +13,7 @@ from onesim.monitor_rows import MonitorTables
 from onesim.seats import Probes
 from onesim.spec import load
 from onesim.world.interface import Limits, Service, World
+from onesim.world.lab import LabHost
 
 if TYPE_CHECKING:
     from onesim.coverage import Sources
@@ -62,6 +63,7 @@ class Subjected:
     `misses` is a file of the front-end in which stands what a storage array that is answered for was asked in vain, a line each; empty if there is none.
     `secrets` are names and values that no record may hold. `backend` is what makes the hosts, `image` what they are made from where they are containers.
     `links` lead from a port of every host to one of the front-end.
+    `lab` are the machines of a lab, `agreed` whether the user has said beforehand that they may be worked on.
     """
 
     archive: bytes
@@ -93,6 +95,8 @@ class Subjected:
     image: str = ""
     links: tuple[tuple[int, int], ...] = ()
     misses: str = ""
+    lab: tuple[LabHost, ...] = ()
+    agreed: bool = False
 
     @property
     def apart(self) -> tuple[str, ...]:

@@ -10,12 +10,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from onesim.data import data_dir
 from onesim.errors import HarnessError
 from onesim.world import fleet, images
+from onesim.world.lab import LabHost
 
 _START_S = 60
 
@@ -117,3 +121,90 @@ def turn(request: pytest.FixtureRequest, shared: Path) -> Iterator[None]:
         return
     with _alone(shared, "docker.turn"):
         yield
+
+
+_MACHINE = """mkdir -p /run/sshd /root/.ssh /srv/own; echo "$KEY" >/root/.ssh/authorized_keys; rm -rf /var/lib/one
+printf '%s' "$HOST_KEY" >/etc/ssh/ssh_host_ed25519_key; chmod 600 /etc/ssh/ssh_host_ed25519_key
+exec /usr/sbin/sshd -D -e -h /etc/ssh/ssh_host_ed25519_key"""
+
+
+@dataclass
+class Lab:
+    """Containers that play the machines of a lab: a front-end and two hypervisors. `description` is an onetck.toml with `rows` on them."""
+
+    containers: dict[str, Any]
+    network: Any
+    machines: tuple[LabHost, ...]
+    description: Path
+    rows: str
+
+    def sh(self, name: str, command: str) -> str:
+        """Run a command on a machine, as root and beside any world. Returns what it prints."""
+        host = next(one for one in self.machines if one.name == name)
+        options = [f"UserKnownHostsFile={host.known_hosts}", "BatchMode=yes", "ConnectTimeout=10"]
+        words = ["ssh", "-i", host.key, *(word for one in options for word in ("-o", one)), f"root@{host.address}", command]
+        return subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False).stdout
+
+    def cut_off(self, name: str) -> None:
+        """Take a machine off the network."""
+        self.network.disconnect(self.containers[name], force=True)
+
+    def rejoin(self, name: str) -> None:
+        """Bring it back."""
+        self.network.connect(self.containers[name], ipv4_address=next(one.address for one in self.machines if one.name == name))
+
+    def left(self, *names: str) -> str:
+        """Return what is left of runs on machines, on all if none is named."""
+        return "".join(self.sh(name, "ls -d /srv/*/onetck-* /var/lib/one /etc/one /run/onetck 2>/dev/null") for name in names or self.containers)
+
+
+@pytest.fixture(scope="session")
+def lab(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab; the reference driver is described in it."""
+    import docker
+
+    base = tmp_path_factory.mktemp("lab")
+    for key in ("key", "host_key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(base / key)], check=True)
+    client, name = fleet.connect(), f"onetck-test-{os.getpid()}"
+    subnet = f"10.251.{os.getpid() % 256}.0/28"  # a machine that comes back has the address that it had
+    pools = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)])
+    network, storage = client.networks.create(name, ipam=pools), client.volumes.create(name)
+    made: dict[str, Any] = {}
+    try:
+        for number, machine in enumerate(("fe", "hv1", "hv2")):
+            config = client.api.create_host_config(
+                cap_add=["SYS_ADMIN", "SYS_PTRACE"],
+                security_opt=["seccomp=unconfined", "apparmor=unconfined"],
+                binds={storage.name: {"bind": "/srv/shared", "mode": "rw"}},
+                network_mode=name,
+            )
+            config |= {"MaskedPaths": [], "ReadonlyPaths": []}  # a machine has a /proc that can be mounted again
+            environment = {"KEY": (base / "key.pub").read_text(), "HOST_KEY": (base / "host_key").read_text()}
+            made[machine] = client.containers.get(
+                client.api.create_container(
+                    image, ["/bin/sh", "-c", _MACHINE], hostname=machine, name=f"{name}-{number}", environment=environment, host_config=config
+                )
+            )
+            made[machine].start()
+            made[machine].reload()
+        at = {machine: one.attrs["NetworkSettings"]["Networks"][name]["IPAddress"] for machine, one in made.items()}
+        (base / "known_hosts").write_text("".join(f"{address} {(base / 'host_key.pub').read_text()}" for address in at.values()))
+        roles = {"fe": "frontend", "hv1": "host01", "hv2": "host02"}
+        keys = {"user": "root", "key": str(base / "key"), "known_hosts": str(base / "known_hosts")}
+        machines = tuple(LabHost(one, roles[one], address, "/srv/own", "/srv/shared", inside=address, **keys) for one, address in at.items())
+        shutil.copytree(data_dir("reference_driver"), base / "driver")
+        description = base / "driver" / "onetck.toml"
+        rows = "\n".join(
+            f'[hosts.{one.name}]\naddress = "{one.address}"\ndatastores = "/srv/own"\nshared = "/srv/shared"\nkey = "{one.key}"\n'
+            f'known_hosts = "{one.known_hosts}"\nfrontend = {str(one.role == "frontend").lower()}\n'
+            for one in machines
+        )
+        description.write_text(f"{description.read_text()}\n{rows}")
+        yield Lab(made, network, machines, description, rows)
+    finally:
+        for one in made.values():
+            one.remove(force=True, v=True)
+        network.remove()
+        storage.remove(force=True)
+        client.close()

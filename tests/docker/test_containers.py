@@ -16,7 +16,7 @@ from failing_parts import BEHIND, PORT, host_pauses, network_fails
 from onesim.data import data_dir
 from onesim.errors import HarnessError
 from onesim.events import Answer
-from onesim.world import fleet, images
+from onesim.world import fleet, images, runs
 from onesim.world.docker import DockerWorld
 from onesim.world.interface import Fault, Limits, Run
 
@@ -156,7 +156,7 @@ def test_the_janitor_removes_what_a_killed_run_left_and_nothing_else(
     label = f"{fleet.WORLD}={name}"
     try:
         assert fleet.made_by(client, label)
-        lock = fleet.lock_path(name.rpartition("-")[0])
+        lock = runs.lock_path(name.rpartition("-")[0])
         assert lock.exists()
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
         removed = fleet.sweep(client)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from build import Miniature, all_miniatures, play
+from msgspec.structs import replace
+
+from onetck.machines import agree
 
 pytestmark = pytest.mark.components
 
@@ -16,10 +20,21 @@ _REFERENCE = Miniature("reference", "", ("host-down", "image-clone"), "")
 @pytest.mark.parametrize("row", [_REFERENCE, *(one for one in all_miniatures() if one.name in _NAMES)], ids=lambda row: row.name)
 def test_namespaces_and_containers_give_the_same_verdicts(row: Miniature, image: str, tmp_path: Path) -> None:
     """Requirement by requirement, and case by case."""
-    judged = {backend: play(row, tmp_path / backend, backend) for backend in ("namespaces", "docker")}
+    _alike(row, "docker", tmp_path)
+
+
+@pytest.mark.parametrize("row", [_REFERENCE, next(one for one in all_miniatures() if one.name == _NAMES[0])], ids=lambda row: row.name)
+def test_namespaces_and_machines_give_the_same_verdicts(row: Miniature, lab: Any, tmp_path: Path) -> None:
+    """Those of a lab, too."""
+    agree(lab.machines, yes=True)
+    _alike(replace(row, more=f"{row.more}\n{lab.rows}"), "ssh", tmp_path)
+
+
+def _alike(row: Miniature, backend: str, tmp_path: Path) -> None:
+    judged = {name: play(row, tmp_path / name, name) for name in ("namespaces", backend)}
     whole = {name: {one.requirement: one.verdict for one in judgement.requirements} for name, judgement in judged.items()}
-    assert whole["docker"] == whole["namespaces"]
+    assert whole[backend] == whole["namespaces"]
     each = {name: {(one.requirement, one.case): one.verdict for one in judgement.results} for name, judgement in judged.items()}
-    assert each["docker"] == each["namespaces"]
-    assert "pass" in whole["docker"].values()
-    assert row.breaks in ("", *(id for id, verdict in whole["docker"].items() if verdict == "fail")), row.breaks
+    assert each[backend] == each["namespaces"]
+    assert "pass" in whole[backend].values()
+    assert row.breaks in ("", *(id for id, verdict in whole[backend].items() if verdict == "fail")), row.breaks

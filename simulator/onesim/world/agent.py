@@ -35,6 +35,7 @@ from onesim.world.services import Services
 from onesim.world.starting import Starter, embedded
 from onesim.world.striking import Striking
 from onesim.world.virsh import Virsh
+from onesim.world.visiting import Visiting
 from onesim.world.web import Web
 from onesim.world.work import WORK, lay, members, needs_root
 
@@ -74,7 +75,7 @@ class Agent:
         self.next_question = 0
         self.simulated = frozenset(settings["simulated"])
         self.starter, self.gates = starter, starter.gates
-        self.lines = Lines(base64.b64decode(settings["tracer"]), settings["left_alone"])
+        self.lines = Lines(base64.b64decode(settings["tracer"]), settings["left_alone"], starter.lines_at)
         self.holding = Holding(self.send)
         self.striking = Striking(self, settings["disk_mb"])
         self.unclaimed: list[bytes] = []
@@ -84,6 +85,7 @@ class Agent:
         self.web = Web(self)
         self.virsh = Virsh(self)
         self.services = Services(self, _ENVIRONMENT)
+        self.visiting = Visiting(self)
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -164,7 +166,7 @@ class Agent:
             if do in WORK:
                 result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
             else:
-                owner = next((one for one in (self.programs, self.web, self.virsh, self.services) if do in one.VERBS), self)
+                owner = next((one for one in (self.programs, self.web, self.virsh, self.services, self.visiting) if do in one.VERBS), self)
                 result = getattr(owner, f"do_{do}")(message)
         except OSError as error:
             result = {"error": f"{error.strerror or error}: {error.filename or ''}"}
@@ -196,6 +198,7 @@ class Agent:
     def do_run(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Start a call; the reply follows when it has ended."""
         call = Call(message["id"], message["call"] or f"#{message['id']}", message["host"], message["limits"], message["faults"])
+        call.asks = frozenset(message.get("asks", ()))
         if self.broken:
             return {"ended_by": "world_lost"}
         if self.running:
@@ -280,7 +283,7 @@ class Agent:
             self._end(call, "output")
         if not data:
             self._close_stream(call, name, fd)
-            self._maybe_finish(call)
+            self.finish(call)
 
     def _leader_ended(self, call: Call, status: int) -> None:
         call.status = status
@@ -288,9 +291,9 @@ class Agent:
         if call.stdin >= 0:
             call.stdin_left = struct.unpack("i", fcntl.ioctl(call.stdin, termios.FIONREAD, b"\0\0\0\0"))[0]
             os.close(call.stdin)
-        self._maybe_finish(call)
+        self.finish(call)
 
-    def _maybe_finish(self, call: Call) -> None:
+    def finish(self, call: Call) -> None:
         """Finish a call whose script has ended, once its processes are gone or have had their grace."""
         if call.status is None or call.id not in self.running:
             return
@@ -329,7 +332,7 @@ class Agent:
 
     def _watch(self, call: Call, now: float) -> None:
         if call.status is not None:
-            self._maybe_finish(call)
+            self.finish(call)
             return
         elapsed = call.elapsed_ns(time.monotonic_ns()) / 1e9
         if call.killed_at and time.monotonic() > call.killed_at:
@@ -376,6 +379,7 @@ class Agent:
     def do_host(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a host down or up."""
         (self.down.discard if message["up"] else self.down.add)(message["host"])
+        self.starter.admit(message["host"], self.services.pids(), up=message["up"])
         return {}
 
     def do_hold(self, message: dict[str, Any]) -> dict[str, Any]:
@@ -403,10 +407,10 @@ class Agent:
     def do_picture(self, message: dict[str, Any]) -> dict[str, Any]:
         """Take a picture, and return how it differs from the last one if that is asked."""
         after: tree.Picture = {}
-        for host in self.hosts:
+        for host in self.starter.hosts:
             self.starter.picture(host, _WATCHED, after, self.links)
         for path in self.shared:
-            tree.take(after, self.hosts[0], f"{nsview.SHARED}{path}", path, frozenset(), self.links)
+            tree.take(after, self.hosts[0], self.starter.common(path), path, frozenset(), self.links)
         before, self.before = self.before, after
         return {"changes": tree.differences(before, after) if message["compare"] else []}
 
@@ -454,7 +458,7 @@ def main(control_fd: int) -> None:
     control = socket.socket(fileno=control_fd)
     (length,) = struct.unpack(">I", control.recv(4, socket.MSG_WAITALL))
     settings = json.loads(control.recv(length, socket.MSG_WAITALL))
-    _become(settings, control, namespaces=True)
+    become(settings, control, _embedded)
 
 
 def main_in_container(path: str) -> None:
@@ -463,27 +467,31 @@ def main_in_container(path: str) -> None:
     control.connect(path)
     (length,) = struct.unpack(">I", control.recv(4, socket.MSG_WAITALL))
     settings = json.loads(control.recv(length, socket.MSG_WAITALL))
-    _become(settings, control, namespaces=False)
+    become(settings, control, lambda settings, control: Containers(settings))
 
 
-def _become(settings: dict[str, Any], control: socket.socket, *, namespaces: bool) -> None:
-    """Take possession of the hosts and serve them; `namespaces` = they are to be made."""
+def _embedded(settings: dict[str, Any], control: socket.socket) -> Starter:
+    """Make the namespaces and become their process 1."""
+    nsview.enter_namespaces(settings["wide"])
+    child = os.fork()
+    if child:
+        _report(control, {"pid": child})
+        control.close()
+        os.waitpid(child, 0)
+        os._exit(0)
+    nsview.loopback_up()
+    return embedded(settings)
+
+
+def become(settings: dict[str, Any], control: socket.socket, prepared: Callable[[dict[str, Any], socket.socket], Starter]) -> None:
+    """Take possession of the hosts that are `prepared`, and serve them."""
     listener = None
     if settings["socket"]:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(settings["socket"])
         listener.listen(4)
     try:
-        if namespaces:
-            nsview.enter_namespaces(settings["wide"])
-            child = os.fork()
-            if child:
-                _report(control, {"pid": child})
-                control.close()
-                os.waitpid(child, 0)
-                os._exit(0)
-            nsview.loopback_up()
-        agent = Agent(settings, embedded(settings) if namespaces else Containers(settings), control, listener)
+        agent = Agent(settings, prepared(settings, control), control, listener)
     except nsview.Refused as error:
         _report(control, {"refused": str(error)})
         os._exit(1)

@@ -18,7 +18,10 @@ SERVICES = "/run/one"
 
 @dataclass
 class Call:
-    """One run command. `sessions` are the sessions that belong to it: the script's own and those of its ssh commands."""
+    """One run command. `sessions` are the sessions that belong to it: the script's own and those of its ssh commands.
+
+    At commands that it `asks` about it is the harness that counts and says what is done: they may be run on any of several machines.
+    """
 
     request: int
     id: str
@@ -42,6 +45,7 @@ class Call:
     ended_ns: int = 0
     killed_at: float = 0.0
     alone: bool = True
+    asks: frozenset[str] = frozenset()
     held: int = 0
     held_since_ns: int = 0
     held_ns: int = 0

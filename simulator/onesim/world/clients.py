@@ -149,15 +149,28 @@ class Doors:
         host = self._host_of(pid)
         call = calls.owner(pid, self.agent.running)
         act, argument = self.record(call, name, words, host)
-        passes = partial(self._pass, connection, pid, [name, *words], host, call, act, argument)
+        strikes = partial(self._strike, connection, pid, [name, *words], host, call)
+        if call is not None and name in call.asks:
+            self.agent.ask({"kind": "gate", "argv": [name], "call": call.id}, partial(self._told, call, len(call.commands) - 1, strikes))
+        else:
+            strikes(act, argument)
+        return True
+
+    def _told(self, call: Call, row: int, strikes: Callable[[str, str], None], told: dict[str, Any]) -> None:
+        """Take the harness's word for what is done to a command."""
+        call.commands[row]["fault"] = told["act"]
+        strikes(told["act"], told["arg"])
+
+    def _strike(self, connection: socket.socket, pid: int, argv: list[str], host: str, call: Call | None, act: str, argument: str) -> None:
+        """Let a command pass in its turn, with what is to be done to it."""
+        passes = partial(self._pass, connection, pid, argv, host, call, act, argument)
         if act == "slow":
             delay_s = min(int(argument or 0), 5000) / 1000
             passes = partial(self.agent.holding.later, delay_s, pid, passes)
         if call is not None and self.agent.holding.on:
-            self.agent.holding.hold(call, pid, name, passes)
+            self.agent.holding.hold(call, pid, argv[0], passes)
         else:
             passes()
-        return True
 
     def _pass(self, connection: socket.socket, pid: int, argv: list[str], host: str, call: Call | None, act: str, argument: str) -> None:
         """Do to a command what is to be done. One that hangs is never answered: the connection stays open with the process."""

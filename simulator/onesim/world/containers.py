@@ -10,68 +10,26 @@ import contextlib
 import hashlib
 import os
 import socket
-import subprocess
 import time
 from functools import partial
 from typing import Any
 
-from onesim.world import nsview
+from onesim.world import nsview, sshd
 from onesim.world import syscalls as sc
-from onesim.world.starting import Starter, bound, resize
+from onesim.world.starting import OwnServers, bound, resize
 
 #: The environment of a container's first process names its host.
 MARK = "ONETCK_HOST"
 READY = "/run/onetck/ready"
-SSHD_CONFIG = "/run/onetck/ssh/sshd_config"
-_KEYS = "/run/onetck/ssh"
 _OURS = "/run/onetck/own"
 _FIND_S = 60.0
 _CROWD = 16  # worlds beside each other whose drivers are one user of the machine
-_SERVERS = ("/sshd", "/sshd-session", "/sshd-auth")
 #: What root may do on a host: as in a container of Docker's, but for device nodes.
 _CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
-#: The cheapest exchange of keys, as every driver's ssh begins with one: OpenSSH's first choice takes five times the processor time.
-_EXCHANGE = "KexAlgorithms curve25519-sha256"
-_CLIENT = f"""Host *
-    {_EXCHANGE}
-    IdentityFile {_KEYS}/key
-    GlobalKnownHostsFile {_KEYS}/known_hosts
-    UserKnownHostsFile /dev/null
-    BatchMode yes
-    StrictHostKeyChecking yes
-    ConnectTimeout 5
-    ServerAliveInterval 1
-    ServerAliveCountMax 3
-    SendEnv ONETCK_CALL BASH_ENV
-    LogLevel ERROR
-"""
-_SERVER = f"""HostKey {_KEYS}/host_key
-{_EXCHANGE}
-AuthorizedKeysFile {_KEYS}/authorized_keys
-StrictModes no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-UsePAM no
-UseDNS no
-PrintMotd no
-PrintLastLog no
-PermitRootLogin no
-MaxStartups 200
-MaxSessions 200
-ClientAliveInterval 2
-ClientAliveCountMax 3
-AcceptEnv ONETCK_CALL BASH_ENV
-Subsystem sftp /usr/lib/openssh/sftp-server
-PidFile none
-"""
 
 
-class Containers(Starter):
+class Containers(OwnServers):
     """Knows the namespaces of containers. Raises Refused where one cannot be entered or prepared."""
-
-    own_ssh = True
-    kinds = ("net", "uts", "mnt")
-    calm = ()  # the file systems of containers are layers, of which this process and theirs may see other ones
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.hosts, self.shared, self.wide = settings["hosts"], settings["shared"], True
@@ -105,11 +63,6 @@ class Containers(Starter):
         if "error" in answer:
             raise nsview.Refused(f"host {host} cannot be prepared: {answer['error']}")
         return answer
-
-    def _enter_apart(self, host: str) -> None:
-        self._enter(host)
-        sc.unshare(sc.CLONE_NEWNS)
-        sc.mount("", "/", flags=sc.MS_REC | sc.MS_PRIVATE)
 
     def take_rights(self, root: bool, limits: dict[str, float] | None = None) -> None:
         """Become the container's root or the driver's user. Their processes count for the machine's user of that number, whatever the world."""
@@ -150,18 +103,21 @@ class Containers(Starter):
 
     def daemons(self) -> frozenset[int]:
         """Return the first processes of the containers, and the SSH servers with what they start for each session."""
-        found = set(self.leaders.values())
-        for name in os.listdir("/proc"):
-            if name.isdigit():
-                with contextlib.suppress(OSError):
-                    if os.readlink(f"/proc/{name}/exe").endswith(_SERVERS):
-                        found.add(int(name))
-        return frozenset(found)
+        return frozenset(self.leaders.values()) | super().daemons()
 
     def fill(self, free_kib: int | None, disk_mb: int) -> None:
         """Leave so many KiB on each file system that holds datastores."""
         for host in self.hosts:
             self.within(host, partial(_resize, ["/var/lib/one", *self.shared_by(host)], free_kib, disk_mb), root=True)
+
+
+def _make_keys() -> dict[str, Any]:
+    """Make the keys of a world."""
+    os.makedirs(sshd.KEYS, exist_ok=True)
+    try:
+        return {"keys": sshd.make_keys(sshd.KEYS)}
+    except sshd.KeysRefused as error:
+        return {"error": str(error)}
 
 
 def _resize(paths: list[str], free_kib: int | None, disk_mb: int) -> dict[str, Any]:
@@ -170,29 +126,13 @@ def _resize(paths: list[str], free_kib: int | None, disk_mb: int) -> dict[str, A
     return {}
 
 
-def _make_keys() -> dict[str, Any]:
-    """Make the keys of a world: one for its hosts, one for oneadmin."""
-    os.makedirs(_KEYS, exist_ok=True)
-    found = {}
-    for name in ("host_key", "key"):
-        path = f"{_KEYS}/{name}"
-        made = subprocess.run(["/usr/bin/ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path], capture_output=True, check=False)
-        if made.returncode:
-            return {"error": f"ssh-keygen: {made.stderr.decode(errors='replace').strip()}"}
-        for file in (path, f"{path}.pub"):
-            with open(file) as text:
-                found[os.path.basename(file)] = text.read()
-            os.unlink(file)
-    return {"keys": found}
-
-
 def _prepare(host: str, world: Containers, gate: bytes, stubs: tuple[str, ...], gates: list[str], keys: dict[str, str]) -> dict[str, Any]:
     """Prepare a container, from inside and as its root."""
     os.umask(0o022)
     for path in (*nsview.ONEADMIN_DIRECTORIES, *world.shared_by(host)):
         os.makedirs(path, exist_ok=True)
         os.chown(path, nsview.ONEADMIN, nsview.ONEADMIN)
-    for path in ("/run/onetck/usr", "/run/onetck/tmp", "/run/sshd", _KEYS, _OURS):
+    for path in ("/run/onetck/usr", "/run/onetck/tmp", "/run/sshd", sshd.KEYS, _OURS):
         os.makedirs(path, exist_ok=True)
     os.chmod("/run/onetck/tmp", 0o1777)
     addresses = "".join(
@@ -203,40 +143,19 @@ def _prepare(host: str, world: Containers, gate: bytes, stubs: tuple[str, ...], 
         f"{_OURS}/resolv.conf": ("", 0o644),
         f"{_OURS}/hostname": (f"{host}\n", 0o644),
         "/etc/machine-id": (hashlib.sha256(host.encode()).hexdigest()[:32] + "\n", 0o444),
-        "/etc/ssh/ssh_config": (_CLIENT, 0o644),
-        SSHD_CONFIG: (_SERVER, 0o644),
-        f"{_KEYS}/authorized_keys": (keys["key.pub"], 0o644),
-        f"{_KEYS}/known_hosts": ("* " + keys["host_key.pub"], 0o644),
-        f"{_KEYS}/host_key": (keys["host_key"], 0o600),
-        f"{_KEYS}/key": (keys["key"], 0o600),
+        **sshd.files(keys),
         "/var/lib/one/.one/one_auth": ("oneadmin:onetck\n", 0o644),
     }
     for path, (text, mode) in files.items():
         with open(path, "w") as file:
             file.write(text)
         os.chmod(path, mode)
-    for path in (f"{_KEYS}/key", "/var/lib/one/.one/one_auth"):
+    for path in (sshd.KEY, "/var/lib/one/.one/one_auth"):
         os.chown(path, nsview.ONEADMIN, nsview.ONEADMIN)
     for name in os.listdir(_OURS):  # Docker writes to its own whenever a host leaves or joins the network
         sc.bind(f"{_OURS}/{name}", f"/etc/{name}")
-    kept = _stand(gate, stubs, gates)
+    sc.bind("/usr", "/run/onetck/usr")
+    kept = nsview.stand(gate, stubs, gates)
     with open(READY, "w"):
         pass
     return {"gates": kept}
-
-
-def _stand(gate: bytes, stubs: tuple[str, ...], gates: list[str]) -> list[str]:
-    """Put the gate at the path of each command, the commands themselves below /run/onetck/usr. Returns those that are gated."""
-    sc.bind("/usr", "/run/onetck/usr")
-    with open("/run/onetck/gate", "wb") as file:
-        file.write(gate)
-    os.chmod("/run/onetck/gate", 0o755)
-    kept = []
-    for name in dict.fromkeys([*stubs, *gates]):
-        folder = next((one for one in ("bin", "sbin") if os.path.exists(f"/usr/{one}/{name}")), "bin" if name in stubs else "")
-        if folder:
-            with open(f"/usr/{folder}/{name}", "ab"):  # a file that is not there yet, to stand upon
-                pass
-            sc.bind("/run/onetck/gate", f"/usr/{folder}/{name}")
-            kept.append(name)
-    return kept

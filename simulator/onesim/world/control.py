@@ -21,6 +21,10 @@ class Control:
         self._buffer = b""
         self._next = 0
 
+    def fileno(self) -> int:
+        """Return the descriptor to wait at."""
+        return self._connection.fileno()
+
     def post(self, do: str, fds: Sequence[int] = (), **arguments: Any) -> int:
         """Send a request. Returns its number, which the reply names."""
         number, self._next = self._next, self._next + 1

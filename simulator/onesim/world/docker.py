@@ -10,14 +10,15 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from onesim.errors import HarnessError
-from onesim.world import fleet
+from onesim.world import fleet, runs
 from onesim.world.control import Control
 from onesim.world.fleet import CONTROL, IMAGE, KEPT, LOCK, RUN, WORLD, Fleet
-from onesim.world.interface import Question, Reply, Run
-from onesim.world.served import AgentWorld, Wanted, settings
+from onesim.world.interface import Question, Reply
+from onesim.world.losing import LosingWorld
+from onesim.world.served import Wanted, settings
 
 _CONNECT_S = 60.0
 _numbers = itertools.count(1)
@@ -45,22 +46,21 @@ def ready(image: str) -> tuple[str, ...]:
         client.close()
 
 
-class DockerWorld(AgentWorld):
+class DockerWorld(LosingWorld):
     """A world of containers. A host that is down is off the network."""
 
     def __init__(self, control: Control, ships: Fleet, on_question: Callable[[Question], Reply | None]) -> None:
-        super().__init__(control, None, on_question)
+        super().__init__(control, on_question)
         self._fleet = ships
-        self._lost: list[str] = []
 
     @classmethod
     def start(cls, image: str = IMAGE, *, on_question: Callable[[Question], Reply | None], **wanted: Unpack[Wanted]) -> DockerWorld:
         """Start a world from an image of hosts. Raises HarnessError with the remedy."""
         ready(image)
         keep = wanted.get("keep")
-        run = fleet.run_id()
+        run = runs.run_id()
         name = f"{run}-{next(_numbers)}"
-        labels = {RUN: run, LOCK: str(fleet.lock_path(run)), WORLD: name} | ({KEPT: str(keep)} if keep else {})
+        labels = {RUN: run, LOCK: str(runs.lock_path(run)), WORLD: name} | ({KEPT: str(keep)} if keep else {})
         directory = Path(tempfile.mkdtemp(prefix="onetck-")) if keep is None else keep.parent
         path = directory / f"{name}.start"
         ships = Fleet(fleet.connect(), image, name, labels)
@@ -84,41 +84,28 @@ class DockerWorld(AgentWorld):
                 shutil.rmtree(directory, ignore_errors=True)
         return world
 
-    def _ask(self, message: dict[str, Any]) -> None:
-        """Answer a question; one of the agent itself is that a host be lost."""
-        if message["kind"] != "host":
-            super()._ask(message)
-            return
-        host = message["argv"][1]
+    def cut_off(self, host: str) -> None:
+        """Take a host off the network."""
         self._fleet.cut_off(host)
-        self._lost.append(host)
-        self.answer(message["question"], _Done())
 
-    def _seen(self, answer: dict[str, Any]) -> Run:
-        """Hosts that were lost in a call are there again when it has ended."""
-        while self._lost:
-            self._fleet.rejoin(self._lost.pop())
-        return super()._seen(answer)
+    def rejoin(self, host: str) -> None:
+        """Bring it back."""
+        self._fleet.rejoin(host)
 
     def host_down(self, host: str) -> None:
         """Take a host off the network."""
         super().host_down(host)
-        self._fleet.cut_off(host)
+        self.cut_off(host)
 
     def host_up(self, host: str) -> None:
         """Bring it back."""
-        self._fleet.rejoin(host)
+        self.rejoin(host)
         super().host_up(host)
 
     def close(self) -> None:
         """End the world and remove its containers, network and volumes."""
         super().close()
         self._fleet.down()
-
-
-class _Done:
-    stdout = stderr = b""
-    status = 0
 
 
 def _accepted(listener: socket.socket) -> socket.socket:

@@ -6,22 +6,21 @@ Needs the package `docker` (extra `docker`), and a daemon of this machine that t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import ipaddress
 import os
 import random
-import socket
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from onesim.errors import ConfigError, HarnessError
-from onesim.world.containers import MARK, READY, SSHD_CONFIG
+from onesim.errors import HarnessError
+from onesim.world.containers import MARK, READY
 from onesim.world.nsview import SHARED
+from onesim.world.runs import abandoned
+from onesim.world.sshd import SSHD_CONFIG
 
 #: The labels of what is made: the run, the world within it, the socket of a world that is kept.
 RUN, LOCK, WORLD, KEPT = "onetck.run", "onetck.lock", "onetck.world", "onetck.kept"
@@ -36,19 +35,6 @@ _SUBNET_TRIES = 30
 _UNREACHED = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 _LINES_MB = 64
 _TIMEOUT_S = 300
-
-
-def runtime_directory() -> Path:
-    """Return the directory of this user for sockets and locks. Raises ConfigError where it cannot be."""
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    path = base / f"onetck-{os.geteuid()}"
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; set XDG_RUNTIME_DIR to a directory of yours") from None
-    if path.stat().st_uid != os.geteuid():
-        raise ConfigError(f"{path}: belongs to somebody else; set XDG_RUNTIME_DIR to a directory of yours")
-    return path
 
 
 def connect() -> Any:
@@ -93,24 +79,7 @@ def require_image(client: Any, image: str) -> None:
         raise HarnessError(f"the image {image} was not made for hosts; make one from it with `onetck hosts build --from {image} --image NAME`")
 
 
-# runs and the janitor
-
-
-@cache
-def run_id() -> str:
-    """Return the name of this process among runs; its lock is held until the process ends."""
-    name = f"{os.getpid()}-{random.randbytes(4).hex()}"
-    _locks[name] = lock_path(name).open("ab")
-    fcntl.flock(_locks[name], fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return name
-
-
-_locks: dict[str, IO[bytes]] = {}
-
-
-def lock_path(run: str) -> Path:
-    """Return the file that a run locks while it lives. What the run makes is labelled with it, as others may have directories of their own for such files."""
-    return runtime_directory() / f"docker-{run}.lock"
+# the janitor
 
 
 def _kinds(client: Any) -> tuple[tuple[str, Any], ...]:
@@ -138,29 +107,13 @@ def labels_of(client: Any, label: str) -> list[dict[str, str]]:
     return [_labels(one) for _, one in made_by(client, label)]
 
 
-def _abandoned(lock: str, kept: str) -> bool:
-    """Whether nobody holds on to a run: its lock is free or gone, and no kept world answers. What cannot be told is not abandoned."""
-    if kept:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as control:
-            control.connect(kept)
-            return False
-    try:
-        with open(lock, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
 def sweep(client: Any) -> list[str]:
     """Remove what runs left that live no more, and return it as kinds and names."""
     rows = [(kind, one, _labels(one).get(LOCK, ""), _labels(one).get(KEPT, "")) for kind, one in made_by(client, RUN)]
-    abandoned = {key: _abandoned(*key) for key in {(lock, kept) for _, _, lock, kept in rows}}
-    gone = [(kind, one) for kind, one, lock, kept in rows if abandoned[lock, kept]]
+    left = {key: abandoned(*key) for key in {(lock, kept) for _, _, lock, kept in rows}}
+    gone = [(kind, one) for kind, one, lock, kept in rows if left[lock, kept]]
     _remove(gone)
-    for lock in {lock for lock, _ in abandoned if lock} - {lock for (lock, _), free in abandoned.items() if not free}:
+    for lock in {lock for lock, _ in left if lock} - {lock for (lock, _), free in left.items() if not free}:
         Path(lock).unlink(missing_ok=True)
     return [f"{kind} {one.name}" for kind, one in gone]
 

@@ -101,12 +101,12 @@ def _text(data: bytes) -> str:
 class Lines:
     """The files of the calls. Without a tracer nothing is traced."""
 
-    def __init__(self, tracer: bytes, left_alone: Iterable[str]) -> None:
-        self.on = bool(tracer)
+    def __init__(self, tracer: bytes, left_alone: Iterable[str], here: str = HERE) -> None:
+        self.on, self.here = bool(tracer), here
         self.left_alone = tuple(f"/{file}" for file in left_alone)
         self._trails: dict[str, Trail] = {}
         if self.on:
-            with open(f"{HERE}/tracer", "wb") as file:
+            with open(f"{here}/tracer", "wb") as file:
                 file.write(tracer)
 
     def environment(self, call: str, script: str, given: dict[str, str]) -> dict[str, str]:
@@ -115,6 +115,11 @@ class Lines:
             return {}
         self._trails[call] = Trail()
         return {"BASH_ENV": TRACER}
+
+    def follow(self, call: str) -> None:
+        """Expect lines of a call that began on another machine."""
+        if self.on:
+            self._trails[call] = Trail()
 
     def inherited(self, pid: int) -> dict[str, str]:
         """Return what a command that comes by ssh finds in its environment, if its client is traced."""
@@ -127,29 +132,28 @@ class Lines:
     def trim(self, call: str, leader: int) -> None:
         """Read and empty the files of a call under way that have grown large."""
         if call in self._trails:
-            for name in _files(call):
+            for name in self._files(call):
                 with contextlib.suppress(OSError):
-                    if os.stat(f"{HERE}/{name}").st_size > _TRIM_BYTES:
+                    if os.stat(f"{self.here}/{name}").st_size > _TRIM_BYTES:
                         self._read(call, name, leader)
-                        os.truncate(f"{HERE}/{name}", 0)
+                        os.truncate(f"{self.here}/{name}", 0)
 
     def told(self, call: str, leader: int, *, success: bool) -> dict[str, Any] | None:
         """Return what a call that has ended has run, and remove its files. None if it was not traced."""
         if call not in self._trails:
             return None
-        for name in _files(call):
+        for name in self._files(call):
             with contextlib.suppress(OSError):
                 self._read(call, name, leader)
-                os.unlink(f"{HERE}/{name}")
+                os.unlink(f"{self.here}/{name}")
         return self._trails.pop(call).told(success=success)
 
     def _read(self, call: str, name: str, leader: int) -> None:
         process = name.partition(".")[2]
-        with open(f"{HERE}/{name}", "rb") as file:
+        with open(f"{self.here}/{name}", "rb") as file:
             written = os.fstat(file.fileno()).st_mtime_ns
             self._trails[call].take(process, file.read(), leads=process.rpartition(".")[2] == str(leader), at_ns=written)
 
-
-def _files(call: str) -> list[str]:
-    start = call.rpartition("/")[2] + "."
-    return [name for name in os.listdir(HERE) if name.startswith(start)]
+    def _files(self, call: str) -> list[str]:
+        start = call.rpartition("/")[2] + "."
+        return [name for name in os.listdir(self.here) if name.startswith(start)]

@@ -265,3 +265,19 @@ def enter_host(name: str, shared: list[str]) -> None:
         sc.bind(SHARED + path, root + path)
     sc.sethostname(name)
     sc.pivot(root)
+
+
+def stand(gate: bytes, stubs: tuple[str, ...], gates: list[str]) -> list[str]:
+    """Put the gate at the path of each command of the root of this process; below /run/onetck/usr are the commands themselves. Returns those that are gated."""
+    with open("/run/onetck/gate", "wb") as file:
+        file.write(gate)
+    os.chmod("/run/onetck/gate", 0o755)
+    kept = []
+    for name in dict.fromkeys([*stubs, *gates]):
+        folder = next((one for one in ("bin", "sbin") if os.path.exists(f"/usr/{one}/{name}")), "bin" if name in stubs else "")
+        if folder:
+            if not os.path.exists(f"/usr/{folder}/{name}"):  # to stand upon
+                open(f"/usr/{folder}/{name}", "ab").close()
+            sc.bind("/run/onetck/gate", f"/usr/{folder}/{name}")
+            kept.append(name)
+    return kept

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from onesim.world import nsview, quiet, tree
+from onesim.world import lines, nsview, quiet, sshd, tree
 from onesim.world import syscalls as sc
 
 _HELPER_S = 60
@@ -26,6 +26,7 @@ class Starter:
 
     own_ssh = False
     kinds: tuple[str, ...] = ("mnt", "uts")
+    lines_at = lines.HERE
     #: Trees in which hardly any call changes something. The agent's view of them must be that of the processes' own file systems.
     calm: tuple[str, ...] = ("/etc", "/var/lib/one/remotes", "/var/tmp/one")
     gates: list[str]
@@ -168,6 +169,10 @@ class Starter:
             tree.take(part, host, real, path, shared, links)
         return self.parts[real]
 
+    def common(self, path: str) -> str:
+        """Return where the agent sees a directory that hosts share."""
+        return nsview.SHARED + path
+
     def root(self, host: str) -> str:
         """Return where the agent sees the root of a host."""
         return f"/hosts/{host}"
@@ -202,6 +207,9 @@ class Starter:
     def daemons(self) -> frozenset[int]:
         """Return the processes that are neither calls' nor services'."""
         return frozenset()
+
+    def admit(self, host: str, spared: frozenset[int], *, up: bool) -> None:
+        """Let a host be reached by ssh, or not any more, where that is no matter of the harness; then only the processes that are `spared` go on there."""
 
     def fill(self, free_kib: int | None, disk_mb: int) -> None:
         """Leave so many KiB on the storage of the hosts, which all lies on the world's own file system; None: as many as there were."""
@@ -263,6 +271,23 @@ def _bound(kind: int, wanted: int) -> None:
     most = resource.getrlimit(kind)[1]
     value = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
     resource.setrlimit(kind, (value, value))
+
+
+class OwnServers(Starter):
+    """Knows hosts that have an SSH server of their own."""
+
+    own_ssh = True
+    kinds = ("net", "uts", "mnt")
+    calm = ()  # the file systems of containers are layers, of which this process and theirs may see other ones; those of machines are anybody's
+
+    def _enter_apart(self, host: str) -> None:
+        self._enter(host)
+        sc.unshare(sc.CLONE_NEWNS)
+        sc.mount("", "/", flags=sc.MS_REC | sc.MS_PRIVATE)
+
+    def daemons(self) -> frozenset[int]:
+        """Return the SSH servers with what they start for each session."""
+        return sshd.servers()
 
 
 def embedded(settings: dict[str, Any]) -> Starter:

@@ -49,7 +49,7 @@ class Striking:
             case "full":
                 self._fill(call, int(argument or 0))
             case "readonly":
-                for one in self.agent.hosts:
+                for one in self.agent.starter.hosts:
                     self._protect(call, one)
             case "lose":
                 self._lose(call, reached or host)
