@@ -319,5 +319,6 @@ def test_a_killed_harness_leaves_nothing_behind(how: signal.Signals, tmp_path: P
     while Path(f"/proc/{pid}").exists() or any(f"sleep {nap}" in line for line in _machine()[0]):
         assert time.monotonic() < deadline + 10, "processes are left"
         time.sleep(0.02)
-    assert _machine()[1] == mounts
+    # containers of other tests come and go
+    assert [one for one in _machine()[1] if one not in mounts and "/docker" not in one] == []
     assert list(tmp_path.iterdir()) == []
