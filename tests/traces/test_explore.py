@@ -89,7 +89,7 @@ def test_what_cannot_be_explored_is_refused_in_one_line(words: tuple[str, ...], 
 
 
 @pytest.mark.components
-@pytest.mark.turns
+@pytest.mark.turns(2)
 @pytest.mark.parametrize("name", SHORT)
 def test_a_miniature_that_breaks_rarely_is_found_within_its_budget(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A requirement is broken, and the trace that is written breaks it again when it is played by itself."""
