@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import re
@@ -20,9 +19,9 @@ import msgspec
 from onesim import __version__
 from onesim.errors import ConfigError
 from onesim.executor import CaseRun, CaseSummary
-from onesim.journal import BlobStore, Writer, normalised, read
+from onesim.journal import BlobStore, Normal, Writer
 from onesim.layout import Subjected, shared_directories
-from onesim.records import SCHEMA, Call, CaseEnd, Described, Footer, Header, Lines, Record, Script
+from onesim.records import SCHEMA, Call, Described, Footer, Header, Script
 from onesim.redaction import Redaction
 from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
@@ -121,7 +120,8 @@ def execute(
     cases not run, and says so in its footer.
     """
     redaction = Redaction(spec.spec.secrets, subject.secrets)
-    writer, blobs = Writer(out / "history.jsonl", redaction), BlobStore(out / "blobs", redaction)
+    normal = Normal()
+    writer, blobs = Writer(out / "history.jsonl", redaction, normal.note), BlobStore(out / "blobs", redaction)
     began = time.time()
     header = _header(spec, driver, subject, plan, began, command, seed)
     made_from = {name: blobs.put(data, inline=0).sha256 for name, data in sorted(given.items())}
@@ -182,7 +182,7 @@ def execute(
             stop.set()
             raise
     _note_scripts(subject, ran, failed, writer, blobs)
-    finish(writer, len(summaries), sum(one.calls for one in summaries), interrupted, time.time() - began)
+    finish(writer, normal, len(summaries), sum(one.calls for one in summaries), interrupted, time.time() - began)
     return summaries
 
 
@@ -192,20 +192,10 @@ def _chooser(trace: Trace, seed: int, schedules: Recorded, operation: int) -> Ch
     return Seeded(f"{seed}:{trace.header.bytes_of or trace.name}:{operation}") if turns is None else Replayed(turns)
 
 
-def finish(writer: Writer, cases: int, calls: int, interrupted: bool, wall_s: float) -> None:
-    """Write the footer of a history, and close it."""
-    writer.write(Footer(cases, calls, writer.records + 1, normal_sha256(writer.path), interrupted, round(wall_s, 3)))
+def finish(writer: Writer, normal: Normal, cases: int, calls: int, interrupted: bool, wall_s: float) -> None:
+    """Write the footer of a history, whose records `normal` has noted, and close it."""
+    writer.write(Footer(cases, calls, writer.records + 1, normal.hexdigest(), interrupted, round(wall_s, 3)))
     writer.close()
-
-
-def normal_sha256(history: Path) -> str:
-    """Return the digest of the normalised form of a history: equal runs have equal ones."""
-    per_case: dict[str, list[bytes]] = {}
-    for record in read(history, Record):
-        case = getattr(record, "case", None)
-        if case is not None and not isinstance(record, CaseEnd | Lines):
-            per_case.setdefault(case, []).append(normalised(record))
-    return hashlib.sha256(b"".join(b"\n".join(rows) for _, rows in sorted(per_case.items()))).hexdigest()
 
 
 def _header(

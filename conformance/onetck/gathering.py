@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from onesim.errors import HarnessError
-from onesim.journal import Writer, read
+from onesim.journal import Normal, Writer, read
 from onesim.records import CaseEnd, Footer, Header, Record
 from onetck.execution import finish
 
@@ -24,7 +24,8 @@ def gather(parts: Sequence[Path], out: Path, *, interrupted: bool, wall_s: float
     first = headers[0]
     assert isinstance(first, Header)
     plan = tuple(dict.fromkeys(name for header in headers for name in header.plan))
-    writer = Writer(out / "history.jsonl")
+    normal = Normal()
+    writer = Writer(out / "history.jsonl", note=normal.note)
     writer.write(msgspec.structs.replace(first, plan=plan, started_s=min(header.started_s for header in headers)))
     cases = calls = 0
     (out / "blobs").mkdir(exist_ok=True)
@@ -40,4 +41,4 @@ def gather(parts: Sequence[Path], out: Path, *, interrupted: bool, wall_s: float
             writer.write(record)
         for blob in (part / "blobs").iterdir() if (part / "blobs").is_dir() else ():
             (out / "blobs" / blob.name).write_bytes(blob.read_bytes())
-    finish(writer, cases, calls, interrupted, wall_s)
+    finish(writer, normal, cases, calls, interrupted, wall_s)

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from onereport.results import ResultRecord, ResultsFooter, ResultsHeader
 from onesim.errors import ConfigError
-from onesim.journal import BrokenChain, head, read
+from onesim.journal import BrokenChain, head, normal_sha256, read
 from onesim.records import Blob, CaseEnd, Footer, Header, Record
 from onetck import bundling, manifest, provenance
 from onetck.bundling import HISTORY, RESULTS
-from onetck.execution import normal_sha256
 from onetck.manifest import Manifest
 from onetck.repeating import runs_of
 

@@ -11,14 +11,14 @@ import hashlib
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from onesim.errors import ConfigError
-from onesim.records import SCHEMA, Blob, Call, Datagram
+from onesim.records import SCHEMA, Blob, Call, CaseEnd, Datagram, Lines, Record
 from onesim.redaction import Redaction
 
 START = "0" * 64
@@ -30,11 +30,12 @@ _Record = TypeVar("_Record")
 class Writer:
     """Appends records to a file, without the secrets of `redaction`. Safe to use from several threads.
 
-    Raises ConfigError if the file cannot be written.
+    `note` is given the bytes of each record as they stand in the file, in their order. Raises ConfigError if the file cannot be written.
     """
 
-    def __init__(self, path: Path, redaction: Redaction | None = None) -> None:
+    def __init__(self, path: Path, redaction: Redaction | None = None, note: Callable[[bytes], None] = lambda data: None) -> None:
         self.path = path
+        self._note = note
         self._encode = msgspec.json.encode if redaction is None else redaction.record
         self.chain = START
         self.records = 0
@@ -55,6 +56,7 @@ class Writer:
             except OSError as error:
                 raise ConfigError(f"{self.path}: {error.strerror}; free space or choose another --out") from None
             self.records += 1
+            self._note(data)
 
     def close(self) -> None:
         """Close the file."""
@@ -166,3 +168,33 @@ def normalised(record: msgspec.Struct) -> bytes:
         record = msgspec.structs.replace(record, failed_at=None, last_at=())
     plain = _ENCODED.sub(_opened, _VOLATILE.sub(rb'"\1":0', msgspec.json.encode(record)))
     return _NAMES.sub(b"*", plain)
+
+
+class Normal:
+    """The digest of the normalised form of a history as it grows: equal runs have equal ones, whatever the order in which their cases ended."""
+
+    def __init__(self) -> None:
+        self._cases: dict[str, Any] = {}
+        self._decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Record)
+
+    def note(self, data: bytes) -> None:
+        """Take a record as it stands in the file."""
+        self.take(self._decoder.decode(data))
+
+    def take(self, record: msgspec.Struct) -> None:
+        """Take the next record. Those of no case, and how long a case took and what it ran, do not count."""
+        case = getattr(record, "case", None)
+        if case is not None and not isinstance(record, CaseEnd | Lines):
+            self._cases.setdefault(case, hashlib.sha256()).update(normalised(record) + b"\n")
+
+    def hexdigest(self) -> str:
+        """Return the digest of what was taken."""
+        return hashlib.sha256(b"".join(name.encode() + b"\0" + one.digest() for name, one in sorted(self._cases.items()))).hexdigest()
+
+
+def normal_sha256(history: Path) -> str:
+    """Return the digest of the normalised form of a history."""
+    normal = Normal()
+    for record in read(history, Record):
+        normal.take(record)
+    return normal.hexdigest()

@@ -16,11 +16,10 @@ import pytest
 from planting import command
 
 from onereport.results import RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader
-from onesim.journal import Writer, head, read
+from onesim.journal import Writer, head, normal_sha256, read
 from onesim.records import Call, Footer, Header, Record
 from onesim.spec import for_contract
 from onetck import bundling, conclude, container, manifest, provenance
-from onetck.execution import normal_sha256
 from onetck.published import json_schema
 from onetck.repeating import judge_runs
 from onetck.verifying import Answer, Verification, verify

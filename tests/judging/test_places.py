@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from junitparser import JUnitXml
 from rich.console import Console
@@ -17,9 +18,10 @@ from onereport.junit import write_junit
 from onereport.markdown import render_markdown
 from onereport.results import Evidence, Result
 from onereport.text import render_lines, render_text
-from onesim.journal import normalised
+from onesim.journal import Normal, Writer, normal_sha256, normalised
 from onesim.records import Call, CaseBegin, CaseEnd, Footer, Header, Lines, Place, Record, Script
-from onesim.spec import for_contract
+from onesim.redaction import Redaction
+from onesim.spec import for_contract, load
 from onesim.untraced import Untraced, untraced
 from onetck.judge import Judgement, judge
 from onetck.repeating import combined
@@ -177,3 +179,19 @@ def test_places_are_no_part_of_the_normalised_form() -> None:
 def test_scripts_that_could_tell_are_left_alone(scripts: dict[str, str], alone: set[str], below: set[str]) -> None:
     """What they do themselves, and what libraries do for them; of what a bash script hands to others, these alone are left alone."""
     assert untraced(scripts) == Untraced(frozenset(alone), frozenset(below))
+
+
+def test_the_digest_of_a_history_grows_with_it_and_does_not_ask_which_case_came_first(tmp_path: Path) -> None:
+    """What is noted while a history is written, without its secrets, is the digest of the file; another order of cases has the same one, of calls another one."""
+    calls = [msgspec.structs.replace(_call(n, None, ()), case=case, argv=("x", f"s3cret {n}")) for n in (1, 2) for case in ("b", "a")]
+    digests = []
+    for name, records in (("mixed", calls), ("one by one", sorted(calls, key=lambda one: one.case)), ("turned", calls[::-1])):
+        normal = Normal()
+        writer = Writer(tmp_path / name, Redaction(load().secrets, (("password", "s3cret"),)), normal.note)
+        for record in records:
+            writer.write(record)
+        writer.close()
+        assert b"s3cret" not in (tmp_path / name).read_bytes()
+        assert normal.hexdigest() == normal_sha256(tmp_path / name)
+        digests.append(normal.hexdigest())
+    assert digests[0] == digests[1] != digests[2]
