@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -61,6 +62,19 @@ class Case:
     def scripts(self) -> list[Call]:
         """The calls of the driver under test that really ran."""
         return [call for call in self.calls if call.family != "vmm" and call.ended_by not in ("lost", "world_lost", "mad")]
+
+    @cached_property
+    def calls_of(self) -> dict[int, list[Call]]:
+        """All calls by operation; none for one that called nothing."""
+        found: dict[int, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            found[call.operation].append(call)
+        return found
+
+    @cached_property
+    def failed_in(self) -> frozenset[int]:
+        """The operations of which a script failed."""
+        return frozenset(call.operation for call in self.scripts if not call.success)
 
     @cached_property
     def _by_action(self) -> dict[str, list[Call]]:

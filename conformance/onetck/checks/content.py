@@ -19,7 +19,7 @@ _WHAT = {
 
 def _called(case: Case, seen: Observation) -> set[str]:
     """Return the actions that the observation's operation called for what was observed (for its VM if the disk itself was not named)."""
-    calls = [call for call in case.calls if call.operation == seen.operation]
+    calls = case.calls_of[seen.operation]
     if seen.subject == "image":
         mine = [call for call in calls if _on_image(call, seen.image) or call.family == "ds"]
     else:
@@ -46,11 +46,6 @@ def _saved(case: Case, seen: Observation) -> bool:
     return any(call.facts.get("saved_image") == str(seen.image) for call in case.scripts)
 
 
-def _failed(case: Case, seen: Observation) -> bool:
-    """Whether a script of the observation's operation failed."""
-    return any(call.operation == seen.operation and not call.success for call in case.scripts)
-
-
 def _matches(case: Case, seen: Observation, requirement: Requirement) -> bool:
     for name, values in requirement.when.items():
         if name == "called":
@@ -63,7 +58,7 @@ def _matches(case: Case, seen: Observation, requirement: Requirement) -> bool:
             if ("yes" if _saved(case, seen) else "no") not in values:
                 return False
         elif name == "outcome":
-            if ("failure" if _failed(case, seen) else "success") not in values:
+            if ("failure" if seen.operation in case.failed_in else "success") not in values:
                 return False
         elif name == "op":
             if case.operation_names.get(seen.operation, "") not in values:
@@ -71,7 +66,7 @@ def _matches(case: Case, seen: Observation, requirement: Requirement) -> bool:
         elif hasattr(seen, name):
             if str(getattr(seen, name)) not in values:
                 return False
-        elif not any(call.facts.get(name, "") in values for call in case.calls if call.operation == seen.operation):
+        elif not any(call.facts.get(name, "") in values for call in case.calls_of[seen.operation]):
             return False
     return True
 
