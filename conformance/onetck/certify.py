@@ -14,11 +14,9 @@ from pathlib import Path
 import msgspec
 
 from onereport import html, specsite
-from onereport.results import FAILURES, VERDICTS, Result, ResultRecord
+from onereport.results import VERDICTS, Result, ResultRecord
 from onesim.errors import ConfigError
-from onesim.executor import CaseSummary
 from onesim.journal import read
-from onesim.records import Record
 from onesim.rows import Profile
 from onesim.schedule import recorded
 from onesim.spec import load
@@ -26,7 +24,8 @@ from onetck import beside, conclude, execution, faultcases, kept, levels, proven
 from onetck.describing import described
 from onetck.execution import Progress
 from onetck.faulting import LEVELS
-from onetck.judge import History, Judgement, cases_of, judge_case
+from onetck.following import Following
+from onetck.judge import Judgement
 from onetck.plan import PlannedCase, choose
 from onetck.repeating import combined
 from onetck.selftest.source import code_lines
@@ -126,7 +125,7 @@ def plan(setting: Setting, wish: Wish, profile: Profile) -> list[PlannedCase]:
 
 def _fault_trace(wish: Wish, case: str) -> Path:
     """Return where the trace of a case would lie, if it were a fault case of the run that the wish follows."""
-    return (wish.source.parent if wish.source else wish.out) / faultcases.FOLDER / f"{case}.jsonl"
+    return (wish.source.parent if wish.source else wish.out) / conclude.FAULTS / f"{case}.jsonl"
 
 
 def _with_verdicts(wish: Wish) -> Iterator[str]:
@@ -172,20 +171,22 @@ def certify(
     """Run the cases as often as wished, judge, and write the reports. `progress` is entered once for each time."""
     repeat = conclude.repeat_command((*setting.repeat, *wish.words))
     if wish.times == 1:
+        following = _following(setting, profile, wish.out, repeat)
         with _prepared(setting), progress() as told:
-            whole = _execute(setting, wish, profile, cases, wish.out, told)
+            whole = _execute(setting, wish, profile, cases, wish.out, told, following)
         if wish.beside and whole:
             beside.play(setting, cases, wish.out, wish.jobs, wish.seed, progress)
-        return conclude.conclude(setting.spec, wish.out, profile, repeat, setting.waivers)
+        return conclude.conclude(setting.spec, wish.out, profile, repeat, setting.waivers, following.results)
     judgements = []
     for n in range(1, wish.times + 1):
         out = wish.out / f"run-{n}"
         execution.prepare_out(out)
+        following = _following(setting, profile, out, repeat)
         with progress() as told:
-            whole = _execute(setting, wish, profile, cases, out, told)
+            whole = _execute(setting, wish, profile, cases, out, told, following)
         if wish.beside and whole and n == 1:
             beside.play(setting, cases, out, wish.jobs, wish.seed, progress)
-        judgements.append(conclude.conclude(setting.spec, out, profile, repeat, setting.waivers))
+        judgements.append(conclude.conclude(setting.spec, out, profile, repeat, setting.waivers, following.results))
     judgement = combined(judgements)
     conclude.write(setting.spec, wish.out, judgement, wish.out / "run-1" / "history.jsonl")
     return judgement
@@ -208,16 +209,15 @@ def _prepared(setting: Setting) -> Iterator[None]:
     preparing.join()
 
 
-def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress) -> bool:
+def _following(setting: Setting, profile: Profile, out: Path, repeat: str) -> Following:
+    """Return what judges the cases of a run when they end."""
+    return Following(out / "history.jsonl", setting.spec, profile, partial(conclude.command, out, repeat))
+
+
+def _execute(
+    setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress, following: Following
+) -> bool:
     """Execute the cases. Returns whether all of them ran."""
-
-    def failed(summary: CaseSummary) -> bool:
-        """Whether a case that has ended found the driver wanting in what is certified."""
-        ended = (record for record in read(out / "history.jsonl", Record) if getattr(record, "case", "") == summary.case)
-        (case,) = cases_of(ended, setting.spec, History())
-        rows = [setting.spec.requirements[id] for id in profile.requirements if id in setting.spec.requirements]
-        return any(result.verdict in FAILURES for result in judge_case(case, rows, (), ""))
-
     shutil.rmtree(out / conclude.REFERENCE, ignore_errors=True)  # what was played beside an earlier run
     ran = execution.execute(
         setting.spec,
@@ -231,11 +231,13 @@ def _execute(setting: Setting, wish: Wish, profile: Profile, cases: Sequence[Pla
         keep=kept.make_room("default") if wish.keep else None,
         seed=wish.seed,
         schedules=recorded(wish.schedule) if wish.schedule is not None else {},
-        enough=failed if wish.fail_fast else None,
+        judged=following.ended,
+        fail_fast=wish.fail_fast,
         claimed=[name for name in setting.claimed.split(",") if name],
         given=provenance.given(setting),
         faults=wish.faults,
         described=described(setting),
         more=partial(faultcases.follow, setting, cases, profile, out, wish.faults, wish.seed, progress.more) if wish.faults != "off" else None,
     )
+    following.close()
     return len(ran) >= len(cases)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -12,7 +13,7 @@ from onereport.badge import render_badge
 from onereport.html import render_html
 from onereport.junit import write_junit
 from onereport.markdown import render_markdown
-from onereport.results import ResultRecord, ResultsHeader
+from onereport.results import Result, ResultRecord, ResultsHeader
 from onereport.sarif import render_sarif
 from onereport.specsite import requirement_urls, write_site
 from onesim.errors import ConfigError
@@ -28,19 +29,35 @@ from onetck.waivers import Waiver
 
 #: The directory of a run that holds the history of the reference driver, where it was played beside the driver.
 REFERENCE = "reference"
+#: The directory of a run that holds the traces of its fault cases.
+FAULTS = "faults"
 
 
-def conclude(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
-    """Judge the history in `out` and write results and reports beside it."""
-    judgement = judged(spec, out, profile, repeat, waivers)
+def conclude(
+    spec: ContractSpec,
+    out: Path,
+    profile: Profile,
+    repeat: str,
+    waivers: Sequence[Waiver] = (),
+    known: Mapping[str, Sequence[Result]] = MappingProxyType({}),
+) -> Judgement:
+    """Judge the history in `out` and write results and reports beside it. `known` are the results of cases that were judged when they ended."""
+    judgement = judged(spec, out, profile, repeat, waivers, known)
     write(spec, out, judgement, out / "history.jsonl")
     return judgement
 
 
-def judged(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver] = ()) -> Judgement:
+def judged(
+    spec: ContractSpec,
+    out: Path,
+    profile: Profile,
+    repeat: str,
+    waivers: Sequence[Waiver] = (),
+    known: Mapping[str, Sequence[Result]] = MappingProxyType({}),
+) -> Judgement:
     """Judge the history in `out`; nothing is written."""
     history = out / "history.jsonl"
-    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers, _alone(out, repeat))
+    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers, _alone(out, repeat), known=known)
     alone = () if find_profile(spec, profile.name).digest == profile.digest else profile.requirements
     by = {"tool_sha256": provenance.tool_sha256(), "tables_sha256": spec.spec.sha256, "requirements": alone}
     judgement.header = msgspec.structs.replace(judgement.header, **by)
@@ -48,9 +65,14 @@ def judged(spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers
 
 
 def _alone(out: Path, repeat: str) -> dict[str, str]:
-    """Return the commands that repeat the fault cases of a run, by case: each is played from its own trace. `repeat` is that of other cases."""
-    traces = sorted((out / "faults").glob("*.jsonl"))
-    return {path.stem: repeat.replace("--case {case}", f"--trace {_word(str(path))}") for path in traces}
+    """Return the commands that repeat the fault cases of a run, by case. `repeat` is that of other cases."""
+    return {path.stem: command(out, repeat, path.stem) for path in sorted((out / FAULTS).glob("*.jsonl"))}
+
+
+def command(out: Path, repeat: str, case: str) -> str:
+    """Return the command that repeats a case of a run; a fault case is played from its own trace. `repeat` is that of other cases, with `{case}`."""
+    trace = out / FAULTS / f"{case}.jsonl"
+    return (repeat.replace("--case {case}", f"--trace {_word(str(trace))}") if trace.is_file() else repeat).format(case=case)
 
 
 def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) -> None:

@@ -35,11 +35,11 @@ from onetck.selftest.source import code_lines
 
 @dataclass(frozen=True)
 class Progress:
-    """Told as a run goes on: a case began, a call was seen, a case ended; so many cases follow, in words."""
+    """Told as a run goes on: a case began, a call was seen, a case ended and what it fails, in words; so many cases follow, in words."""
 
     began: Callable[[str], None] = lambda case: None
     call: Callable[[Call], None] = lambda call: None
-    ended: Callable[[CaseSummary], None] = lambda summary: None
+    ended: Callable[[CaseSummary, Sequence[str]], None] = lambda summary, wrong: None
     more: Callable[[int, str], None] = lambda cases, why: None
 
 
@@ -105,7 +105,8 @@ def execute(
     keep: Path | None = None,
     seed: int = 0,
     schedules: Recorded | None = None,
-    enough: Callable[[CaseSummary], bool] | None = None,
+    judged: Callable[[CaseSummary], Sequence[str]] = lambda summary: (),
+    fail_fast: bool = False,
     more: Callable[[], Sequence[PlannedCase]] | None = None,
     claimed: Sequence[str] = (),
     faults: str = "off",
@@ -115,9 +116,9 @@ def execute(
     """Execute the cases of a plan and write `history.jsonl`. The world of the last case stays at the socket `keep`, if that is given.
 
     `seed` picks the schedules of calls that overlap, unless they are to be those of a history: `schedules`.
-    `enough` tells of a case that has ended whether the rest need not run. `more` is asked, when all cases of the plan have ended, for those that follow from
-    them; `claimed`, `faults`, `given` (what the run was made from) and `described` stand in the header. An interrupted run leaves a history without the
-    cases not run, and says so in its footer.
+    `judged` tells what a case that has ended fails, in words; with `fail_fast` the rest need not run then. `more` is asked, when all cases of the plan have
+    ended, for those that follow from them; `claimed`, `faults`, `given` (what the run was made from) and `described` stand in the header. An interrupted run
+    leaves a history without the cases not run, and says so in its footer.
     """
     redaction = Redaction(spec.spec.secrets, subject.secrets)
     normal = Normal()
@@ -140,7 +141,7 @@ def execute(
     ran: set[str] = set()
     failed: set[str] = set()
 
-    def one(case: PlannedCase) -> CaseSummary | None:
+    def one(case: PlannedCase) -> tuple[CaseSummary, Sequence[str]] | None:
         if stop.is_set():
             return None
         progress.began(case.trace.name)
@@ -154,15 +155,16 @@ def execute(
             summary = run.run()
             ran.update(run.scripts.lines)
             failed.update(run.scripts.failed_in)
-            if enough is not None and enough(summary):
+            wrong = judged(summary)
+            if wrong and fail_fast:
                 stop.set()  # by this worker, before it takes the next case
-            return summary
+            return summary, wrong
         finally:
             world.detach() if staying else world.close()
 
     interrupted = False
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        pending: set[Future[CaseSummary | None]] = {pool.submit(one, case) for case in plan}
+        pending: set[Future[tuple[CaseSummary, Sequence[str]] | None]] = {pool.submit(one, case) for case in plan}
         try:
             while pending or more is not None:
                 if not pending and more is not None:
@@ -171,10 +173,10 @@ def execute(
                     continue
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in done:
-                    summary = future.result()
-                    if summary is not None:
-                        summaries.append(summary)
-                        progress.ended(summary)
+                    ended = future.result()
+                    if ended is not None:
+                        summaries.append(ended[0])
+                        progress.ended(*ended)
         except KeyboardInterrupt:
             interrupted = True
             stop.set()

@@ -16,6 +16,7 @@ from onesim.trace import Trace, read_trace
 from onesim.tracetext import renamed, render
 from onetck import backends, faulting
 from onetck.checks.base import Case
+from onetck.conclude import FAULTS
 from onetck.faulting import Place
 from onetck.judge import History, cases_of, judge_case
 from onetck.plan import PlannedCase, foresee
@@ -23,8 +24,6 @@ from onetck.setting import Setting
 
 #: The profile that a run with faults certifies besides those that are claimed.
 PROFILE = "faults"
-#: The directory of a run that holds the traces of its fault cases.
-FOLDER = "faults"
 
 
 def widened(spec: ContractSpec, cases: Sequence[PlannedCase]) -> list[PlannedCase]:
@@ -58,7 +57,7 @@ def follow(
         derived += islice(_derived(setting, traces, group, brief=level == "basic"), 1)
     words = _words(level, seed, len(traces), len(cases), len(alike), len(groups), len(derived))
     told(len(derived), "; ".join([words, *(f"not made: {why}" for why in cannot.values())]))
-    return _written(setting, out / FOLDER, derived)
+    return _written(setting, out / FAULTS, derived)
 
 
 def _derived(setting: Setting, traces: Mapping[str, Trace], group: Sequence[Place], *, brief: bool) -> Iterator[tuple[Place, Trace]]:

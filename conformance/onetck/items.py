@@ -95,7 +95,7 @@ class Run:
 
     def _strike(self) -> Path:
         """Play the cases that passed again with faults, and return where their history is."""
-        part = self.out / "cases" / faultcases.FOLDER
+        part = self.out / "cases" / conclude.FAULTS
         following = faultcases.follow(self.setting, self.cases, self.profile, self.out, self.wish.faults, self.wish.seed)
         self._execute(following, part, self.jobs)
         return part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -13,11 +13,15 @@ from onesim.executor import CaseSummary
 from onetck.execution import Progress
 
 _MARK = {"completed": "ran", "stopped": "STOPPED", "lacking": "LACKING", "error": "ERROR"}
+_WRONG_MAX = 3
 
 
-def _line(summary: CaseSummary) -> str:
-    text = f"{_MARK[summary.outcome]:>7}  {summary.case}: {summary.calls} calls in {summary.duration_s:.1f} s"
-    return f"{text} ({summary.reason})" if summary.reason else text
+def _line(summary: CaseSummary, wrong: Sequence[str]) -> str:
+    mark = "FAIL" if wrong and summary.outcome == "completed" else _MARK[summary.outcome]
+    text = f"{mark:>7}  {summary.case}: {summary.calls} calls in {summary.duration_s:.1f} s"
+    shown = ", ".join(one.partition(":")[0] for one in wrong[:_WRONG_MAX]) + (f" and {len(wrong) - _WRONG_MAX} more" if wrong[_WRONG_MAX:] else "")
+    why = "; ".join(one for one in (summary.reason, shown) if one)
+    return f"{text} ({why})" if why else text
 
 
 @contextlib.contextmanager
@@ -27,16 +31,16 @@ def terminal_progress(console: Console, cases: int, *, quiet: bool) -> Iterator[
         yield Progress()
         return
     if not console.is_terminal:
-        yield Progress(ended=lambda summary: console.print(_line(summary), markup=False), more=lambda cases, why: console.print(why, markup=False))
+        yield Progress(ended=lambda *case: console.print(_line(*case), markup=False), more=lambda cases, why: console.print(why, markup=False))
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=cases)
 
-        def ended(summary: CaseSummary) -> None:
+        def ended(summary: CaseSummary, wrong: Sequence[str]) -> None:
             bar.advance(task)
-            if summary.outcome != "completed":
-                bar.console.print(_line(summary), markup=False)
+            if wrong or summary.outcome != "completed":
+                bar.console.print(_line(summary, wrong), markup=False)
 
         def more(following: int, why: str) -> None:
             bar.update(task, total=cases + following)

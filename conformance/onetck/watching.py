@@ -8,23 +8,19 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated
 
-import msgspec
 import typer
 
-from onereport.results import EXIT_NOTHING, FAILURES
+from onereport.results import EXIT_NOTHING
 from onesim.executor import CaseSummary
-from onesim.journal import Line
-from onesim.records import Lines, Record
 from onesim.rows import Profile
-from onesim.spec import ContractSpec
 from onetck import certify, execution
 from onetck.certify import Wish
 from onetck.execution import Progress
-from onetck.judge import History, cases_of, judge_case
+from onetck.following import Following
 from onetck.setting import Given, Setting, settle
 from onetck.terminal import ContractOption, err_console, one_line, out_console, stop, terminate_as_interrupt
 
@@ -101,53 +97,31 @@ def _run(setting: Setting, wish: Wish, profile: Profile, took: Mapping[str, floa
         return found, {}
     shutil.rmtree(wish.out, ignore_errors=True)
     execution.prepare_out(wish.out)
-    history = wish.out / "history.jsonl"
-    history.touch()
+    following = Following(wish.out / "history.jsonl", setting.spec, profile)
     failed: set[str] = set()
-    with history.open("rb") as file:
-        cases = _ended(file, setting.spec, profile, found)
 
-        def told(summary: CaseSummary) -> None:
-            """Print what became of a case."""
-            why = cases(summary.case)
-            failed.update([summary.case] if why else [])
-            text = f"{'FAIL' if why else '  ok'}  {summary.case} ({summary.duration_s:.1f} s)" + "".join(f"\n      {one}" for one in why)
-            out_console.print(text, markup=False)
+    def told(summary: CaseSummary, wrong: Sequence[str]) -> None:
+        """Print what became of a case."""
+        failed.update([summary.case] if wrong else [])
+        text = f"{'FAIL' if wrong else '  ok'}  {summary.case} ({summary.duration_s:.1f} s)" + "".join(f"\n      {one}" for one in wrong)
+        out_console.print(text, markup=False)
 
-        ran = execution.execute(
-            setting.spec, setting.driver, setting.subject, planned, wish.out, jobs=wish.jobs, progress=Progress(ended=told), command=sys.argv
-        )
+    ran = execution.execute(
+        setting.spec,
+        setting.driver,
+        setting.subject,
+        planned,
+        wish.out,
+        jobs=wish.jobs,
+        progress=Progress(ended=told),
+        command=sys.argv,
+        judged=following.ended,
+    )
+    following.close()
     if len(ran) < len(planned):
         raise KeyboardInterrupt
     out_console.print(f"{len(planned) - len(failed)} of {len(planned)} cases without a failure in {time.monotonic() - begun:.1f} s", markup=False)
-    return found, {one.case: one.duration_s for one in ran}
-
-
-def _ended(file: BinaryIO, spec: ContractSpec, profile: Profile, found: Ran) -> Callable[[str], list[str]]:
-    """Return what tells of a case that has ended why it failed, from a history that is being written. Fills the lines that cases ran."""
-    decoder: msgspec.json.Decoder[Line[Any]] = msgspec.json.Decoder(Line[Record])
-    records: dict[str, list[Record]] = {}
-    requirements = list(spec.requirements.values())
-
-    def why(case: str) -> list[str]:
-        """Return the failures of a case, in words."""
-        for line in _whole_lines(file):
-            record = decoder.decode(line).data
-            records.setdefault(getattr(record, "case", ""), []).append(record)
-            if isinstance(record, Lines):
-                found[record.case] = {name: set(lines) for name, lines in record.ran.items()}
-        (ended,) = cases_of(records.pop(case), spec, History())
-        results = (one for one in judge_case(ended, requirements, frozenset(profile.requirements), "") if one.verdict in FAILURES)
-        return [f"{one.requirement} {one.verdict}" + "".join(f": {evidence.sentence}" for evidence in one.evidence[:1]) for one in results]
-
-    return why
-
-
-def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines that a file has got since the last time; one that is being written stays for the next."""
-    while (line := file.readline()).endswith(b"\n"):
-        yield line
-    file.seek(-len(line), os.SEEK_CUR)
+    return found | following.ran, {one.case: one.duration_s for one in ran}
 
 
 def _stamps(root: Path) -> dict[str, tuple[int, int, int]]:

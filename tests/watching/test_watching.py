@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from onesim.data import data_dir
-from onetck.watching import _stamps, _whole_lines, moved, texts, touched
+from onetck.following import _whole_lines
+from onetck.watching import _stamps, moved, texts, touched
 
 BEFORE = {"tm/x/mv": ("#!/bin/bash", "one", "two", "three"), "tm/x/ln": ("#!/bin/bash", "link")}
 RAN = {"first": {"tm/x/mv": {2, 3}}, "second": {"tm/x/mv": {4}, "tm/x/ln": {2}}, "third": {"tm/x/ln": {2}}}
