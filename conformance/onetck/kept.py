@@ -7,6 +7,7 @@ import contextlib
 import os
 import shlex
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from lxml import etree
@@ -169,8 +170,17 @@ def _attach(name: str) -> AgentWorld:
     path = _socket(name)
     if not path.exists():
         raise ConfigError(f"no world {name!r} is kept; make one with `onetck call` or `onetck run --keep`")
-
     return AgentWorld.attach(path, _unanswered)
+
+
+@contextlib.contextmanager
+def entered(name: str = "default") -> Iterator[AgentWorld]:
+    """A kept world, to look around in; it stays. Raises ConfigError if there is none of that name."""
+    world = _attach(name)
+    try:
+        yield world
+    finally:
+        world.detach()
 
 
 def shell(name: str, host: str) -> int:
@@ -178,11 +188,8 @@ def shell(name: str, host: str) -> int:
     machines = (FRONTEND, *HOSTS, BACKUP_HOST)
     if host not in machines:
         raise ConfigError(f"host {host!r} is unknown; there are {', '.join(machines)}")
-    world = _attach(name)
-    try:
+    with entered(name) as world:
         return world.shell(host, os.environ.get("TERM", "dumb"))
-    finally:
-        world.detach()
 
 
 def down(name: str) -> str:

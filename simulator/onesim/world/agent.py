@@ -197,6 +197,8 @@ class Agent:
 
     def do_run(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Start a call; the reply follows when it has ended."""
+        if message["host"] not in self.starter.views:
+            return {"error": f"host {message['host']!r} is not in this world; there are {', '.join(self.hosts)}"}
         call = Call(message["id"], message["call"] or f"#{message['id']}", message["host"], message["limits"], message["faults"])
         call.asks = frozenset(message.get("asks", ()))
         if self.broken:

@@ -84,6 +84,12 @@ class DockerWorld(LosingWorld):
                 shutil.rmtree(directory, ignore_errors=True)
         return world
 
+    def container(self, host: str) -> str:
+        """Return the name of the container that is a host. Raises HarnessError for a host that this world does not have."""
+        if host not in self._fleet.addresses:
+            raise HarnessError(f"host {host!r} is not in this world; there are {', '.join(self._fleet.addresses)}")
+        return str(self._fleet.containers[host].name)
+
     def cut_off(self, host: str) -> None:
         """Take a host off the network."""
         self._fleet.cut_off(host)

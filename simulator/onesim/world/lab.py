@@ -92,6 +92,15 @@ class LabHost:
         python = [self.python, "-I", "-S", "-c", _BOOT]
         if self.address == LOCAL:
             return python if os.geteuid() == 0 else ["sudo", "-n", *python]
+        sudo = [] if self.user == "root" else ["sudo", "-n"]
+        return [*self._client(), "-T", "--", self.address, shlex.join([*sudo, *python])]
+
+    def way_in(self) -> list[str]:
+        """Return the command line whose input and output are a connection to the machine's SSH server for a world; empty where this machine is it."""
+        return [] if self.address == LOCAL else [*self._client(), "-W", f"127.0.0.1:{self.ssh_port}", "--", self.address]
+
+    def _client(self) -> list[str]:
+        """Return the ssh client with the options of this machine."""
         options = {
             "BatchMode": "yes",
             "ConnectTimeout": str(_CONNECT_S),
@@ -110,9 +119,7 @@ class LabHost:
             :20
         ]  # who checks more takes no connection of who checks less
         options["ControlPath"] = f"{runs.runtime_directory()}/{digest}"
-        words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        sudo = [] if self.user == "root" else ["sudo", "-n"]
-        return ["ssh", "-T", *words, "--", self.address, shlex.join([*sudo, *python])]
+        return ["ssh", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
 
 
 @cache

@@ -60,6 +60,8 @@ _ROOT_DIRECTORIES = (
     "/var/cache",
     "/var/spool",
 )
+#: What the machine's package managers know of its packages: those of /usr.
+_PACKAGES = ("/var/lib/dpkg", "/var/lib/rpm")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 STUBS = ("ssh", "sudo", "onevm", "onedatastore", "onehost", "oneimage", "onecluster", "oneuser", "onezone")
 NAMES = ("files.example",)  # further names of the loopback address: the web server of a world
@@ -166,6 +168,10 @@ def build_root(gates: list[str], simulated: list[str], gate_script: bytes, disk_
         sc.mount("tmpfs", WORLD + lines.HERE, "tmpfs", sc.MS_NOSUID | sc.MS_NODEV | sc.MS_NOEXEC, f"mode=1777,size={_LINES_MB}m")
     for source in ("usr", "etc"):
         sc.bind(f"/{source}", f"{WORLD}/machine/{source}", recursive=True, readonly=True)
+    for path in _PACKAGES:
+        if os.path.isdir(path):
+            os.makedirs(f"{WORLD}/machine{path}")
+            sc.bind(path, f"{WORLD}/machine{path}", recursive=True, readonly=True)
     kept = []
     stubs = (*STUBS, *simulated)
     for gate in dict.fromkeys([*stubs, *gates]):
@@ -212,7 +218,7 @@ def build_shared(paths: list[str], oneadmin: int) -> None:
 def build_host(name: str, hosts: list[str], oneadmin: int, shared: list[str]) -> None:
     """Lay out the root of one host below /hosts; `oneadmin` is the id that owns its files here. Directories that are shared are mounted over its own."""
     root = f"/hosts/{name}"
-    for directory in _ROOT_DIRECTORIES:
+    for directory in (*_ROOT_DIRECTORIES, *_known_packages()):
         os.makedirs(root + directory)
     for directory in ("/tmp", "/var/tmp"):
         os.makedirs(root + directory)
@@ -248,6 +254,10 @@ def build_host(name: str, hosts: list[str], oneadmin: int, shared: list[str]) ->
     os.chmod(f"{root}/etc", 0o555)
 
 
+def _known_packages() -> list[str]:
+    return [path for path in _PACKAGES if os.path.isdir(f"/machine{path}")]
+
+
 def enter_host(name: str, shared: list[str]) -> None:
     """Give the calling process a mount and UTS namespace of its own with the host's root."""
     root = f"/hosts/{name}"
@@ -258,6 +268,8 @@ def enter_host(name: str, shared: list[str]) -> None:
     sc.bind(f"{root}/run/onetck/lib-one", f"{root}/usr/lib/one")
     sc.bind("/machine/usr", f"{root}/run/onetck/usr", recursive=True)
     sc.bind("/machine/etc", f"{root}/run/onetck/etc", recursive=True)
+    for path in _known_packages():
+        sc.bind(f"/machine{path}", root + path, recursive=True)
     sc.bind(lines.HERE, root + lines.SEEN)
     for name_ in ("proc", "sys", "dev"):
         sc.bind(f"/{name_}", f"{root}/{name_}", recursive=True)

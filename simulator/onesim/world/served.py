@@ -251,6 +251,8 @@ class AgentWorld(Conversing, Filing):
         )
 
     def _seen(self, answer: dict[str, Any]) -> Run:
+        if "error" in answer:
+            raise HarnessError(answer["error"])
         run = wire.run_of(answer)
         self.broken = self.broken or run.ended_by == "world_lost" or answer["broken"]
         return run

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Unpack
 
 from onesim.errors import ConfigError, HarnessError
@@ -61,6 +64,10 @@ def _keys() -> dict[str, str]:
 class SshWorld(LosingWorld):
     """A world of machines; there is one at a time. A host that is down has no SSH server."""
 
+    unable = MappingProxyType(lab.CANNOT)
+    _machines: Sequence[LabHost] = ()
+    _entry: tempfile.TemporaryDirectory[str] | None = None
+
     @classmethod
     def start(cls, machines: tuple[LabHost, ...], *, on_question: Callable[[Question], Reply | None], **wanted: Unpack[Wanted]) -> SshWorld:
         """Start a world on machines, the front-end first. Raises HarnessError with the remedy."""
@@ -87,7 +94,7 @@ class SshWorld(LosingWorld):
             _close(lines)
             raise
         world = cls(Switch(lines), on_question)
-        world.gates = gates[0]
+        world.gates, world._machines = gates[0], chosen
         try:
             world.require_ways(chosen)
         except BaseException:
@@ -115,9 +122,28 @@ class SshWorld(LosingWorld):
         """Start it again."""
         self._must("host", host=host, up=True)
 
+    def ssh_config(self, host: str) -> Path:
+        """Return a configuration of OpenSSH's client by which the harness reaches a host under its name, as oneadmin. It lasts as long as the world.
+
+        Raises HarnessError for a host that this world does not have.
+        """
+        if host not in (roles := [one.role for one in self._machines]):
+            raise HarnessError(f"host {host!r} is not in this world; there are {', '.join(roles)}")
+        if self._entry is None:
+            self._entry = tempfile.TemporaryDirectory(prefix="onetck-")
+            keys = Path(self._entry.name, "key"), Path(self._entry.name, "known_hosts")
+            for path, text in zip(keys, (_keys()["key"], "* " + _keys()["host_key.pub"]), strict=True):
+                path.touch(0o600)
+                path.write_text(text)
+            sections = [sshd.entry(host.role, host.ssh_port, shlex.join(host.way_in()), self._entry.name) for host in self._machines]
+            Path(self._entry.name, "config").write_text("".join(sections))
+        return Path(self._entry.name, "config")
+
     def close(self) -> None:
         """End the world and remove what was made for it on the machines."""
         super().close()
+        if self._entry is not None:
+            self._entry.cleanup()
         _turn.release()
 
 

@@ -81,6 +81,18 @@ def files(keys: dict[str, str], *, port: int = 22, gives_up_s: int = 3, client: 
     }
 
 
+def entry(host: str, port: int, way_in: str, directory: str) -> str:
+    """Return the section of a client's configuration by which the harness itself becomes oneadmin of a host; the command `way_in` leads to its server.
+
+    The keys of the world lie in the directory.
+    """
+    return (
+        f"Host {host}\n    HostName 127.0.0.1\n    Port {port}\n    User oneadmin\n    IdentityFile {directory}/key\n    IdentitiesOnly yes\n"
+        f"    GlobalKnownHostsFile {directory}/known_hosts\n    UserKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n    BatchMode yes\n"
+        f"    LogLevel ERROR\n" + (f"    ProxyCommand {way_in.replace('%', '%%')}\n" if way_in else "")
+    )
+
+
 def servers() -> frozenset[int]:
     """Return the processes of SSH servers, with what they start for each session."""
     found = set()
