@@ -95,6 +95,33 @@ def test_a_datastore_that_holds_what_is_not_ours_is_refused(lab: Any, tmp_path: 
     assert doctor.returncode == 3 and [row["name"] for row in broken] == ["hv2:/srv/own"]
 
 
+def test_a_fault_that_takes_the_storage_of_a_lab_is_not_tested(lab: Any, tmp_path: Path) -> None:
+    """A trace that somebody wrote asks for it: its case is not begun, says why, and no verdict follows from it; a fault that can be made is made."""
+    acts = {"full": "64", "readonly": "", "fail": "1 cp: No space left on device"}
+    steps = (
+        {"op": "file.make", "path": "/var/tmp/os.raw", "format": "raw", "size_mb": 1},
+        {"op": "image.register", "image": "os", "path": "/var/tmp/os.raw", "expect": "failure"},
+    )
+    words: list[str] = []
+    for act, arg in acts.items():
+        header = {"trace": 1, "name": f"image-{act}", "title": f"An image is made, and storage is at its end: {act}", "gates": ["cp"]}
+        fault = {"op": "fault.next", "action": "ds/cp", "act": act, "command": "cp", **({"arg": arg} if arg else {})}
+        (tmp_path / f"{act}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (header, steps[0], fault, steps[1])))
+        words += ["--trace", str(tmp_path / f"{act}.jsonl")]
+    done = onetck(lab, "run", "--backend", "ssh", "--yes", *words, "--out", str(tmp_path / "out"))
+    assert done.returncode == 3, done
+    history, results = ([json.loads(line)["data"] for line in (tmp_path / "out" / name).read_text().splitlines()] for name in ("history.jsonl", "results.jsonl"))
+    ended = {row["case"]: (row["outcome"], row.get("reason", "")) for row in history if "outcome" in row}
+    for act, word in (("full", "filled"), ("readonly", "made read-only")):
+        why = f"the hosts of this backend cannot have the fault {act}: storage of a vendor's lab cannot be {word} for the time of a call"
+        assert ended[f"image-{act}"] == ("lacking", why)
+        rows = [row for row in results if row.get("case") == f"image-{act}"]
+        assert {row["verdict"] for row in rows} == {"not_tested"}
+        assert {one["sentence"] for row in rows for one in row["evidence"]} == {why}
+    assert ended["image-fail"] == ("completed", "")
+    assert "fail" not in {row.get("verdict") for row in results}
+
+
 def test_a_machine_that_is_cut_off_ends_the_run_without_a_verdict(lab: Any, tmp_path: Path) -> None:
     """Within seconds, naming the machine and no failure of the driver; what is left there is told, and removed once it is back."""
     with running(lab, tmp_path / "out") as process:
