@@ -19,6 +19,8 @@ from onesim.events import Answer
 from onesim.world import fleet, images, runs
 from onesim.world.docker import DockerWorld
 from onesim.world.interface import Fault, Limits, Run
+from onesim.world.testinfra_hosts import host
+from onetck.kept import entered
 
 pytestmark = pytest.mark.components
 
@@ -193,9 +195,10 @@ def test_an_image_is_made_from_ones_own(image: str) -> None:
         client.close()
 
 
-def test_a_world_is_kept_entered_and_removed(image: str, tmp_path: Path) -> None:
-    """`onetck call --backend docker` keeps its world, `onetck shell` enters a host of it, `onetck down` removes it."""
-    environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+def test_a_world_is_kept_entered_and_removed(image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`onetck call --backend docker` keeps its world, `onetck shell` enters a host of it, testinfra sees it, `onetck down` removes it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    environment = dict(os.environ)
 
     def onetck(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-m", "onetck.cli", *words], env=environment, input=given, capture_output=True, text=True, check=False)
@@ -204,6 +207,8 @@ def test_a_world_is_kept_entered_and_removed(image: str, tmp_path: Path) -> None
     made = onetck("call", "ds/mkfs", "--config", reference, "--backend", "docker")
     assert made.returncode == 0, made.stderr
     assert "host01" in onetck("shell", "host01", given="hostname\n").stdout
+    with entered() as kept:
+        assert [host(kept, "host01", root=root).file("/var/lib/one/datastores").user for root in (False, True)] == ["oneadmin"] * 2
     assert onetck("hosts", "clean").stdout == "nothing was left\n"
     assert onetck("down").returncode == 0
     assert onetck("hosts", "clean").stdout == "nothing was left\n"

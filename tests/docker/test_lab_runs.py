@@ -110,7 +110,9 @@ def test_a_fault_that_takes_the_storage_of_a_lab_is_not_tested(lab: Any, tmp_pat
         words += ["--trace", str(tmp_path / f"{act}.jsonl")]
     done = onetck(lab, "run", "--backend", "ssh", "--yes", *words, "--out", str(tmp_path / "out"))
     assert done.returncode == 3, done
-    history, results = ([json.loads(line)["data"] for line in (tmp_path / "out" / name).read_text().splitlines()] for name in ("history.jsonl", "results.jsonl"))
+    history, results = (
+        [json.loads(line)["data"] for line in (tmp_path / "out" / name).read_text().splitlines()] for name in ("history.jsonl", "results.jsonl")
+    )
     ended = {row["case"]: (row["outcome"], row.get("reason", "")) for row in history if "outcome" in row}
     for act, word in (("full", "filled"), ("readonly", "made read-only")):
         why = f"the hosts of this backend cannot have the fault {act}: storage of a vendor's lab cannot be {word} for the time of a call"
