@@ -53,10 +53,12 @@ def _alone(trace: Trace, last: int) -> list[Trace]:
 
 
 def _coarse(trace: Trace) -> Iterator[Trace]:
-    """Yield the trace without what belongs to one object, and without one kind of operation; what is most of it first."""
+    """Yield the trace without what belongs to one object, with another image in place of one, and without one kind of operation; what is most of it first."""
     labels = dict.fromkeys(str(step.arguments[kind]) for step in trace.steps for kind in ("vm", "image") if kind in step.arguments)
     kinds = dict.fromkeys(step.op for step in trace.steps)
     pieces = [[step for step in trace.steps if not _concerns(step, label)] for label in labels]
+    images = dict.fromkeys(str(step.arguments["image"]) for step in trace.steps if "image" in step.arguments)
+    pieces += [_replaced(trace, image, other) for image in images for other in images if other != image]
     pieces += [[step for step in trace.steps if step.op != op] for op in kinds]
     yield from (_kept(trace, kept) for kept in sorted(pieces, key=len) if kept)
 
@@ -69,6 +71,20 @@ def _fine(trace: Trace) -> Iterator[Trace]:
             yield _kept(trace, [*trace.steps[:n], replace(step, arguments={**step.arguments, "disks": left}), *trace.steps[n + 1 :]])
         if step.beside:
             yield _kept(trace, [*trace.steps[:n], replace(step, beside=""), *trace.steps[n + 1 :]])
+
+
+def _replaced(trace: Trace, image: str, other: str) -> list[Step]:
+    """Return the steps without those that make or change an image; what has it gets another one."""
+    kept = []
+    for step in trace.steps:
+        if step.arguments.get("image") != image:
+            given = dict(step.arguments)
+            if given.get("of") == image:
+                given["of"] = other
+            if "disks" in given:
+                given["disks"] = [{**row, "image": other} if row.get("image") == image else row for row in given["disks"]]
+            kept.append(replace(step, arguments=given))
+    return kept
 
 
 def _concerns(step: Step, label: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,16 @@ from commanded import run
 from rare import ROWS, build
 
 from onesim.data import data_dir
+from onesim.errors import TraceError
 from onesim.spec import load
-from onesim.trace import Trace, read_trace
+from onesim.trace import Step, Trace, TraceHeader, read_trace
 from onesim.tracetext import render
 from onetck import certify
 from onetck.exploring import Explorer
 from onetck.nullplay import NullPlay
+from onetck.plan import foresee
 from onetck.setting import Given, Setting, settle
+from onetck.shortening import shorter
 
 #: Those that are found soon enough for each run of CI.
 SHORT = ("a-vm-moves-eight-times", "disk-10-is-disk-0")
@@ -62,12 +66,14 @@ def test_walks_are_legal_and_the_same_with_the_same_seed(setting: Setting) -> No
         assert not [why for n, why in played.refused.items() if trace.steps[n].expect == "success" and not trace.steps[n].after]
 
 
+def two_snapshots(trace: Trace) -> bool:
+    """Whether some disk gets a second snapshot."""
+    taken = [(step.arguments["vm"], step.arguments["disk"]) for step in trace.steps if step.op == "vm.snapshot_create"]
+    return len(taken) > len(set(taken))
+
+
 def test_what_breaks_is_made_as_short_as_can_be(setting: Setting) -> None:
     """Of a walk in which some disk gets a second snapshot only what that needs is left: an image, a VM, its deployment, and two snapshots."""
-
-    def two_snapshots(trace: Trace) -> bool:
-        taken = [(step.arguments["vm"], step.arguments["disk"]) for step in trace.steps if step.op == "vm.snapshot_create"]
-        return len(taken) > len(set(taken))
 
     found = InMemory(setting, 1, two_snapshots, walks=200).explore()
     assert found.trace is not None and found.whole and found.requirement == "X-001"
@@ -76,6 +82,40 @@ def test_what_breaks_is_made_as_short_as_can_be(setting: Setting) -> None:
         render(found.trace, setting.spec.spec)
     )
     assert found.steps[1] == len(found.trace.steps) <= found.steps[0]
+
+
+SAVED = [
+    ("image.make", {"image": "a", "size_mb": 1, "format": "qcow2", "persistent": False}),
+    ("vm.create", {"vm": "v", "disks": [{"image": "a"}]}),
+    ("vm.deploy", {"vm": "v", "host": "host02"}),
+    ("vm.disk_saveas", {"vm": "v", "disk": 0, "image": "b"}),
+    ("image.clone", {"image": "c", "of": "b"}),
+    ("vm.create", {"vm": "w", "disks": [{"image": "c"}]}),
+    ("vm.deploy", {"vm": "w", "host": "host02"}),
+    ("vm.snapshot_create", {"vm": "w", "disk": 0}),
+    ("vm.snapshot_create", {"vm": "w", "disk": 0}),
+]
+
+
+def test_an_image_that_comes_of_much_gives_way_to_another_one(setting: Setting) -> None:
+    """A disk whose image is a copy of what was saved of another VM's gets the plain image, and that VM goes."""
+    trace = Trace("x", TraceHeader(1, "x", "x"), tuple(Step(n, op, arguments) for n, (op, arguments) in enumerate(SAVED)))
+
+    def first(candidates: Iterator[Trace]) -> tuple[int, Trace] | None:
+        for n, one in enumerate(candidates):
+            with contextlib.suppress(TraceError):
+                foresee(setting.spec, setting.subject, one)
+                if two_snapshots(one):
+                    return n, one
+        return None
+
+    assert [step.op for step in list(shorter(trace, -1, first))[-1].steps] == [
+        "image.make",
+        "vm.create",
+        "vm.deploy",
+        "vm.snapshot_create",
+        "vm.snapshot_create",
+    ]
 
 
 @pytest.mark.parametrize(
