@@ -164,7 +164,9 @@ def execute(
 
     interrupted = False
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        pending: set[Future[tuple[CaseSummary, Sequence[str]] | None]] = {pool.submit(one, case) for case in plan}
+        # a long case that begins last leaves the others with nothing to do
+        ordered = sorted(plan, key=lambda case: -len(case.trace.steps)) if jobs > 1 and not fail_fast else plan
+        pending: set[Future[tuple[CaseSummary, Sequence[str]] | None]] = {pool.submit(one, case) for case in ordered}
         try:
             while pending or more is not None:
                 if not pending and more is not None:
