@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from replay import LIFE
+
 from onesim.data import data_dir
 from onesim.events import Answer
 from onesim.executor import CaseRun
@@ -36,20 +38,6 @@ from onesim.world.interface import Limits
 from onetck.execution import start_world
 from onetck.setting import Given, Setting, settle
 
-LIFE = (
-    '"vm.create", "disks": [{"image": "os"}]',
-    '"vm.deploy", "host": "host01"',
-    '"vm.poweroff"',
-    '"vm.resume"',
-    '"vm.stop"',
-    '"vm.deploy", "host": "host02"',
-    '"vm.suspend"',
-    '"vm.resume"',
-    '"vm.migrate", "host": "host01"',
-    '"vm.undeploy"',
-    '"vm.deploy", "host": "host02"',
-    '"vm.terminate"',
-)
 PLACE = "/var/lib/one/bare"
 
 

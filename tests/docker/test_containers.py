@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from failing_parts import BEHIND, PORT, host_pauses, network_fails
+from reaching import files_travel, leftovers_end, sh
 
 from onesim.data import data_dir
 from onesim.errors import HarnessError
 from onesim.events import Answer
 from onesim.world import fleet, images, runs
 from onesim.world.docker import DockerWorld
-from onesim.world.interface import Fault, Limits, Run
+from onesim.world.interface import Fault
 from onesim.world.testinfra_hosts import host
 from onetck.kept import entered
 
@@ -32,11 +33,6 @@ def world(image: str) -> Iterator[DockerWorld]:
         yield made
 
 
-def sh(world: DockerWorld, command: str, host: str = "frontend", call: str = "call", faults: tuple[Fault, ...] = ()) -> Run:
-    """Run a command of a call."""
-    return world.run(host, ["/bin/bash", "-c", command], call_id=call, faults=faults, limits=Limits(time_s=40))
-
-
 def test_a_call_reaches_other_hosts_by_their_own_ssh_servers(world: DockerWorld) -> None:
     """The client and the server are OpenSSH's; what runs behind it is of the call: its gates are told, oned answers there."""
     seen = sh(world, "ssh host01 'hostname; id -un; onevm show 3; sudo id -u; echo $SSH_CONNECTION'")
@@ -48,18 +44,12 @@ def test_a_call_reaches_other_hosts_by_their_own_ssh_servers(world: DockerWorld)
 
 def test_files_travel_and_pictures_tell_of_them(world: DockerWorld) -> None:
     """scp and rsync work between hosts, shared datastores are one, and a picture shows where something changed."""
-    world.picture()
-    seen = sh(world, "cd /tmp; echo text >one; scp -q one host01:/tmp/two; rsync one host02:/var/tmp/three; cp one /var/lib/one/datastores/four")
-    assert seen.status == 0, seen
-    changed = {(one.host, one.path) for one in world.changes()}
-    assert changed == {("frontend", "/tmp/one"), ("host01", "/tmp/two"), ("host02", "/var/tmp/three"), ("frontend", "/var/lib/one/datastores/four")}
-    assert sh(world, "cat /var/lib/one/datastores/four", "host02").stdout == b"text\n"
+    files_travel(world)
 
 
 def test_what_a_command_leaves_on_a_host_is_found_and_ended(world: DockerWorld) -> None:
     """A process that outlives its call on another host is told and killed; the SSH server goes on."""
-    assert sh(world, "ssh host01 'setsid sleep 77 >/dev/null 2>&1 &'").leftovers == ("sleep 77",)
-    assert sh(world, "ssh host01 'pgrep -x sleep || echo none'").stdout == b"none\n"
+    leftovers_end(world)
 
 
 def test_a_host_lost_in_mid_action_is_there_again_after_the_call(world: DockerWorld) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from reaching import files_travel, leftovers_end, sh
 
 from onesim.events import Answer
-from onesim.world.interface import Fault, Limits, Run
+from onesim.world.interface import Fault
 from onesim.world.ssh import SshWorld
 
 pytestmark = pytest.mark.components
@@ -19,11 +20,6 @@ def world(lab: Any) -> Iterator[SshWorld]:
     """A world of three machines with a gate at cp."""
     with SshWorld.start(lab.machines, gates=("cp",), on_question=lambda asked: Answer(b"answered\n")) as made:
         yield made
-
-
-def sh(world: SshWorld, command: str, host: str = "frontend", call: str = "call", faults: tuple[Fault, ...] = ()) -> Run:
-    """Run a command of a call."""
-    return world.run(host, ["/bin/bash", "-c", command], call_id=call, faults=faults, limits=Limits(time_s=40))
 
 
 def test_a_call_reaches_other_machines_and_is_one_call_there(world: SshWorld) -> None:
@@ -37,18 +33,12 @@ def test_a_call_reaches_other_machines_and_is_one_call_there(world: SshWorld) ->
 
 def test_files_travel_and_pictures_tell_of_them(world: SshWorld) -> None:
     """scp and rsync work between machines, shared datastores are one, and a picture shows where something changed."""
-    world.picture()
-    seen = sh(world, "cd /tmp; echo text >one; scp -q one host01:/tmp/two; rsync one host02:/var/tmp/three; cp one /var/lib/one/datastores/four")
-    assert seen.status == 0, seen
-    changed = {(one.host, one.path) for one in world.changes()}
-    assert changed == {("frontend", "/tmp/one"), ("host01", "/tmp/two"), ("host02", "/var/tmp/three"), ("frontend", "/var/lib/one/datastores/four")}
-    assert sh(world, "cat /var/lib/one/datastores/four", "host02").stdout == b"text\n"
+    files_travel(world)
 
 
 def test_what_a_call_leaves_on_a_machine_is_found_and_ended(world: SshWorld) -> None:
     """A process that outlives its call on another machine is told and killed."""
-    assert sh(world, "ssh host01 'setsid sleep 77 >/dev/null 2>&1 &'").leftovers == ("sleep 77",)
-    assert sh(world, "ssh host01 'pgrep -x sleep || echo none'").stdout == b"none\n"
+    leftovers_end(world)
 
 
 def test_commands_are_counted_over_all_machines(world: SshWorld) -> None:
