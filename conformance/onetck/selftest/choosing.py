@@ -10,7 +10,7 @@ import msgspec
 
 from onesim.trace import Trace
 from onetck.selftest.baseline import ROLES, CaseSeen
-from onetck.selftest.source import within_reach
+from onetck.selftest.source import uses, within_reach
 
 _WORD = re.compile(r"[a-z]{3,}|[0-9]*[a-z]+[0-9]+")
 #: A word that more cases have than this says nothing of one.
@@ -24,7 +24,8 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
 
     The cheapest is the first; then that which has the rarest words of the line in its trace, such as the name of an attribute; then that which runs most of what the
     line may come to that none before has run, or else most of the script, in any role or else in its own, and so on; when there is no such case left, again from
-    the beginning. If all that are picked so are of the newest contract, the last gives way to the one of another that runs most of the script.
+    the beginning. If all that are picked so are of the newest contract, the last gives way to the one of another that runs most of the script. Where the line sets
+    what other scripts use, each older role has such a case.
     """
     left = sorted(cases, key=lambda one: (one.duration_s, one.key))
     picked = left[:1]
@@ -33,7 +34,8 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
         best = max(left, key=lambda one: (alike.get(one.key, 0.0), -one.duration_s))
         picked += [best] if best not in picked else []
     left = [one for one in left if one not in picked]
-    reach = within_reach(files, file, line)
+    used = list(uses(files, file, line))
+    reach = [*within_reach(files, file, line), *used]
     ran: set[tuple[str, int, str]] = set()
     for one in picked:
         ran |= _ran(one, file, reach)
@@ -45,9 +47,13 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
         ran |= _ran(best, file, reach)
         picked.append(best)
         left.remove(best)
-    older = [one for one in left if one.role in _OLDER]
-    if older and most > 1 and not any(one.role in _OLDER for one in picked):
-        picked[-1] = max(older, key=lambda one: (len(_ran(one, file, reach)), -one.duration_s))
+    lacking = _OLDER - {one.role for one in picked}
+    older = [one for one in left if one.role in lacking]
+    if older and most > 1 and (used or lacking == _OLDER):
+        ranked = sorted(older, key=lambda one: (len(_ran(one, file, reach)), -one.duration_s))
+        best = list({one.role: one for one in ranked}.values())[-(most - 1 if used else 1) :]
+        kept = [one for one in picked if used and one.role in _OLDER]
+        picked = [*[one for one in picked if one not in kept][: most - len(best) - len(kept)], *kept, *best]
     return picked[: most or None]
 
 

@@ -138,6 +138,29 @@ def within_reach(files: Mapping[str, str], file: str, line: int) -> list[tuple[s
     return list(found)
 
 
+_SET = re.compile(r"(?:^|[\s;&|(])([A-Za-z_]\w*)\+?=|\b(?:read|mapfile)\s+(?:-\w+\s+)*([A-Za-z_]\w*)|\bprintf\s+-v\s+([A-Za-z_]\w*)")
+
+
+def uses(files: Mapping[str, str], file: str, line: int) -> Iterator[tuple[str, int, int]]:
+    """Yield where other scripts use the variables that a line of a helper sets outside of functions: file, first and last line. A `case` on one is meant with
+    all its branches.
+    """
+    names = {name for found in _SET.findall(files[file].split("\n")[line - 1]) for name in found if name}
+    if (
+        not names
+        or is_action(file)
+        or any(at == file and first <= line <= last for at, name, first, last, _ in _parts(tuple(sorted(files.items()))) if name)
+    ):
+        return
+    used = re.compile(r"\$\{?(?:" + "|".join(sorted(names)) + r")\b")
+    for at, text in sorted(files.items()):
+        rows = text.split("\n") if at != file else []
+        for n, row in enumerate(rows):
+            if used.search(row):
+                ends = (m for m in range(n, len(rows)) if rows[m].strip().startswith("esac"))
+                yield at, n + 1, next(ends, n) + 1 if row.lstrip().startswith("case ") else n + 1
+
+
 def words_at(files: Mapping[str, str], file: str, line: int) -> tuple[frozenset[str], frozenset[str]]:
     """Return the words of a line, and those of the function in which it stands (or of what is in none). What a trap does it does after something else has failed:
     its words are not of the line.

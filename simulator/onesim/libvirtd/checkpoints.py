@@ -14,10 +14,19 @@ from onesim.libvirtd.printing import Printer
 Rows = dict[str, dict[str, str]]
 
 
+#: What libvirt says of `disks` without a disk, which its schema does not know.
+_NO_DISK = (
+    "XML document failed to validate against schema: Unable to validate doc against /usr/share/libvirt/schemas/domaincheckpoint.rng\n"
+    "Extra element disks in interleave\nElement domaincheckpoint failed to validate content\n"
+)
+
+
 def wanted(root: Any) -> Rows | None:
-    """Return what the document of a checkpoint says of its disks; None where it says nothing."""
+    """Return what the document of a checkpoint says of its disks; None where it says nothing. Raises Refused where it names none."""
     if root.find("disks") is None:
         return None
+    if root.find("disks/disk") is None:
+        raise Refused(_NO_DISK)
     return {
         node.get("name", ""): {"checkpoint": node.get("checkpoint", "bitmap"), "bitmap": node.get("bitmap", "")}
         for node in root.findall("disks/disk")
