@@ -140,7 +140,7 @@ class CaseRun:
         self.writer.write(CaseBegin(self.case, title, hosts, self.shared, self.expects, volumes, probed, pool, driver, gates, played))
         outcome, reason = "completed", ""
         try:
-            self._require_faults()
+            self._require()
             furnish(self.world, self.cloud, self.subject)
             self.virsh.open()
             self.observer.refresh()
@@ -163,9 +163,11 @@ class CaseRun:
         self.writer.write(CaseEnd(self.case, outcome, reason, calls, duration, self._unanswered()))
         return CaseSummary(self.case, outcome, reason, calls, duration / 1e9)
 
-    def _require_faults(self) -> None:
-        """Raise Lacking if the trace has a fault made that this backend cannot make."""
+    def _require(self) -> None:
+        """Raise Lacking if the trace has a fault made that this backend cannot make, or needs an agent that no guest here has."""
         for step in self.trace.steps:
+            if not self.virsh.agent and step.arguments.get("backup", {}).get("freeze") == "AGENT":
+                raise Lacking("a guest without an operating system has no agent that freezes its file systems; the simulated hypervisor has one")
             act = "down" if step.op == "host.down" else str(step.arguments["act"]) if step.op == "fault.next" else ""
             if act in self.world.unable:
                 raise Lacking(f"the hosts of this backend cannot have the fault {act}: {self.world.unable[act]}")

@@ -16,7 +16,12 @@ from onesim.world.interface import Patch, Question, World
 
 
 class Hypervisor(Protocol):
-    """What the VMs of a case are to libvirt: simulated domains (`onesim.virsh`) or QEMUs (`onesim.qemu`)."""
+    """What the VMs of a case are to libvirt: simulated domains (`onesim.virsh`) or QEMUs (`onesim.qemu`).
+
+    `agent` tells whether its guests have one that freezes their file systems.
+    """
+
+    agent: bool
 
     def open(self) -> None:
         """Get ready; called when the world is furnished."""

@@ -32,6 +32,8 @@ _NOWHERE = "tcp://127.0.0.1:1"
 class Qemu:
     """The libvirtds and QEMUs of all hosts of a world."""
 
+    agent = False
+
     def __init__(self, world: World, hosts: tuple[str, ...]) -> None:
         self.world, self.hosts = world, hosts
         self._marks: dict[str, str] = {}

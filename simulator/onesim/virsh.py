@@ -30,6 +30,8 @@ _ENDS = ("save", "shutdown", "cancel")
 class Virsh:
     """The daemons of all hosts of a world."""
 
+    agent = True
+
     def __init__(self, world: World, hosts: tuple[str, ...]) -> None:
         self.world = world
         self.daemons = {host: Libvirtd(host) for host in hosts}
@@ -95,7 +97,7 @@ class Virsh:
         if vm.context is not None:
             path = f"{directory}/disk.{vm.context_disk}"
             disks.append(DomainDisk(vm.context_target or "hda", [Layer(path, "raw")], "cdrom", "ide", readonly=True))
-        domain = Domain(name, uuid_of(f"vm {vm.id}"), written_empty(), disks)
+        domain = Domain(name, uuid_of(f"vm {vm.id}"), written_empty(), disks, agent=True)
         daemon.domains[name] = domain
         boot(daemon, domain)
         self._unopened.append((daemon, domain))

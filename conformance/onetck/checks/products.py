@@ -243,7 +243,8 @@ def chain_true(case: Case, requirement: Requirement) -> Iterator[Finding]:
 
 
 def template_made(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """The VM template that a restore names is one that it has had oned make, with all the images that it names."""
+    """The VM template that a restore names is one that it has had oned make, with all the images that it names. Of a whole VM there is one."""
+    of_one_disk = {row.n for row in case.operations if "disk_id" in row.arguments}
     for call in _done(case, requirement):
         told = call.parsed.get("text", "").split()
         asked = [one for one in case.questions if one.kind == "xmlrpc" and one.argv[:1] == ("one.template.allocate",) and not one.status]
@@ -257,6 +258,8 @@ def template_made(case: Case, requirement: Requirement) -> Iterator[Finding]:
             yield Finding("fail", f"{words(call)} names {len(set(told[1:]))} of the {len(images)} images that it has made", call.n)
         elif (told[0] == "-1") != (not made):
             yield Finding("fail", f"{words(call)} names {'no VM template' if made else f'VM template {told[0]}'}, and has made {len(made)}", call.n)
+        elif not made and call.operation not in of_one_disk:
+            yield Finding("fail", f"{words(call)} makes no VM template, though all disks are asked for", call.n)
         elif lacking:
             yield Finding("fail", f"the VM template that {words(call)} has made lacks image {lacking[0]}", call.n)
         else:

@@ -29,6 +29,8 @@ _KINDS = ("fails", "unheard", "cut", "broken-off", "not-removed", "not-measured"
 _OF_A_KIND = 4
 #: Actions that stand for all that use a helper, faults that are made for a mutant, and how many of those that run its line are tried.
 _ACTIONS, _MADE, _FAULTS = 4, 16, 8
+#: So many faults come first that strike a command of the line, and then so many answers that are not heard.
+_ON_LINE, _UNHEARD = 2, 2
 #: A case may take so many times as long as the cheapest one of its action, and seconds more, where it runs more of the script.
 _TIMES, _MORE_S = 2.0, 2.0
 
@@ -86,8 +88,14 @@ class Striking:
             ranked = []
             for name, place in struckable.places.items() if struckable is not None else ():
                 kind = place.kind.name
-                near = 0 if place.command in on_line else 2 if place.command in beside else 3
-                near = 1 if near and kind == "unheard" and not nth[1, kind] else near
+                near = (
+                    0
+                    if place.command in on_line and sum(n for (at, _), n in nth.items() if not at) < _ON_LINE
+                    else 2
+                    if place.command in beside
+                    else 3
+                )
+                near = 1 if near and kind == "unheard" and nth[1, kind] < _UNHEARD else near
                 ranked.append(((near, nth[near, kind], _KINDS.index(kind)), name))
                 nth[near, kind] += 1
             rounds += [(turn, struckable, name) for turn, (_, name) in enumerate(sorted(ranked))]

@@ -35,7 +35,7 @@ host_live() {
     # libvirt would make the layer as root, and QEMU, which runs as oneadmin, could not open it
     : >"$layer"
     # a guest that can is asked to bring its file systems in order first; it waits only while the layer is made
-    trap host_thaw EXIT
+    trap 'host_thaw; host_unmake' EXIT
     virsh -q -c "$uri" domfsfreeze "$domain" >/dev/null 2>&1 || :
     virsh -q -c "$uri" snapshot-create-as "$domain" --no-metadata --disk-only --atomic \
         --diskspec "$target,snapshot=external,file=$layer" "${others[@]}" >/dev/null
@@ -50,6 +50,12 @@ host_live() {
 # host_thaw: the guest may write again; one that was not frozen does anyway.
 host_thaw() {
     virsh -q -c "$uri" domfsthaw "$domain" >/dev/null 2>&1 || :
+}
+
+# host_unmake: a layer that could not be laid over the disk goes, unless the guest writes to it all the same.
+host_unmake() {
+    local used
+    ! used=$(virsh -q -c "$uri" domblklist "$domain") || [[ $used == *"$layer"* ]] || rm -f -- "$layer"
 }
 
 # host_merge: what the guest has written to the layer goes into the disk, and nothing into what the disk refers to.
