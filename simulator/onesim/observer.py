@@ -61,7 +61,8 @@ class Observer:
         before, self._stored = self._stored, self._inventory()
         stored = [(name, "removed") for name in sorted(before - self._stored)] + [(name, "created") for name in sorted(self._stored - before)]
         return tuple(
-            TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target, self._mark(one)) for one in self.world.changes()
+            TreeChange(one.host, one.path, one.change, one.kind, one.fields, one.size, one.target, self._mark(one), one.mode, one.owner)
+            for one in self.world.changes()
         ) + tuple(TreeChange(self.probes.host, name, change, STORED) for name, change in stored)
 
     def _inventory(self) -> frozenset[str]:

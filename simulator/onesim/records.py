@@ -158,7 +158,8 @@ class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """One difference of the watched trees around a call. `change` is created, removed or changed; `fields` names what changed.
 
     `kind` is f, d, l or another letter of `ls -l`; `size` is the size after (before, if removed).
-    `text` is what a mark for monitoring (`.monitor`) holds; no other file is read.
+    `text` is what a mark for monitoring (`.monitor`) holds; no other file is read. `mode` is in octal, such as 0660, and `owner` oneadmin, root or a number:
+    both as they are after it, and empty if it was removed.
     """
 
     host: str
@@ -169,6 +170,8 @@ class TreeChange(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = 0
     target: str = ""
     text: str = ""
+    mode: str = ""
+    owner: str = ""
 
 
 class Place(msgspec.Struct, frozen=True, omit_defaults=True):

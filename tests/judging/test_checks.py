@@ -53,6 +53,11 @@ def made(path: str, host: str = "host01", kind: str = "f", size: int = 2 << 20) 
     return TreeChange(host, path, "created", kind, (), size)
 
 
+def owned(path: str, mode: str, owner: str = "oneadmin") -> TreeChange:
+    """Return the difference of a file that has appeared with a mode and an owner."""
+    return TreeChange("host01", path, "created", "f", (), 1, mode=mode, owner=owner)
+
+
 def marked(text: str, path: str = f"{DS}/0/.monitor", host: str = "host01") -> TreeChange:
     """Return the difference of a mark that holds this text."""
     return TreeChange(host, path, "created", "f", (), len(text), text=text)
@@ -128,6 +133,10 @@ CASES: list[tuple[str, str, Callable[[], Case], Callable[[], Case]]] = [
     ("taken_away", "tm/postbackup", lambda: case(call("prebackup", tree=(made(f"{BACKUP}/disk.0.0"),)), call("postbackup", 1)), lambda: case(call("prebackup", tree=(made(f"{BACKUP}/disk.0.0"),)), call("postbackup", 1, tree=(removed(BACKUP),)))),
     ("taken_away", "tm/mv", lambda: case(CLONED, call("mv", 1, disk=-1, facts={"host": "host02", "other_host": "host01", "other_vm_directory": VM})), lambda: case(CLONED, call("mv", 1, disk=-1, tree=(removed(VM),), facts={"host": "host02", "other_host": "host01", "other_vm_directory": VM}))),
     ("no_remains", "tm/clone", lambda: case(call("clone", status=1, tree=(made(DISK),))), lambda: case(call("clone", status=1))),
+    ("kept_close", "tm/clone", lambda: case(call("clone", tree=(owned(DISK, "0664"),))), lambda: case(call("clone", tree=(owned(DISK, "0660"),)))),
+    ("kept_close", "tm/clone", lambda: case(call("clone", tree=(owned(DISK, "0600", "root"),))), lambda: case(call("clone", tree=(owned(DISK, "0600"),)))),
+    ("kept_close", "tm/mv", lambda: case(call("mv", tree=(owned(f"{VM}/x", "0644"), removed(f"{DS}/1/7/y")))), lambda: case(call("mv", tree=(owned(f"{VM}/x", "0644"), removed(f"{DS}/1/7/x"), owned(f"{VM}/z", "0600"))))),
+    ("template_made", "ds/restore", lambda: case(call("restore", family="ds", parsed={"text": "-1 3"}), operations=[Operation("c", 0, "image.restore")]), lambda: case(call("restore", family="ds", parsed={"text": "-1 3"}), operations=[Operation("c", 0, "image.restore", {"disk_id": 1})])),
     ("left_alone", "tm/premigrate", lambda: case(call("premigrate", tree=(made(f"{VM}/x"),))), lambda: case(call("premigrate"))),
     ("declared_target", "tm/clone", lambda: case(call("clone", tree=(made(DISK),), facts={"clone_target": "SELF", "base_path": f"{DS}/1"})), lambda: case(call("clone", tree=(made(f"{DS}/1/x-7-0"),), facts={"clone_target": "SELF", "base_path": f"{DS}/1"}))),
     ("declared_target", "tm/ln", lambda: case(call("ln", tree=(made(DISK),), facts={"ln_target": "NONE", "base_path": f"{DS}/1"})), lambda: case(call("ln", tree=(made(DISK, kind="l"),), facts={"ln_target": "NONE", "base_path": f"{DS}/1"}))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import stat
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from itertools import product
@@ -131,6 +132,27 @@ def _half_done(case: Case, last: int) -> set[tuple[str, str]]:
     return {(one.host, one.path) for call in struck for one in call.tree if one.change == "created" and _beside_own(call, one)}
 
 
+def kept_close(case: Case, requirement: Requirement) -> Iterator[Finding]:
+    """The files that a call has made in the datastores belong to oneadmin, and nobody but its owner and group can read them. What moves stays what it was."""
+    for call in case.watched(requirement):
+        moved = {posixpath.basename(one.path) for one in call.tree if one.change == "removed"}
+        new = [one for one in call.tree if one.change == "created" and one.kind == "f" and one.mode and _below(one.path, _DATASTORES)]
+        made = [one for one in new if posixpath.basename(one.path) not in moved]
+        strange = [one for one in made if one.owner != "oneadmin"]
+        open_to_all = [one for one in made if int(one.mode, 8) & stat.S_IROTH]
+        if strange:
+            yield Finding(
+                "fail", f"{words(call)} made {strange[0].host}:{strange[0].path}{_more(strange)}, which belongs to {strange[0].owner}", call.n
+            )
+        elif open_to_all:
+            one = open_to_all[0]
+            yield Finding(
+                "fail", f"{words(call)} made {one.host}:{one.path}{_more(open_to_all)}, which everybody can read: its mode is {one.mode}", call.n
+            )
+        elif made:
+            yield Finding("pass", f"{words(call)} made files of oneadmin that others cannot read", call.n)
+
+
 def own_disk(case: Case, requirement: Requirement) -> Iterator[Finding]:
     """An action for one disk has changed no other disk of the VM."""
     for call in case.watched(requirement):
@@ -164,4 +186,5 @@ CHECKS: dict[str, Check] = {
     "path_untouched": path_untouched,
     "places": places,
     "own_disk": own_disk,
+    "kept_close": kept_close,
 }

@@ -414,7 +414,8 @@ class Agent:
         for path in self.shared:
             tree.take(after, self.hosts[0], self.starter.common(path), path, frozenset(), self.links)
         before, self.before = self.before, after
-        return {"changes": tree.differences(before, after) if message["compare"] else []}
+        owners = {0: "root", nsview.ONEADMIN: "oneadmin"} if self.starter.wide else {0: "oneadmin"}
+        return {"changes": tree.differences(before, after, owners) if message["compare"] else []}
 
     def do_shell(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Start a shell on the three descriptors that came with the message; the reply follows when it ends."""

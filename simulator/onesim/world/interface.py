@@ -202,7 +202,10 @@ class Reply(Protocol):
 
 @dataclass(frozen=True)
 class Change:
-    """One difference between two pictures of the watched trees. Directories are compared by mode and owner alone."""
+    """One difference between two pictures of the watched trees. Directories are compared by mode and owner alone.
+
+    `mode` (in octal) and `owner` (oneadmin, root or a number) are those after it; of what was removed nobody says them.
+    """
 
     host: str
     path: str
@@ -211,6 +214,8 @@ class Change:
     fields: tuple[str, ...]
     size: int
     target: str
+    mode: str = ""
+    owner: str = ""
 
 
 @dataclass(frozen=True)

@@ -270,7 +270,7 @@ class AgentWorld(Conversing, Filing):
     def changes(self) -> list[Change]:
         """Return what changed since the last picture."""
         rows = self._must("picture", compare=True)["changes"]
-        return [Change(host, path, change, kind, tuple(fields), size, target) for host, path, change, kind, fields, size, target in rows]
+        return [Change(host, path, change, kind, tuple(fields), *rest) for host, path, change, kind, fields, *rest in rows]
 
     def serve(self, service: Service) -> None:
         """Start a service and wait until it is ready; see `World.serve`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from collections.abc import Mapping
 
 #: mode with the kind, uid, gid, size, blocks of 512 bytes, mtime_ns, ino, target
 Entry = tuple[int, int, int, int, int, int, int, str]
@@ -73,8 +74,11 @@ def take_top(picture: Picture, host: str, real: str, shown: str) -> None:
         picture[host, shown] = _entry(seen, os.readlink(real) if stat.S_ISLNK(seen.st_mode) else "")
 
 
-def differences(before: Picture, after: Picture) -> list[list[object]]:
-    """Return [host, path, change, kind, fields, size, target] for every difference, in the order of host and path."""
+def differences(before: Picture, after: Picture, owners: Mapping[int, str]) -> list[list[object]]:
+    """Return [host, path, change, kind, fields, size, target, mode, owner] for every difference, in the order of host and path.
+
+    The mode is in octal, such as 0660. `owners` has the names of ids; others are numbers. What was removed has neither.
+    """
     rows: list[list[object]] = []
     other = [key for key, row in after.items() if before.get(key) != row]
     for key in sorted((*other, *(before.keys() - after.keys()))):
@@ -85,6 +89,7 @@ def differences(before: Picture, after: Picture) -> list[list[object]]:
             rows.append([*key, "created" if old is None else "removed", kind, [], row[3], row[7]])
         else:
             rows.append([*key, "changed", kind, _changed(old, new), row[3], row[7]])
+        rows[-1] += ["", ""] if new is None else [f"{stat.S_IMODE(new[0]):04o}", owners.get(new[1], str(new[1]))]
     return rows
 
 
