@@ -23,7 +23,7 @@ from onetck.selftest.playing import Played
 from onetck.selftest.reasons import read_reasons
 from onetck.selftest.results import Results, count
 from onetck.selftest.show import outcome_of
-from onetck.selftest.source import mentions, within_reach
+from onetck.selftest.source import mentions, uses, within_reach
 from onetck.selftest.striking import Striking, Struck
 from onetck.selftest.trial import Bench, Trial, attempt
 
@@ -201,6 +201,22 @@ def test_one_case_is_of_another_contract_where_one_runs_the_line() -> None:
     old = [_seen("short", 3, [3], "oldest"), _seen("long", 40, [3, 4], "oldest")]
     assert _chosen([*new, *old], most=3) == [("shared", "1"), ("shared", "deep2"), ("oldest", "long")]
     assert _chosen([*new, _seen("first", 0.5, [3], "oldest")], most=3) == [("oldest", "first"), ("shared", "deep2"), ("shared", "deep4")]
+
+
+def test_what_a_helper_sets_for_other_scripts_is_tried_under_each_older_contract() -> None:
+    """A line of a helper outside of functions sets a variable; where another script asks for it, all branches count, and each older role is played."""
+    texts = {
+        "h.sh": "read -r contract <VERSION\nf() {\n    contract=x\n}\n",
+        FILE: 'case $contract in\n    old) a ;;\n    *) b ;;\nesac\necho "${contract}"\necho $contracts\n',
+    }
+    assert list(uses(texts, "h.sh", 1)) == [(FILE, 1, 4), (FILE, 5, 5)]
+    assert list(uses(texts, "h.sh", 3)) == [] == list(uses(texts, FILE, 1))
+    rows = [*((str(n), "shared") for n in range(6)), ("first", "hybrid"), ("second", "hybrid"), ("third", "oldest")]
+    seen = [
+        msgspec.structs.replace(_seen(name, n, [2], role), lines={FILE: [2, 5] if role == "shared" else [2], "h.sh": [1]})
+        for n, (name, role) in enumerate(rows)
+    ]
+    assert sorted(one.role for one in chosen(seen, {}, texts, "h.sh", 1, 4)) == ["hybrid", "oldest", "shared", "shared"]
 
 
 def test_a_case_whose_trace_has_the_words_of_the_line_is_played_early() -> None:

@@ -51,9 +51,9 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
     older = [one for one in left if one.role in lacking]
     if older and most > 1 and (used or lacking == _OLDER):
         ranked = sorted(older, key=lambda one: (len(_ran(one, file, reach)), -one.duration_s))
-        best = list({one.role: one for one in ranked}.values())[-(most - 1 if used else 1) :]
+        added = list({one.role: one for one in ranked}.values())[-(most - 1 if used else 1) :]
         kept = [one for one in picked if used and one.role in _OLDER]
-        picked = [*[one for one in picked if one not in kept][: most - len(best) - len(kept)], *kept, *best]
+        picked = [*[one for one in picked if one not in kept][: most - len(added) - len(kept)], *kept, *added]
     return picked[: most or None]
 
 
