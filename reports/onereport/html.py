@@ -74,6 +74,17 @@ def _ended(call: Call) -> str:
     return f"signal {call.signal}" if call.ended_by == "signal" else call.ended_by.replace("_", " ")
 
 
+#: What the problem of an observation is called; others are words already.
+_PROBLEMS = {
+    "bytes": "other bytes than it must have",
+    "format": "of another format",
+    "size": "of another size",
+    "missing": "not there",
+    "present": "still there",
+}
+_ANY = {"*": "any action", "ds/*": "any datastore action", "tm/*": "any transfer action"}
+
+
 @cache  # with the templates that it has compiled
 def environment() -> Environment:
     """Return what renders the pages of reports: everything is escaped, and what comes from a driver is made visible by a filter."""
@@ -84,6 +95,8 @@ def environment() -> Environment:
         "command_line": _command_line,
         "hexadecimal": _hexadecimal,
         "ended": _ended,
+        "problem": lambda name: _PROBLEMS.get(name, name),
+        "action": lambda name: _ANY.get(name, name),
         "ms": lambda ns: f"{ns / 1e6:.1f}",
         "date": lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }

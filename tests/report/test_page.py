@@ -83,7 +83,7 @@ def test_a_filter_leaves_what_was_asked_for_and_stands_in_the_address(page: Page
     page.goto(again)
     assert shown(page, "#requirements tbody tr") == ["TM-CLONE-002"] == [id.removeprefix("finding-") for id in shown(page, ".finding")]
     page.click("form.filter button[type=reset]")
-    page.wait_for_function("document.querySelector('form.filter output').textContent === ''")
+    expect(page.locator("form.filter output")).to_have_text("")
     assert shown(page, "#requirements tbody tr") == everything
 
 
@@ -219,7 +219,7 @@ def test_nothing_that_a_driver_prints_comes_alive(page: Page, run: tuple[Judgeme
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
     for n in range(buttons.count()):
         buttons.nth(n).click()
-    page.wait_for_function("document.querySelectorAll('tr.below').length > 0")
+    page.locator("tr.below").first.wait_for(state="attached")
     assert page.evaluate("window.hit") is None
     assert page.locator("img, tr.below svg, tr.below a").count() == 0
 
