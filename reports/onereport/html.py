@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from onereport.cases import CasePart, Pages, views
 from onereport.excerpts import Excerpts
+from onereport.kills import Selftest, matrix
 from onereport.results import FAILURES, VERDICTS, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines, broken_before
 from onereport.sections import Sections
 from onesim.records import Blob, Call, Observation, Record
@@ -150,11 +151,13 @@ def render_html(
     blobs: Path | None = None,
     links: Mapping[str, str] | None = None,
     beside: Iterable[Record] = (),
+    selftest: Selftest | None = None,
 ) -> str:
     """Return the report as one HTML document.
 
     `blobs` is the directory of the large pieces, from which documents that travelled to the driver are shown; `links` leads from a requirement's id
-    to its place in the specification, relative to the report. `beside` is the history of the reference driver, if it was played beside the driver.
+    to its place in the specification, relative to the report. `beside` is the history of the reference driver, if it was played beside the driver;
+    `selftest` is shown in an appendix.
     """
     found, sections = _Results(), Sections()
     for record in results:
@@ -195,6 +198,9 @@ def render_html(
         "profiles": sorted({name for row in found.verdicts for name in row.profiles}),
         "counts": [(name, count) for name in VERDICTS if (count := sum(row.verdict == name for row in found.verdicts))],
         **sections.values(beside),
+        "selftest": selftest,
+        "matrix": matrix(selftest.mutants) if selftest is not None else None,
+        "linked": {row.requirement for row in found.verdicts},
         "script": Markup(script),
         "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
