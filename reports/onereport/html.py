@@ -83,6 +83,7 @@ _PROBLEMS = {
     "missing": "not there",
     "present": "still there",
 }
+_KINDS = {"f": "file", "d": "directory", "l": "link", "b": "block device", "c": "character device", "p": "pipe", "s": "socket"}
 _ANY = {"*": "any action", "ds/*": "any datastore action", "tm/*": "any transfer action"}
 
 
@@ -97,6 +98,7 @@ def environment() -> Environment:
         "hexadecimal": _hexadecimal,
         "ended": _ended,
         "problem": lambda name: _PROBLEMS.get(name, name),
+        "kind": lambda letter: _KINDS.get(letter, letter),
         "action": lambda name: _ANY.get(name, name),
         "ms": lambda ns: f"{ns / 1e6:.1f}",
         "date": lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC"),
