@@ -13,7 +13,7 @@ from onesim.errors import ConfigError
 from onesim.journal import BrokenChain, head, read
 from onesim.records import Footer, Header, Record
 from onetck import container, manifest, waivers
-from onetck.conclude import REFERENCE
+from onetck.conclude import REFERENCE, SELFTEST
 from onetck.repeating import runs_of
 from onetck.signing import sign
 
@@ -74,7 +74,7 @@ def history_ends(path: Path) -> tuple[Header, Footer | None]:
 
 def _found(out: Path, runs: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
     for place in (out, *(out / run for run in runs)):
-        for name in (HISTORY, RESULTS, BESIDE, *REPORTS):
+        for name in (HISTORY, RESULTS, BESIDE, SELFTEST, *REPORTS):
             if (place / name).is_file():
                 yield (place / name).relative_to(out).as_posix(), place / name
         for folder in FOLDERS:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from onereport import kills
 from onereport.badge import render_badge
 from onereport.html import render_html
 from onereport.junit import write_junit
@@ -29,6 +30,8 @@ from onetck.waivers import Waiver
 
 #: The directory of a run that holds the history of the reference driver, where it was played beside the driver.
 REFERENCE = "reference"
+#: The file of a run that holds the kill matrix of its report, where it has one.
+SELFTEST = kills.NAME
 #: The directory of a run that holds the traces of its fault cases.
 FAULTS = "faults"
 
@@ -95,7 +98,7 @@ def write_reports(spec: ContractSpec, out: Path, records: Sequence[ResultRecord]
     links = {id: f"spec/{url}" for id, url in requirement_urls(spec.spec).items()}
     beside = history.parent / REFERENCE / "history.jsonl"
     played = read(beside, Record) if beside.is_file() else ()
-    page = render_html(records, read(history, Record), history.parent / "blobs", links, played)
+    page = render_html(records, read(history, Record), history.parent / "blobs", links, played, kills.read_selftest(history.parent / SELFTEST))
     (out / "report.html").write_text(page, encoding="utf-8")
     write_junit(records, out / "junit.xml")
     (out / "summary.md").write_text(render_markdown(records), encoding="utf-8")

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from onereport.capability_page import render_capability
+from onereport.kills import Selftest
 from onereport.overview import Run, render_overview, run_of
 from onereport.results import EXIT_INTERRUPTED, ResultRecord, ResultsFooter, ResultsHeader
 from onereport.text import render_text
@@ -17,7 +19,9 @@ from onesim.errors import ConfigError
 from onesim.journal import read
 from onesim.spec import for_contract
 from onetck import conclude
+from onetck.conclude import SELFTEST
 from onetck.repeating import judge_runs, runs_of
+from onetck.selftest.appendix import read_trials
 from onetck.terminal import one_line, out_console, write_page
 from onetck.upgrade import PRECEDENCE
 from onetck.waivers import read_waivers
@@ -41,6 +45,15 @@ def report(
             "--capability", metavar="FILE", help="Write what the driver can do, and its lines for oned.conf, as Markdown too.", show_default=False
         ),
     ] = None,
+    selftest: Annotated[
+        Path | None,
+        typer.Option(
+            "--selftest",
+            metavar="DIR",
+            help="Add an appendix: which check finds which mistake, from what `onetck selftest` has left there.",
+            show_default=False,
+        ),
+    ] = None,
     overview: Annotated[
         Path | None,
         typer.Option(
@@ -50,18 +63,31 @@ def report(
 ) -> None:
     """Judge the histories of runs again and write their reports again; nothing is executed. Exit status of the worst of them. With --overview compare them."""
     with one_line():
+        known = read_trials(selftest) if selftest is not None else None
         if overview is not None:
-            write_overview(overview, list(zip(names(results), results, strict=True)))
+            write_overview(overview, list(zip(names(results), results, strict=True)), known)
             out_console.print(f"{overview.resolve()}", markup=False)
             return
         if capability is not None and len(results) > 1:
             raise ConfigError(f"{len(results)} directories: --capability is about one driver in one run; name one directory")
+        if known is not None:
+            for out in results:
+                _append(out, known)
         records = [_as_judged(out) if as_judged else _judged_again(out, profile, waivers) for out in results]
         if capability is not None:
             write_page(capability, render_capability(records[0]), "--capability")
         for one in records:
             render_text(one, out_console)
         raise typer.Exit(min((_exit_code(one) for one in records), key=PRECEDENCE.index))
+
+
+def _append(out: Path, known: Selftest) -> None:
+    """Lay a self-test beside the history of a run, so that its report shows it from now on."""
+    runs = runs_of(out)
+    place = out / (runs[0] if runs else "")
+    if not (place / "history.jsonl").is_file():
+        raise ConfigError(f"{place / 'history.jsonl'}: no such history; give the directory of a run")
+    (place / SELFTEST).write_bytes(msgspec.json.encode(known))
 
 
 def _judged_again(out: Path, profile: str, waivers: Path) -> list[ResultRecord]:
@@ -98,10 +124,10 @@ def names(runs: Sequence[Path]) -> list[str]:
     return next((found for found in short if len(set(found)) == len(set(parts))), [str(path) for path in runs])
 
 
-def write_overview(page: Path, runs: Sequence[tuple[str, Path]]) -> None:
+def write_overview(page: Path, runs: Sequence[tuple[str, Path]], selftest: Selftest | None = None) -> None:
     """Write the page that compares runs, each given by its name and its directory. Raises ConfigError for a directory without results, or an unwritable page."""
     found = [_run(name, out, page) for name, out in runs]
-    write_page(page, render_overview(found), "--overview")
+    write_page(page, render_overview(found, selftest), "--overview")
 
 
 def _run(name: str, out: Path, page: Path) -> Run:

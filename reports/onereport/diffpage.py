@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from jinja2 import Environment, PackageLoader
-
 from onereport.comparison import Comparison
-from onereport.html import visible
+from onereport.html import environment, visible
+
+
+def _shown(value: str | None) -> str:
+    return "not there" if value is None else visible(value) or "empty"
 
 
 def render_diff_page(found: Comparison) -> str:
     """Return the page. What a driver prints stays text."""
-    environment = Environment(loader=PackageLoader("onereport", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["visible"] = visible
-    environment.filters["shown"] = lambda value: "not there" if value is None else visible(value) or "empty"
-    return environment.get_template("diff.html.j2").render(diff=found)
+    return environment().get_template("diff.html.j2").render(diff=found, shown=_shown)

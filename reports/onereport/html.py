@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from onereport.cases import CasePart, Pages, views
 from onereport.excerpts import Excerpts
+from onereport.kills import Selftest, matrix
 from onereport.results import FAILURES, VERDICTS, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines, broken_before
 from onereport.sections import Sections
 from onesim.records import Blob, Call, Observation, Record
@@ -74,6 +75,18 @@ def _ended(call: Call) -> str:
     return f"signal {call.signal}" if call.ended_by == "signal" else call.ended_by.replace("_", " ")
 
 
+#: What the problem of an observation is called; others are words already.
+_PROBLEMS = {
+    "bytes": "other bytes than it must have",
+    "format": "of another format",
+    "size": "of another size",
+    "missing": "not there",
+    "present": "still there",
+}
+_KINDS = {"f": "file", "d": "directory", "l": "link", "b": "block device", "c": "character device", "p": "pipe", "s": "socket"}
+_ANY = {"*": "any action", "ds/*": "any datastore action", "tm/*": "any transfer action"}
+
+
 @cache  # with the templates that it has compiled
 def environment() -> Environment:
     """Return what renders the pages of reports: everything is escaped, and what comes from a driver is made visible by a filter."""
@@ -84,6 +97,9 @@ def environment() -> Environment:
         "command_line": _command_line,
         "hexadecimal": _hexadecimal,
         "ended": _ended,
+        "problem": lambda name: _PROBLEMS.get(name, name),
+        "kind": lambda letter: _KINDS.get(letter, letter),
+        "action": lambda name: _ANY.get(name, name),
         "ms": lambda ns: f"{ns / 1e6:.1f}",
         "date": lambda seconds: datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
@@ -137,11 +153,13 @@ def render_html(
     blobs: Path | None = None,
     links: Mapping[str, str] | None = None,
     beside: Iterable[Record] = (),
+    selftest: Selftest | None = None,
 ) -> str:
     """Return the report as one HTML document.
 
     `blobs` is the directory of the large pieces, from which documents that travelled to the driver are shown; `links` leads from a requirement's id
-    to its place in the specification, relative to the report. `beside` is the history of the reference driver, if it was played beside the driver.
+    to its place in the specification, relative to the report. `beside` is the history of the reference driver, if it was played beside the driver;
+    `selftest` is shown in an appendix.
     """
     found, sections = _Results(), Sections()
     for record in results:
@@ -182,6 +200,9 @@ def render_html(
         "profiles": sorted({name for row in found.verdicts for name in row.profiles}),
         "counts": [(name, count) for name in VERDICTS if (count := sum(row.verdict == name for row in found.verdicts))],
         **sections.values(beside),
+        "selftest": selftest,
+        "matrix": matrix(selftest.mutants) if selftest is not None else None,
+        "linked": {row.requirement for row in found.verdicts},
         "script": Markup(script),
         "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from onereport.html import environment
+from onereport.kills import Selftest, matrix
 from onereport.results import FAILURES, RequirementVerdict, ResultRecord, ResultsFooter, ResultsHeader, worst
 
 
@@ -107,13 +108,15 @@ def _verdict(run: Run, id: str) -> Cell:
     return Cell(row.verdict, run.url(id)) if row is not None and (row.required or row.cases) else Cell()
 
 
-def render_overview(runs: Sequence[Run]) -> str:
-    """Return the page. The table of actions by contract stands there where the runs are under several contracts."""
+def render_overview(runs: Sequence[Run], selftest: Selftest | None = None) -> str:
+    """Return the page. The table of actions by contract stands there where the runs are under several contracts; `selftest` is shown in an appendix."""
     contracts = [run.header.version for run in runs if run.header is not None]
     values: Mapping[str, object] = {
         "runs": runs,
         "failed": lambda footer: sum(footer.counts.get(verdict, 0) for verdict in FAILURES),
         "upgrade": by_action(runs) if len(set(contracts)) > 1 else [],
         "matrix": by_requirement(runs),
+        "selftest": selftest,
+        "killed": matrix(selftest.mutants) if selftest is not None else None,
     }
     return environment().get_template("overview.html.j2").render(values)

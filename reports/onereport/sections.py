@@ -34,8 +34,10 @@ class Sections:
     def values(self, beside: Iterable[Record]) -> dict[str, Any]:
         """Return what the templates need; `beside` is the history of the reference driver."""
         found, reference = seen(self._profiles, self._verdicts), Measured()
+        played = 0
         for view in views(beside):
             reference.take(view.calls, view.faults)
+            played += view.end is not None
         rows = compared(self.measured, reference)
         return {
             "claims": [one for one in found if one.row.claimed or one.row.chosen],
@@ -43,4 +45,5 @@ class Sections:
             "conf": offered(self._conf, self._verdicts),
             "timed": rows,
             "beside": any(row.reference is not None for row in rows),
+            "beside_cases": played,
         }

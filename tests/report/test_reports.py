@@ -57,6 +57,22 @@ def test_the_page_shows_verdict_evidence_bytes_and_the_repeating_command(run: tu
         "onetck run --case vm-siblings",
     ):
         assert word in finding
+    about = {row.findtext("dt"): row.find("dd").text_content() for row in tree.xpath("//dl[@class='about']/div")}
+    header = judgement.header
+    assert set(about) == {"Driver", "Contract", "Profiles", "Level", "Waivers", "Run", "Isolation", "Machine", "Hashes"}
+    for name, words in {
+        "Driver": (header.driver,),
+        "Contract": (header.contract, header.version),
+        "Profiles": (header.profile,),
+        "Level": ("none was reached",),
+        "Waivers": ("none",),
+        "Machine": tuple(header.environment.values()),
+        "Isolation": tuple(header.isolation.values()),
+        "Hashes": (header.driver_sha256, header.spec_sha256, header.profile_sha256, header.history_sha256),
+    }.items():
+        assert all(word and word in about[name] for word in words), name
+    counted = tree.xpath("string(//ul[@class='counts']/following-sibling::p)")
+    assert f"all {len(judgement.requirements)} requirements" in counted and f"{judgement.footer.required} of them are required" in counted
     assert re.search(r"expected\s*46 46 46", finding) and re.search(r"found\s*00 00 00", finding)
     lanes = tree.get_element_by_id("case-vm-siblings").xpath(".//*[@class='host']/text()")
     assert lanes == ["frontend", "host01", "host02"]

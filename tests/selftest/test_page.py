@@ -36,7 +36,9 @@ def test_the_tables_have_the_counts_of_the_trials() -> None:
         for n, name in enumerate(OUTCOMES):
             assert sum(int(row[n] or 0) for row in rows.values()) == sum(one.outcome == name for one in made.trials)
     assert tree.findtext(".//h1") == f"{100 * count(made.trials).rate:.1f} % killed"
-    assert "TM-MV-001 2" in tree.get_element_by_id("kills").text_content()
+    kills = tree.get_element_by_id("kills")
+    assert kills.xpath(".//thead//th/span/text()") == ["drop command"]
+    assert [cell.text_content().strip() for cell in kills.xpath(".//tbody/tr/*")] == ["TM-MV-001", "2", "2"]
     alone = render_page(outcome_of([one for one in made.trials if one.outcome == "equivalent"], 1.0, 40, None, ()))
     assert lxml_html.fromstring(alone).xpath("//section[@id='operator']//tbody/tr/td[last()]/text()") == ["–"]
 

@@ -227,8 +227,9 @@ def test_a_disk_that_cannot_be_read_is_a_finding(world: NamespaceWorld) -> None:
     ]
     assert problems == ["missing", problems[1], "format", "format", "unreadable"]
     assert problems[1] in ("unreadable", "missing")
-    assert not world.exists("frontend", "a_name_that_leads_nowhere")
-    assert world.read_disk("frontend", "a_name_that_leads_nowhere", "raw").problem == "missing"
+    for printed in ("a_name_that_leads_nowhere", "DEBUG: starting", "--output=json", "json:{}", "rbd:", "ssh://one"):
+        assert not world.exists("frontend", printed), printed
+        assert world.read_disk("frontend", printed, "raw").problem == "missing", printed
 
 
 @pytest.mark.parametrize("spelt", ["./disk", "/var/lib/one/datastores/disk", "disk.snap/again/0"])

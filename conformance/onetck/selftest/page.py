@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from onereport.html import environment
+from onereport.kills import Broken, matrix
 from onesim import __version__
 from onetck.selftest.results import FLOOR, count
 from onetck.selftest.show import Outcome
@@ -43,16 +43,20 @@ def _group(name: str, trials: list[Trial]) -> Group:
     return Group(name, {outcome: getattr(counts, outcome) for outcome in OUTCOMES}, counts.rate if real else None)
 
 
+def broken(trials: Iterable[Trial]) -> tuple[Broken, ...]:
+    """Return trials as the kill matrix counts them."""
+    return tuple(Broken(one.mutant.file, one.mutant.line, one.mutant.operator, one.outcome, one.requirement) for one in trials)
+
+
 def render_page(outcome: Outcome) -> str:
     """Return the page."""
     trials = outcome.trials
-    kills = Counter(one.requirement for one in trials if one.outcome == "killed")
     values = {
         "outcome": outcome,
         "outcomes": OUTCOMES,
         "floor": FLOOR,
         "tables": [("operator", _groups(trials, lambda one: one.mutant.operator)), ("script", _groups(trials, lambda one: one.mutant.file))],
-        "kills": sorted(kills.items(), key=lambda one: (-one[1], one[0])),
+        "kills": matrix(broken(trials)),
         "shown": [(name, said, rows) for name, said in _SHOWN.items() if (rows := [one for one in trials if one.outcome == name])],
         "equivalent": [one for one in trials if one.outcome == "equivalent"],
         "tool": f"onetck {__version__}",

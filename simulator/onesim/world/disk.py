@@ -27,6 +27,9 @@ _PLAIN = {"LANG": "C", "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "
 _ABSENT = re.compile(
     r"(reading header from|opening pool|opening image) .*No such file or directory"
     r"|Could not open '[^']*': No such file or directory|export '.*' not (present|available)"
+    # what is no address: a driver has printed something else as SOURCE
+    r"|Unknown protocol|error parsing address|missing remote path|name is required|must be specified|Could not parse"
+    r"|requires (a file name|both)|cannot handle the URL"
 )
 
 #: A vendor's commands for one disk as they travel: read, write, exists, environment; empty where there are none.
@@ -89,7 +92,7 @@ def exists(path: str, means: Means) -> dict[str, object]:
     if means:
         status, said = _command(means, "exists")
         return {"value": status == 0} if status in (0, 1) else {"error": f"{said or 'the command'} (status {status})"}
-    failed = _tool("qemu-img", "info", "-U", "-f", "raw", path)
+    failed = _tool("qemu-img", "info", "-U", "-f", "raw", "--", path)
     if failed and not _ABSENT.search(failed):
         return {"error": failed}
     return {"value": not failed}
@@ -105,7 +108,7 @@ def _fetched(path: str, format: str, means: Means) -> str:
         failed = "" if status == 0 else said or f"the command ended with {status}"
         there = exists(path, means).get("value", True) if means["exists"] else True
     else:
-        failed = _tool("qemu-img", "convert", "-U", "-f", format, "-O", "raw", path, scratch)
+        failed = _tool("qemu-img", "convert", "-U", "-f", format, "-O", "raw", "--", path, scratch)
         there = not _ABSENT.search(failed)
     if failed:
         with contextlib.suppress(OSError):
@@ -146,7 +149,7 @@ def _opened(path: str, format: str, means: Means) -> tuple[int, str]:
     if again := qcow2.circle(path):
         raise Unreadable("unreadable", f"its chain of backing files comes back to {again}")
     scratch = f"{_SCRATCH}/read.{os.getpid()}"
-    failed = _tool("qemu-img", "convert", "-U", "-f", format, "-O", "raw", path, scratch)
+    failed = _tool("qemu-img", "convert", "-U", "-f", format, "-O", "raw", "--", path, scratch)
     if failed:
         raise Unreadable("unreadable", failed)
     return _open(scratch, os.O_RDONLY), scratch
