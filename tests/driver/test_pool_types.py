@@ -14,6 +14,7 @@ from pool_types import described, described_on_ceph
 from onesim.journal import read
 from onesim.records import Call, Record
 from onesim.world.namespaces import wide
+from onetck.plan import choose
 from onetck.setting import Given, settle
 
 #: What libvirt makes volumes in; images and disks of a VM's whole life, and volumes that were there before.
@@ -48,6 +49,17 @@ def test_a_pool_of_the_real_libvirt_on_a_real_cluster_is_worked_on_alike(tmp_pat
     _, verdicts = certified(described_on_ceph(tmp_path), tmp_path / "out", "--profile", "core,libvirt-pool", "--case", "pool-work")
     assert bad(verdicts) == {}
     assert {id: verdicts[id].verdict for id in REACHED + KEPT} == dict.fromkeys(REACHED + KEPT, "pass")
+
+
+@pytest.mark.parametrize(("kind", "grows"), [("fs", True), ("rbd", True), ("logical", False), ("disk", False)])
+def test_disks_are_asked_to_grow_where_libvirt_makes_them_larger(kind: str, grows: bool, tmp_path: Path) -> None:
+    """Neither a logical volume nor a partition can be: no case of what is claimed has one grow, nor one that is about snapshots."""
+    setting = settle(Given(config=described(kind, tmp_path)))
+    claimed = setting.claimed.split(",")
+    assert {"tm-snapshots": True, "tm-resize": grows}.items() <= {name: name in claimed for name in ("tm-snapshots", "tm-resize")}.items()
+    planned = choose(setting.spec, setting.subject, [], [], claimed)
+    assert ("snapshots-grown" in [case.trace.name for case in planned]) is grows
+    assert any("tm/resize" in case.expects for case in planned) is grows
 
 
 def test_volumes_that_others_made_are_used_as_they_are(tmp_path: Path) -> None:
