@@ -66,7 +66,13 @@ TYPES: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
         "",
     ),
     "iscsi-direct": (
-        {"POOL_SOURCE": _TARGET, "POOL_HOST": "127.0.0.1", "POOL_INITIATOR": "iqn.2026-01.example:one", "DISK_TYPE": "ISCSI"},
+        {
+            "POOL_SOURCE": _TARGET,
+            "POOL_HOST": "127.0.0.1",
+            "POOL_INITIATOR": "iqn.2026-01.example:one",
+            "DISK_TYPE": "ISCSI",
+            "DATASTORE_CAPACITY_CHECK": "NO",
+        },
         {
             "probe": {
                 "inventory": _listed("/dev/.iscsi-direct", _TARGET),
@@ -131,5 +137,39 @@ def described_on_ceph(directory: Path) -> Path:
     config["hooks"] = {"setup": [f"virsh -q -c qemu:///system 'secret-define /etc/one/secret.xml; secret-set-value {_UUID} {key}'"]}
     config["probe"] = {"inventory": "CEPH_CONF=/run/one/ceph/ceph.conf rbd ls one | sed s,^,one/,"}
     path = directory / "rbd-real.toml"
+    path.write_text(tomli_w.dumps(config))
+    return path
+
+
+#: A target of iSCSI as Debian's tgt serves it: the logical units 1 and 2, of as many MiB as the volumes that the cases have lent; 0 is its controller.
+_TGTD = f"""mkdir -p /run/tgtd units
+tgtd -f --iscsi portal=127.0.0.1:3260 &
+until tgtadm --lld iscsi --op new --mode target --tid 1 -T {_TARGET}; do sleep 0.05; done
+for unit in 1:2M 2:3M; do
+    truncate -s "${{unit#*:}}" "units/${{unit%:*}}"
+    tgtadm --lld iscsi --op new --mode logicalunit --tid 1 --lun "${{unit%:*}}" -b "$PWD/units/${{unit%:*}}"
+done
+tgtadm --lld iscsi --op bind --mode target --tid 1 -I ALL
+wait
+"""
+_UNITS = "sudo -n tgtadm --lld iscsi --op show --mode target"
+
+
+def described_on_target(directory: Path) -> Path:
+    """Write the description for a pool of the real libvirt on a real target of iSCSI, both of which every world has. Returns its path."""
+    path = described("iscsi-direct", directory)
+    config, real = tomllib.loads(path.read_text()), tomllib.loads((REFERENCE / "libvirt_pool_real.toml").read_text())
+    for datastore in ("image_datastore", "system_datastore"):
+        config[datastore]["ISCSI_HOST"] = "127.0.0.1"  # the harness reads and writes a disk as QEMU does, by this and SOURCE
+    (directory / "tgtd.sh").write_text(_TGTD)
+    config["libvirt"] = {"virsh": "real"}
+    config["file"] = [{**one, "source": str(REFERENCE / one["source"])} for one in real["file"]]
+    config["file"].append({"source": "tgtd.sh", "to": "/run/one/tgtd.sh", "where": "frontend"})
+    command = real["service"][0]["command"].replace("libvirtd.sh", "tgtd.sh")
+    config["service"] = [
+        {"name": "target", "command": command, "ready": f"{_UNITS} | grep -q 'ACL information' && {_UNITS} | grep -q ALL"},
+        *real["service"],
+    ]
+    config["probe"] = {"inventory": f"{_UNITS} | sed -n 's,^ *LUN: ,{_TARGET}/,p'"}
     path.write_text(tomli_w.dumps(config))
     return path
