@@ -173,3 +173,45 @@ def described_on_target(directory: Path) -> Path:
     config["probe"] = {"inventory": f"{_UNITS} | sed -n 's,^ *LUN: ,{_TARGET}/,p'"}
     path.write_text(tomli_w.dumps(config))
     return path
+
+
+_PLACE = "/run/one/devices"
+#: In a lab the front-end's libvirt makes the file system, and the administrator mounts it on the hypervisors.
+_EVERYWHERE = f"""
+cat >/tmp/pool.xml <<'END'
+<pool type='fs'><name>one</name><source><device path='%(device)s'/><format type='ext4'/></source><target><path>{_POOL}</path></target></pool>
+END
+virsh -q -c qemu:///system 'pool-define /tmp/pool.xml; pool-build one --overwrite; pool-start one' || exit
+sudo -n rmdir {_POOL}/lost+found
+sudo -n chown oneadmin: {_POOL}
+for host in host01 host02; do ssh "$host" sudo -n mount %(device)s {_POOL} || exit; done
+"""
+#: What udev does where it runs: partitions are those of the group disk, to which oneadmin belongs.
+_UDEV = "while sleep 0.02; do chgrp disk %(device)sp* && chmod 660 %(device)sp*; done 2>/dev/null"
+
+
+def described_in_lab(kind: str, device: str, rows: str, directory: Path) -> Path:
+    """Write the description for a pool of type fs or disk of the real libvirt on a block device that all machines of a lab have. Returns its path.
+
+    libvirt deletes partitions of a device only where its name is what their names begin with: so it is a link that the pool is defined with.
+    """
+    path = described(kind, directory)
+    config, real = tomllib.loads(path.read_text()), tomllib.loads((REFERENCE / "libvirt_pool_real.toml").read_text())
+    config["libvirt"] = {"virsh": "real"}
+    config["file"] = [{**one, "source": str(REFERENCE / one["source"])} for one in real["file"]]
+    config["service"] = list(real["service"])
+    link = f"{_PLACE}/{device.rpartition('/')[2]}p"
+    more = {"fs": {"POOL_SOURCE": device, "POOL_FORMAT": "ext4"}, "disk": {"POOL_SOURCE": link}}[kind]
+    for datastore in ("image_datastore", "system_datastore"):
+        config[datastore] |= more
+    if kind == "fs":
+        config["hooks"] = {"setup": [_EVERYWHERE % {"device": device}]}
+        config["probe"] = {"inventory": f"find {_POOL} -type f"}
+    else:
+        config["hooks"] = {"setup": [f"mkdir -p {_PLACE} && ln -s {device} {link}"]}
+        config["probe"] = {"inventory": f"find /dev -maxdepth 1 -name '{device.rpartition('/')[2]}p?*'"}
+        (directory / "udev.sh").write_text(_UDEV % {"device": device})
+        config["file"].append({"source": "udev.sh", "to": "/run/one/udev.sh", "where": "frontend"})
+        config["service"].append({"name": "udev", "command": real["service"][0]["command"].replace("libvirtd.sh", "udev.sh"), "ready": "true"})
+    path.write_text(f"{tomli_w.dumps(config)}\n{rows}")
+    return path

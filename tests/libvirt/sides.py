@@ -97,7 +97,7 @@ class Real:
     def device(self, size: str) -> None:
         """Attach a loop device, which DEVICE stands for from now on. It is detached with the last descriptor, however this ends."""
         assert self.run(["bash", "-c", f"mkdir -p {Path(DEVICE).parent} && truncate -s {size} {PLACE}.img"]).status == 0
-        path = self.run(["losetup", "-f", "--show", f"{PLACE}.img"]).out.strip()
+        path = self.run(["losetup", "-f", "-P", "--show", f"{PLACE}.img"]).out.strip()
         assert path, "no loop device is free"
         self._device = os.open(path, os.O_RDONLY)
         subprocess.run(["losetup", "-d", path], check=True)
