@@ -138,7 +138,8 @@ def _libvirt() -> list[str]:
     return [*_LIBVIRT, *map(str, modules), *(f"/usr{path}" if path.startswith("/lib") else path for path in sorted(libraries))]
 
 
-_MACHINE = """[ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id; mkdir -p /run/sshd /root/.ssh /srv/own; echo "$KEY" >/root/.ssh/authorized_keys; rm -rf /var/lib/one
+_MACHINE = """[ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+mkdir -p /run/sshd /root/.ssh /srv/own; echo "$KEY" >/root/.ssh/authorized_keys; rm -rf /var/lib/one
 printf '%s' "$HOST_KEY" >/etc/ssh/ssh_host_ed25519_key; chmod 600 /etc/ssh/ssh_host_ed25519_key
 exec /usr/sbin/sshd -D -e -h /etc/ssh/ssh_host_ed25519_key"""
 

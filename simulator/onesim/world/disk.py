@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import errno
 import hashlib
 import os
 import re
