@@ -11,7 +11,7 @@ from onesim.errors import ConfigError, TraceError
 from onesim.events import CallAsked, CallFinished, Refused
 from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
-from onesim.pool_datastores import pool_kind
+from onesim.pool_datastores import pool_able, pool_kind
 from onesim.rehearsal import rehearse
 from onesim.seats import on_network
 from onesim.spec import ContractSpec
@@ -45,7 +45,10 @@ class PlannedCase:
 
 
 def matching(spec: ContractSpec, subject: Subjected, profiles: Collection[str]) -> list[Trace]:
-    """Return the traces of the library that are for these profiles and for the driver's layout."""
+    """Return the traces of the library that are for these profiles and for the driver's layout.
+
+    Where libvirt keeps the disks and cannot make them larger, those that have disks grow are none: the growth would fail whatever the driver does.
+    """
     chosen = [spec.spec.profiles[name] for name in profiles]
     conf = subject.tm_conf.get(subject.system_tm_mad, MadConf())
     layout, moves = shared_of(subject, None), conf.ds_migrate
@@ -63,6 +66,7 @@ def matching(spec: ContractSpec, subject: Subjected, profiles: Collection[str]) 
         and (files or not one.header.files)
         and (not conf.driver or not one.header.any_format)
         and (not one.header.pool or pool_kind(subject.image_template) in one.header.pool)
+        and (pool_able(subject.image_template, "resize") or all(step.op != "vm.disk_resize" for step in one.steps))
     ]
 
 

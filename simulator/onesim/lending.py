@@ -19,11 +19,14 @@ _DISK = 6
 
 
 def lend(world: World, datastore: Datastore, probes: Probes, case: str, arguments: Mapping[str, Any]) -> tuple[str, Version]:
-    """Make the volume that a line of a trace describes. Returns its SOURCE and what it holds. Raises HarnessError if the world refuses it."""
+    """Make the volume that a line of a trace describes; one at an address of QEMU is there already, of that size, and gets its bytes.
+
+    Returns its SOURCE and what it holds. Raises HarnessError if the world refuses it.
+    """
     source, format, size = lent_source(datastore, int(arguments["volume"])), str(arguments["format"]), int(arguments["size_mb"]) * MIB
     seat = source_seat(datastore, source, format, probes)
     version = Version(size, pattern(f"{case}:{source}", size))
-    if not seat.path.startswith("/dev/"):
+    if seat.path.startswith("/") and not seat.path.startswith("/dev/"):
         world.make_disk(seat.host, seat.path, format, size, version.writes)
         return source, version
     # what simulated arrays hold belongs to root and the group of block devices
@@ -32,7 +35,7 @@ def lend(world: World, datastore: Datastore, probes: Probes, case: str, argument
         ("create", {"path": seat.path, "size": size, "allocate": 0, "mode": 0o660}),
         ("own", {"path": seat.path, "mode": 0o660, "uid": -1, "gid": _DISK}),
     )
-    for deed, what in rows:
+    for deed, what in rows if seat.path.startswith("/") else ():
         world.libvirt(seat.host, deed, what, root=True)
     failed = world.write_disk(seat.host, seat.path, format, version.writes)
     if failed:

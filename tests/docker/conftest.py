@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,22 @@ def turn(request: pytest.FixtureRequest, shared: Path) -> Iterator[None]:
         yield
 
 
-_MACHINE = """mkdir -p /run/sshd /root/.ssh /srv/own; echo "$KEY" >/root/.ssh/authorized_keys; rm -rf /var/lib/one
+#: What a machine of the same Debian needs of this one to run libvirtd, besides libraries.
+_LIBVIRT = ("/usr/sbin/libvirtd", "/usr/bin/virsh", "/usr/sbin/parted", "/usr/lib/libvirt", "/usr/share/libvirt")
+_GLIBC = re.compile(r"/(?:ld-linux|libc\.|libm\.|libpthread\.|libdl\.|librt\.|libresolv\.|libutil\.)")
+
+
+def _libvirt() -> list[str]:
+    """Return what libvirtd consists of on this machine: programs, modules, and the libraries of them all."""
+    modules = [path for path in Path("/usr/lib").glob("*/libvirt") if path.is_dir()]
+    words = ["ldd", *_LIBVIRT[:3], *(str(path) for folder in modules for path in folder.rglob("*.so"))]
+    told = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
+    libraries = {found for found in re.findall(r"=> (/\S+) ", told) if not _GLIBC.search(found)}
+    return [*_LIBVIRT, *map(str, modules), *(f"/usr{path}" if path.startswith("/lib") else path for path in sorted(libraries))]
+
+
+_MACHINE = """[ -s /etc/machine-id ] || tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
+mkdir -p /run/sshd /root/.ssh /srv/own; echo "$KEY" >/root/.ssh/authorized_keys; rm -rf /var/lib/one
 printf '%s' "$HOST_KEY" >/etc/ssh/ssh_host_ed25519_key; chmod 600 /etc/ssh/ssh_host_ed25519_key
 exec /usr/sbin/sshd -D -e -h /etc/ssh/ssh_host_ed25519_key"""
 
@@ -161,22 +177,30 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A lab; the reference driver is described in it."""
+    with _played(image, tmp_path_factory.mktemp("lab")) as machines:
+        yield machines
+
+
+@contextmanager
+def _played(image: str, base: Path, front: Sequence[str] = (), devices: Sequence[str] = ()) -> Iterator[Lab]:
+    """Have containers play a lab. `front` are paths of this machine that the front-end sees; with `devices`, rules for device cgroups, all see its /dev."""
     import docker
 
-    base = tmp_path_factory.mktemp("lab")
     for key in ("key", "host_key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(base / key)], check=True)
-    client, name = fleet.connect(), f"onetck-test-{os.getpid()}"
-    subnet = f"10.251.{os.getpid() % 256}.0/28"  # a machine that comes back has the address that it had
+    client, name = fleet.connect(), f"onetck-test-{os.getpid()}-{base.name}"
+    subnet = f"10.{250 if devices else 251}.{os.getpid() % 256}.0/28"  # a machine that comes back has the address that it had
     pools = docker.types.IPAMConfig(pool_configs=[docker.types.IPAMPool(subnet=subnet)])
     network, storage = client.networks.create(name, ipam=pools), client.volumes.create(name)
     made: dict[str, Any] = {}
     try:
         for number, machine in enumerate(("fe", "hv1", "hv2")):
+            paths = dict.fromkeys(front if machine == "fe" else (), "ro") | ({"/dev": "rw"} if devices else {})
             config = client.api.create_host_config(
                 cap_add=["SYS_ADMIN", "SYS_PTRACE"],
                 security_opt=["seccomp=unconfined", "apparmor=unconfined"],
-                binds={storage.name: {"bind": "/srv/shared", "mode": "rw"}},
+                binds={storage.name: {"bind": "/srv/shared", "mode": "rw"}, **{path: {"bind": path, "mode": mode} for path, mode in paths.items()}},
+                device_cgroup_rules=list(devices),
                 network_mode=name,
             )
             config |= {"MaskedPaths": [], "ReadonlyPaths": []}  # a machine has a /proc that can be mounted again
@@ -208,3 +232,35 @@ def lab(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         network.remove()
         storage.remove(force=True)
         client.close()
+
+
+@dataclass
+class Disks:
+    """A lab whose machines have a block device of this machine in common, and libvirtd on the front-end. `partition` begins the names of its partitions."""
+
+    lab: Lab
+    device: str
+
+    @property
+    def partition(self) -> str:
+        return f"{self.device}p"
+
+
+@pytest.fixture
+def disks(image: str, tmp_path: Path) -> Iterator[Disks]:
+    """Machines with a loop device that is empty; it is detached with its last descriptor, however the test ends."""
+    (tmp_path / "storage").touch()
+    os.truncate(tmp_path / "storage", 256 << 20)
+    done = subprocess.run(
+        ["losetup", "-f", "-P", "--show", str(tmp_path / "storage")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        (pytest.fail if "CI" in os.environ else pytest.skip)(f"no loop device: {done.stdout.strip()}")
+    device = done.stdout.strip()
+    held = os.open(device, os.O_RDONLY)
+    try:
+        subprocess.run(["losetup", "-d", device], check=True)
+        with _played(image, tmp_path, _libvirt(), ("b 7:* rwm", "b 259:* rwm")) as machines:
+            yield Disks(machines, device)
+    finally:
+        os.close(held)

@@ -66,7 +66,13 @@ TYPES: dict[str, tuple[dict[str, str], dict[str, Any], str]] = {
         "",
     ),
     "iscsi-direct": (
-        {"POOL_SOURCE": _TARGET, "POOL_HOST": "127.0.0.1", "POOL_INITIATOR": "iqn.2026-01.example:one", "DISK_TYPE": "ISCSI"},
+        {
+            "POOL_SOURCE": _TARGET,
+            "POOL_HOST": "127.0.0.1",
+            "POOL_INITIATOR": "iqn.2026-01.example:one",
+            "DISK_TYPE": "ISCSI",
+            "DATASTORE_CAPACITY_CHECK": "NO",
+        },
         {
             "probe": {
                 "inventory": _listed("/dev/.iscsi-direct", _TARGET),
@@ -132,4 +138,80 @@ def described_on_ceph(directory: Path) -> Path:
     config["probe"] = {"inventory": "CEPH_CONF=/run/one/ceph/ceph.conf rbd ls one | sed s,^,one/,"}
     path = directory / "rbd-real.toml"
     path.write_text(tomli_w.dumps(config))
+    return path
+
+
+#: A target of iSCSI as Debian's tgt serves it: the logical units 1 and 2, of as many MiB as the volumes that the cases have lent; 0 is its controller.
+_TGTD = f"""mkdir -p /run/tgtd units
+tgtd -f --iscsi portal=127.0.0.1:3260 &
+until tgtadm --lld iscsi --op new --mode target --tid 1 -T {_TARGET}; do sleep 0.05; done
+for unit in 1:2M 2:3M; do
+    truncate -s "${{unit#*:}}" "units/${{unit%:*}}"
+    tgtadm --lld iscsi --op new --mode logicalunit --tid 1 --lun "${{unit%:*}}" -b "$PWD/units/${{unit%:*}}"
+done
+tgtadm --lld iscsi --op bind --mode target --tid 1 -I ALL
+wait
+"""
+_UNITS = "sudo -n tgtadm --lld iscsi --op show --mode target"
+
+
+def described_on_target(directory: Path) -> Path:
+    """Write the description for a pool of the real libvirt on a real target of iSCSI, both of which every world has. Returns its path."""
+    path = described("iscsi-direct", directory)
+    config, real = tomllib.loads(path.read_text()), tomllib.loads((REFERENCE / "libvirt_pool_real.toml").read_text())
+    for datastore in ("image_datastore", "system_datastore"):
+        config[datastore]["ISCSI_HOST"] = "127.0.0.1"  # the harness reads and writes a disk as QEMU does, by this and SOURCE
+    (directory / "tgtd.sh").write_text(_TGTD)
+    config["libvirt"] = {"virsh": "real"}
+    config["file"] = [{**one, "source": str(REFERENCE / one["source"])} for one in real["file"]]
+    config["file"].append({"source": "tgtd.sh", "to": "/run/one/tgtd.sh", "where": "frontend"})
+    command = real["service"][0]["command"].replace("libvirtd.sh", "tgtd.sh")
+    config["service"] = [
+        {"name": "target", "command": command, "ready": f"{_UNITS} | grep -q 'ACL information' && {_UNITS} | grep -q ALL"},
+        *real["service"],
+    ]
+    config["probe"] = {"inventory": f"{_UNITS} | sed -n 's,^ *LUN: ,{_TARGET}/,p'"}
+    path.write_text(tomli_w.dumps(config))
+    return path
+
+
+_PLACE = "/run/one/devices"
+#: In a lab the front-end's libvirt makes the file system, and the administrator mounts it on the hypervisors.
+_EVERYWHERE = f"""
+cat >/tmp/pool.xml <<'END'
+<pool type='fs'><name>one</name><source><device path='%(device)s'/><format type='ext4'/></source><target><path>{_POOL}</path></target></pool>
+END
+virsh -q -c qemu:///system 'pool-define /tmp/pool.xml; pool-build one --overwrite; pool-start one' || exit
+sudo -n rmdir {_POOL}/lost+found
+sudo -n chown oneadmin: {_POOL}
+for host in host01 host02; do ssh "$host" sudo -n mount %(device)s {_POOL} || exit; done
+"""
+#: What udev does where it runs: partitions are those of the group disk, to which oneadmin belongs.
+_UDEV = "while sleep 0.02; do chgrp disk %(device)sp* && chmod 660 %(device)sp*; done 2>/dev/null"
+
+
+def described_in_lab(kind: str, device: str, rows: str, directory: Path) -> Path:
+    """Write the description for a pool of type fs or disk of the real libvirt on a block device that all machines of a lab have. Returns its path.
+
+    libvirt deletes partitions of a device only where its name is what their names begin with: so it is a link that the pool is defined with.
+    """
+    path = described(kind, directory)
+    config, real = tomllib.loads(path.read_text()), tomllib.loads((REFERENCE / "libvirt_pool_real.toml").read_text())
+    config["libvirt"] = {"virsh": "real"}
+    config["file"] = [{**one, "source": str(REFERENCE / one["source"])} for one in real["file"]]
+    config["service"] = list(real["service"])
+    link = f"{_PLACE}/{device.rpartition('/')[2]}p"
+    more = {"fs": {"POOL_SOURCE": device, "POOL_FORMAT": "ext4"}, "disk": {"POOL_SOURCE": link}}[kind]
+    for datastore in ("image_datastore", "system_datastore"):
+        config[datastore] |= more
+    if kind == "fs":
+        config["hooks"] = {"setup": [_EVERYWHERE % {"device": device}]}
+        config["probe"] = {"inventory": f"find {_POOL} -type f"}
+    else:
+        config["hooks"] = {"setup": [f"mkdir -p {_PLACE} && ln -s {device} {link}"]}
+        config["probe"] = {"inventory": f"find /dev -maxdepth 1 -name '{device.rpartition('/')[2]}p?*'"}
+        (directory / "udev.sh").write_text(_UDEV % {"device": device})
+        config["file"].append({"source": "udev.sh", "to": "/run/one/udev.sh", "where": "frontend"})
+        config["service"].append({"name": "udev", "command": real["service"][0]["command"].replace("libvirtd.sh", "udev.sh"), "ready": "true"})
+    path.write_text(f"{tomli_w.dumps(config)}\n{rows}")
     return path

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 from certified import bad, certified
-from pool_types import described, described_on_ceph
+from pool_types import described, described_on_ceph, described_on_target
 
 from onesim.journal import read
 from onesim.records import Call, Record
 from onesim.world.namespaces import wide
+from onetck.plan import choose
 from onetck.setting import Given, settle
 
 #: What libvirt makes volumes in; images and disks of a VM's whole life, and volumes that were there before.
 MADE = {"fs": ("pool-work", "pool-before"), "logical": ("pool-work", "pool-lent"), "disk": ("pool-work", "pool-fresh"), "rbd": ("pool-work",)}
 REACHED = ("DS-CP-004", "DS-CLONE-003", "DS-RM-002", "TM-CLONE-002", "TM-CLONE-003", "TM-LN-002", "TM-MVDS-002", "TM-MKSWAP-002", "TM-DELETE-002")
+LENT = ("LIBVIRT-POOL-004", "LIBVIRT-VOL-002", "TM-LN-001", "TM-LN-002", "TM-MVDS-001", "TM-MVDS-002")
 KEPT = ("LIBVIRT-POOL-001", "LIBVIRT-VOL-001", "LIBVIRT-VOL-002", "LIBVIRT-VOL-003", "LIBVIRT-VOL-004")
 
 
@@ -50,6 +52,40 @@ def test_a_pool_of_the_real_libvirt_on_a_real_cluster_is_worked_on_alike(tmp_pat
     assert {id: verdicts[id].verdict for id in REACHED + KEPT} == dict.fromkeys(REACHED + KEPT, "pass")
 
 
+@pytest.mark.parametrize(("kind", "grows"), [("fs", True), ("rbd", True), ("logical", False), ("disk", False)])
+def test_disks_are_asked_to_grow_where_libvirt_makes_them_larger(kind: str, grows: bool, tmp_path: Path) -> None:
+    """Neither a logical volume nor a partition can be: no case of what is claimed has one grow, nor one that is about snapshots."""
+    setting = settle(Given(config=described(kind, tmp_path)))
+    claimed = setting.claimed.split(",")
+    assert {"tm-snapshots": True, "tm-resize": grows}.items() <= {name: name in claimed for name in ("tm-snapshots", "tm-resize")}.items()
+    planned = choose(setting.spec, setting.subject, [], [], claimed)
+    assert ("snapshots-grown" in [case.trace.name for case in planned]) is grows
+    assert any("tm/resize" in case.expects for case in planned) is grows
+
+
+_ON_TARGET = shutil.which("tgtd", path=f"{os.environ['PATH']}:/usr/sbin") and list(
+    Path("/usr/lib").glob("*/libvirt/storage-backend/*_iscsi-direct.so")
+)
+
+
+@pytest.mark.components
+@pytest.mark.skipif(not wide(), reason="libvirtd gives volumes to oneadmin, which takes a range of user ids: real root")
+@pytest.mark.skipif(
+    not _ON_TARGET and "CI" not in os.environ,
+    reason="no tgtd here, or no libvirt that knows pools of its units; Debian: tgt, libvirt-daemon-driver-storage-iscsi-direct, qemu-block-extra",
+)
+def test_units_of_a_real_target_are_used_alike_through_the_real_libvirt(tmp_path: Path) -> None:
+    """The logical units that tgt serves and those of the simulated array: requirement by requirement the same, bytes included."""
+    words = ("--profile", "core,libvirt-pool", "--case", "pool-lent")
+    (_, simulated), (_, real) = (
+        certified(write(tmp_path), tmp_path / name, *words)
+        for name, write in (("simulated", lambda where: described("iscsi-direct", where)), ("real", described_on_target))
+    )
+    assert bad(real) == {}
+    assert {id: row.verdict for id, row in simulated.items()} == {id: row.verdict for id, row in real.items()}
+    assert {id: real[id].verdict for id in LENT} == dict.fromkeys(LENT, "pass")
+
+
 def test_volumes_that_others_made_are_used_as_they_are(tmp_path: Path) -> None:
     """Where libvirt makes no volumes the whole run is about those that are there: what cannot be done is refused, and does not apply."""
     description = described("iscsi-direct", tmp_path)
@@ -58,8 +94,7 @@ def test_volumes_that_others_made_are_used_as_they_are(tmp_path: Path) -> None:
     assert footer.exit_code == 0
     assert bad(verdicts) == {}
     _, judged = certified(description, tmp_path / "bytes", "--profile", "core,libvirt-pool", "--case", "pool-lent")
-    used = ("LIBVIRT-POOL-004", "LIBVIRT-VOL-002", "TM-LN-001", "TM-LN-002", "TM-MVDS-001", "TM-MVDS-002")
-    assert {id: judged[id].verdict for id in used} == dict.fromkeys(used, "pass")
+    assert {id: judged[id].verdict for id in LENT} == dict.fromkeys(LENT, "pass")
     made = ("LIBVIRT-VOL-001", "LIBVIRT-VOL-003", "LIBVIRT-VOL-004")
     assert {id: verdicts[id].verdict for id in made} == dict.fromkeys(made, "not_applicable")
 

@@ -21,9 +21,14 @@ from onesim.world.namespaces import NamespaceWorld
 
 #: Where both sides keep their files.
 PLACE = "/tmp/lv"
+#: A block device: libvirt can delete the partitions of one whose name they begin with, up to their number.
+DEVICE = "/tmp/devices/loop0p"
 _START = """
 mount --make-rprivate /
-for d in /run /tmp /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt; do mount -t tmpfs none $d; done
+for d in /run /tmp /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /etc/libvirt /etc/lvm/archive /etc/lvm/backup; do
+    [[ ! -d $d ]] || mount -t tmpfs none $d
+done
+ip link set lo up
 mkdir -p /run/libvirt /var/lib/libvirt/images /var/lib/libvirt/qemu /var/log/libvirt/qemu /etc/libvirt/qemu /tmp/lv
 printf 'auth_unix_rw="none"\\nauth_unix_ro="none"\\nlog_outputs="3:stderr"\\n' > /etc/libvirt/libvirtd.conf
 for line in 'user="root"' 'group="root"' 'dynamic_ownership=0' 'remember_owner=0' 'security_driver="none"' 'cgroup_controllers=[]' 'namespaces=[]' \\
@@ -57,7 +62,8 @@ class Real:
 
     def __init__(self, log: Path) -> None:
         self._log = log.open("wb")
-        command = ["unshare", "-m", "-p", "-f", "--kill-child", "--mount-proc", "bash", "-c", _START]
+        self._device, self._called = -1, ("", "")
+        command = ["unshare", "-m", "-n", "-p", "-f", "--kill-child", "--mount-proc", "bash", "-c", _START]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, start_new_session=True)
         self._pid = 0
         until = time.monotonic() + 20
@@ -72,9 +78,31 @@ class Real:
 
     def run(self, argv: list[str], stdin: bytes = b"", *, root: bool = True) -> Said:
         """Run a command beside libvirtd, as root whatever is asked."""
-        words = ["nsenter", "-t", str(self._pid), "-m", "-p", f"--wdns={PLACE}", "--", *argv]
+        told, mine = self._called
+        words = [
+            "nsenter",
+            "-t",
+            str(self._pid),
+            "-m",
+            "-n",
+            "-p",
+            f"--wdns={PLACE}",
+            "--",
+            *(word.replace(told, mine) if told else word for word in argv),
+        ]
         done = subprocess.run(words, input=stdin, capture_output=True, timeout=60, env={**os.environ, "LC_ALL": "C.UTF-8", "TZ": "UTC"})
-        return Said(done.stdout.decode(), done.stderr.decode(), done.returncode)
+        out, err = (text.decode().replace(mine, told) if told else text.decode() for text in (done.stdout, done.stderr))
+        return Said(out, err, done.returncode)
+
+    def device(self, size: str) -> None:
+        """Attach a loop device, which DEVICE stands for from now on. It is detached with the last descriptor, however this ends."""
+        assert self.run(["bash", "-c", f"mkdir -p {Path(DEVICE).parent} && truncate -s {size} {PLACE}.img"]).status == 0
+        path = self.run(["losetup", "-f", "-P", "--show", f"{PLACE}.img"]).out.strip()
+        assert path, "no loop device is free"
+        self._device = os.open(path, os.O_RDONLY)
+        subprocess.run(["losetup", "-d", path], check=True)
+        self._called = (Path(DEVICE).name.removesuffix("p"), Path(path).name)
+        assert self.run(["ln", "-s", path, DEVICE]).status == 0
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file."""
@@ -93,6 +121,8 @@ class Real:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        if self._device >= 0:
+            os.close(self._device)
         self._log.close()
 
 
@@ -117,6 +147,10 @@ class Simulated:
     def put(self, path: str, data: bytes) -> None:
         """Write a file."""
         self.world.put("host01", path, data)
+
+    def device(self, size: str) -> None:
+        """Have a file stand for a device."""
+        assert self.run(["bash", "-c", f"mkdir -p {Path(DEVICE).parent} && truncate -s {size} {DEVICE}"], root=True).status == 0
 
     def domain(self, name: str) -> Domain:
         """Return a domain as the model has it."""

@@ -20,7 +20,6 @@ _LACKS = {
     "source/host": "missing storage pool source host name",
     "source/dir": "missing storage pool source path",
     "source/adapter": "missing storage pool source adapter",
-    "source/initiator": "missing storage pool initiator iqn",
     "source/name": "missing mandatory 'name' field for RBD pool name",
 }
 #: What stands for the format of a source that names none.
@@ -42,6 +41,8 @@ def pool(data: bytes, uuid: str) -> Pool:
     if not name:
         raise Refused("XML error: missing pool source name element")
     target = text(root, "target/path")
+    if "source/initiator" in row.needs and root.find("source/initiator/iqn") is None:
+        raise Refused("unsupported configuration: missing initiator IQN")
     for path in row.needs:
         absent = root.find(path) is None or (path.endswith("path") and not target)
         if path not in ("source", "target", "source/initiator") and absent:
@@ -171,7 +172,7 @@ def volume_xml(volume: Volume, below: Volume | None) -> str:
 
 
 def _inside(format: str, look: dict[str, Any]) -> list[str]:
-    lines = [f"    <format type='{format}'/>", *_permissions(look, 4)]
+    lines = [*([f"    <format type='{format}'/>"] if format else []), *_permissions(look, 4)]
     if look:
         times = [f"      <{name}time>{ns // 10**9}.{ns % 10**9:09}</{name}time>" for name, ns in zip("amc", look["times"], strict=True)]
         lines += ["    <timestamps>", *times, "      <btime>0</btime>", "    </timestamps>"]

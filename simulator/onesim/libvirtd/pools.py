@@ -8,6 +8,7 @@ import itertools
 from typing import Any
 
 from onesim.libvirt_tables import tables
+from onesim.libvirtd import devices
 from onesim.libvirtd import pool_documents as documents
 from onesim.libvirtd.commandline import Command
 from onesim.libvirtd.effects import Plan, Refused, read_client
@@ -18,6 +19,8 @@ FILES = ("dir", "fs", "netfs", "vstorage")
 MOUNTED = ("fs", "netfs")
 #: What the names of logical units begin with.
 _UNIT = "unit:0:0:"
+#: The size of a block of a logical unit, in bytes.
+_BLOCK = 512
 #: What a pool that has no device of its own to measure holds, in bytes.
 ROOM = 64 << 30
 _AS = {
@@ -77,13 +80,8 @@ def make(daemon: Libvirtd, data: bytes, *, persistent: bool) -> Pool:
 def _conflict(one: Pool, other: Pool) -> bool:
     """Whether two pools are the same storage."""
     if one.type in ("dir", "fs") and other.type == one.type:
-        return one.target == other.target if one.type == "dir" else _device(one) == _device(other)
+        return one.target == other.target if one.type == "dir" else devices.device(one) == devices.device(other)
     return one.type == other.type and home(one) == home(other)
-
-
-def _device(pool: Pool) -> str:
-    node = documents.source(pool).find("device")
-    return "" if node is None else str(node.get("path", ""))
 
 
 def _as_xml(command: Command) -> str:
@@ -145,7 +143,7 @@ def _created(daemon: Libvirtd, command: Command, data: bytes, failed: str) -> Pl
     pool = _or(failed, daemon, data, persistent=False)
     try:
         if command.flag("build") or command.flag("overwrite") or command.flag("no-overwrite"):
-            yield from build(daemon, pool)
+            yield from build(daemon, pool, careful=_careful(pool, command))
         yield from start(daemon, pool)
     except Refused as refused:
         if not pool.persistent:
@@ -157,10 +155,12 @@ def _created(daemon: Libvirtd, command: Command, data: bytes, failed: str) -> Pl
 # a pool's life
 
 
-def build(daemon: Libvirtd, pool: Pool) -> Plan[None]:
-    """Prepare the storage of a pool: its directory, which belongs to whom its document says."""
+def build(daemon: Libvirtd, pool: Pool, *, careful: bool = False) -> Plan[None]:
+    """Prepare the storage of a pool: its directory, which belongs to whom its document says, or what it has on its devices; carefully: not over another."""
     if not can(pool, "build"):
         return
+    if pool.type in devices.BUILT:
+        yield from devices.build(daemon, pool, careful=careful)
     seen = yield from daemon.root.look(home(pool))
     if seen is None:
         mode, owner, group = documents.permissions(pool)
@@ -171,8 +171,14 @@ def build(daemon: Libvirtd, pool: Pool) -> Plan[None]:
             yield from daemon.root.do("own", path=home(pool), mode=mode, uid=owner, gid=group)
 
 
+def _careful(pool: Pool, command: Command) -> bool:
+    """Whether a command builds nothing over what is there: with a volume group none does that is not told to."""
+    return command.flag("no-overwrite") or (pool.type == "logical" and not command.flag("overwrite"))
+
+
 def start(daemon: Libvirtd, pool: Pool) -> Plan[None]:
-    """Start a pool: its storage is looked at."""
+    """Start a pool: its storage is looked at. Raises Refused where it is not built."""
+    yield from devices.require(daemon, pool)
     if pool.type not in FILES:
         yield from daemon.root.do("mkdir", path=home(pool), mode=0o755)
     if pool.type in MOUNTED:
@@ -181,7 +187,7 @@ def start(daemon: Libvirtd, pool: Pool) -> Plan[None]:
             why = f"mount: {pool.target}: mount point does not exist." if mounted.errno == 2 else f"mount: {pool.target}: {mounted.why}"
             kind = documents.source(pool).find("format").get("type", "auto")
             named = f" -t {kind}" if pool.type == "fs" and kind != "auto" else ""
-            said = f"/bin/mount -o nodev,nosuid,noexec{named} {_device(pool) or _share(pool)} {pool.target}"
+            said = f"/bin/mount -o nodev,nosuid,noexec{named} {devices.device(pool) or _share(pool)} {pool.target}"
             more = "       dmesg(1) may have more information after failed mount system call."
             raise Refused(f"internal error: Child process ({said}) unexpected exit status 32: {why}\n{more}\n")
     yield from refresh(daemon, pool)
@@ -196,7 +202,7 @@ def _share(pool: Pool) -> str:
 
 def _store(pool: Pool) -> str:
     """Return where the files of a pool that is mounted lie, whether it is or not: all hosts of a world share them."""
-    return f"/dev/.{pool.type}/{(_device(pool) or _share(pool)).replace('/', '!')}"
+    return f"/dev/.{pool.type}/{(devices.device(pool) or _share(pool)).replace('/', '!')}"
 
 
 def refresh(daemon: Libvirtd, pool: Pool) -> Plan[None]:
@@ -222,9 +228,12 @@ def _measure(daemon: Libvirtd, pool: Pool) -> Plan[None]:
         look = yield from daemon.root.look(home(pool))
         pool.look = dict(look or {})
         return
-    device = yield from daemon.root.look(_device(pool)) if _device(pool) else _nothing()
-    pool.capacity = int(device["size"]) if device else ROOM
     pool.allocation = sum(one.capacity for one in pool.volumes.values())
+    if not can(pool, "create"):  # what others made is all that there is room for
+        pool.capacity, pool.available = pool.allocation, 0
+        return
+    device = yield from daemon.root.look(devices.device(pool)) if devices.device(pool) else _nothing()
+    pool.capacity = int(device["size"]) if device else ROOM
     pool.available = max(pool.capacity - pool.allocation, 0)
 
 
@@ -235,8 +244,7 @@ def _nothing() -> Plan[None]:
 
 def _partition(pool: Pool) -> str:
     """Return what the names of the partitions of a device begin with; their numbers follow."""
-    name = _device(pool).rpartition("/")[2]
-    return f"{name}p" if name[-1:].isdigit() else name
+    return devices.partition(pool)
 
 
 def next_partition(pool: Pool) -> str:
@@ -256,7 +264,7 @@ def path_of(pool: Pool, name: str) -> str:
     if pool.type == "iscsi-direct":
         server = documents.source(pool).find("host")
         portal = f"{server.get('name')}:{server.get('port', '3260')}"
-        return f"ip-{portal}-iscsi-{_device(pool)}-lun-{name.removeprefix(_UNIT)}"
+        return f"ip-{portal}-iscsi-{devices.device(pool)}-lun-{name.removeprefix(_UNIT)}"
     return f"{home(pool)}/{name}"
 
 
@@ -272,6 +280,8 @@ def seen(daemon: Libvirtd, pool: Pool, name: str) -> Plan[Volume | None]:
     if pool.type not in FILES:
         kind = "network" if path_of(pool, name) != path else "block"
         key = path_of(pool, name)
+        if pool.type == "iscsi-direct":  # the number of the last block is taken for how many there are
+            return Volume(name, key, "", max(size - _BLOCK, 0), max(size - _BLOCK, 0), size, kind, key=key)
         return Volume(
             name, key, "none" if pool.type == "disk" else "raw", size, size, size, kind, look=dict(look) if kind == "block" else {}, key=key
         )
@@ -287,7 +297,7 @@ def seen(daemon: Libvirtd, pool: Pool, name: str) -> Plan[Volume | None]:
 
 def pool_build(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     pool = find(daemon, command.get("pool"))
-    yield from _alter(pool, "build", build(daemon, pool), active=False)
+    yield from _alter(pool, "build", build(daemon, pool, careful=_careful(pool, command)), active=False)
     out.say(f"Pool {pool.name} built\n")
 
 
@@ -306,7 +316,7 @@ def _alter(pool: Pool, verb: str, plan: Plan[None], *, active: bool) -> Plan[Non
 def pool_start(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     pool = find(daemon, command.get("pool"))
     if command.flag("build") or command.flag("overwrite"):
-        yield from build(daemon, pool)
+        yield from build(daemon, pool, careful=_careful(pool, command))
     yield from _alter(pool, "start", start(daemon, pool), active=False)
     out.say(f"Pool {pool.name} started\n")
 
@@ -340,6 +350,9 @@ def pool_delete(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
 def _removed(daemon: Libvirtd, pool: Pool) -> Plan[None]:
     if not can(pool, "build"):
         raise Refused("this function is not supported by the connection driver: pool does not support pool deletion")
+    if pool.type in devices.BUILT:
+        yield from devices.remove(daemon, pool)
+        return
     result = yield from daemon.root.do("remove", path=home(pool), directory=True)
     if result.errno:
         raise Refused(f"failed to remove pool '{home(pool)}': {result.why}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 
+from onesim.libvirtd import devices, pools
 from onesim.libvirtd import pool_documents as documents
-from onesim.libvirtd import pools
 from onesim.libvirtd.commandline import Command
 from onesim.libvirtd.effects import ClientFile, Plan, Refused, read_client
 from onesim.libvirtd.model import Libvirtd, Pool, Volume
@@ -229,6 +229,8 @@ def vol_delete(daemon: Libvirtd, command: Command, out: Printer) -> Plan[None]:
     failed = f"Failed to delete vol {volume.name}"
     if not pools.can(pool, "delete"):
         raise Refused(failed, f"{_UNSUPPORTED}storage pool does not support vol deletion")
+    if why := devices.undeletable(pool, volume.name):
+        raise Refused(failed, why)
     result = yield from daemon.root.do("remove", path=_bytes_at(pool, volume), directory=volume.kind == "dir")
     if result.errno not in (0, 2):
         raise Refused(failed, f"cannot {'remove directory' if volume.kind == 'dir' else 'unlink file'} '{volume.path}': {result.why}")

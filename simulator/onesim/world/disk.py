@@ -167,8 +167,10 @@ def _digests(fd: int, size: int) -> list[str]:
     while at < size:
         try:
             at = os.lseek(fd, at, os.SEEK_DATA) // BLOCK * BLOCK
-        except OSError:
-            break  # nothing but holes to the end
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                break  # nothing but holes to the end
+            # a block device knows of no holes: all of it is read
         block = os.pread(fd, min(BLOCK, size - at), at)
         if not block:
             break
