@@ -157,10 +157,9 @@ def show_call(call: Call, console: Console, world_name: str) -> None:
     for command in call.commands:
         line("command", f"{command.host}: {shlex.join([command.name, *command.argv])[:200]}")
     for change in call.tree:
-        line(
-            "tree",
-            f"{change.change} {change.host}:{change.path} ({change.kind}, {change.size} bytes)" + (f" -> {change.target}" if change.target else ""),
-        )
+        owned = f", {change.mode} of {change.owner}" if change.mode else ""
+        leads = f" -> {change.target}" if change.target else ""
+        line("tree", f"{change.change} {change.host}:{change.path} ({change.kind}, {change.size} bytes{owned}){leads}")
     if call.error or call.parse_error:
         line("oned", call.error or call.parse_error)
     line("world", f"kept: `onetck shell frontend --world {world_name}` enters it, `onetck down --world {world_name}` removes it")
