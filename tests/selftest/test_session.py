@@ -12,8 +12,10 @@ import pytest
 from onereport.results import EXIT_NO_VERDICT, EXIT_NOT, EXIT_USAGE
 from onesim.coverage import printed
 from onesim.errors import ConfigError, SpecError
+from onesim.spec import for_contract
 from onesim.trace import Step, Trace, TraceHeader
 from onetck.cli import main
+from onetck.faulting import Place
 from onetck.selftest import playing, trial
 from onetck.selftest.baseline import Baseline, CaseSeen, Role, measure, roles
 from onetck.selftest.choosing import chosen
@@ -166,6 +168,25 @@ def test_a_fault_case_is_measured_once_and_kills_what_hides_a_failure(shared: Ro
     again = Striking(base, {"shared": case}, files, {one.key: one for one in told}, told.append)
     assert next(again.reaching(FILE, line)).seen.case.startswith("fault-tm-mkswap-")
     assert len(told) == measured
+
+
+def test_faults_come_where_the_line_runs() -> None:
+    """What a host function runs is struck on a host before it is struck on the front-end; of answers that are not heard two come first."""
+    spec = for_contract("7.4").spec
+    places = {
+        f"{host}-{command}-{kind}-{n}": Place("c", 0, "tm/clone", 0, spec.faults[kind], (), 1, host, command, n)
+        for kind, host, command, n in (
+            *(("cut", "frontend", "qemu-img", n) for n in (1, 2)),
+            ("cut", "host01", "qemu-img", 1),
+            *(("unheard", "frontend", "ssh", n) for n in (3, 2, 1)),
+            ("fails", "host01", "mv", 1),
+        )
+    }
+    texts = {"h.sh": "host_grow() {\n    trap 'rm x' EXIT\n    qemu-img resize x\n}\ngrow() {\n    qemu-img resize x\n    :\n}\n"}
+    striking = Striking(Baseline([]), {}, texts, {})
+    assert striking._ranked(places, "h.sh", 2)[:3] == ["frontend-ssh-unheard-3", "frontend-ssh-unheard-2", "host01-qemu-img-cut-1"]
+    assert striking._ranked(places, "h.sh", 7)[2:4] == ["frontend-qemu-img-cut-1", "frontend-qemu-img-cut-2"]
+    assert striking._ranked(places, "h.sh", 3)[:2] == ["frontend-qemu-img-cut-1", "frontend-qemu-img-cut-2"]
 
 
 _TEXTS = {FILE: "source a.sh\n\none $size\n4\n", "a.sh": "one() {\n    two\n}\ntwo() { :; }\nthree() { :; }\n"}

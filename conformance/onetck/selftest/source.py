@@ -161,14 +161,14 @@ def uses(files: Mapping[str, str], file: str, line: int) -> Iterator[tuple[str, 
                 yield at, n + 1, next(ends, n) + 1 if row.lstrip().startswith("case ") else n + 1
 
 
-def words_at(files: Mapping[str, str], file: str, line: int) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the words of a line, and those of the function in which it stands (or of what is in none). What a trap does it does after something else has failed:
-    its words are not of the line.
+def words_at(files: Mapping[str, str], file: str, line: int) -> tuple[frozenset[str], frozenset[str], bool]:
+    """Return the words of a line, those of the function in which it stands (or of what is in none), and whether that is a host function. What a trap does it does
+    after something else has failed: its words are not of the line.
     """
     row = files[file].split("\n")[line - 1].strip()
     parts = [part for part in _parts(tuple(sorted(files.items()))) if part[0] == file]
-    within = next((words for _, name, first, last, words in parts if name and first <= line <= last), parts[-1][4])
-    return frozenset() if row.startswith("trap ") else _named(row), within
+    _, name, _, _, within = next((part for part in parts if part[1] and part[2] <= line <= part[3]), parts[-1])
+    return frozenset() if row.startswith("trap ") else _named(row), within, name.startswith("host_")
 
 
 @lru_cache(maxsize=1)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from onesim.layout import Subjected
+from onesim.model import FRONTEND
 from onesim.records import Call
 from onesim.spec import ContractSpec
 from onesim.trace import read_trace
@@ -77,34 +78,39 @@ class Striking:
         self._lock = threading.Lock()
 
     def reaching(self, file: str, line: int) -> Iterator[Struck]:
-        """Yield fault cases that run a line, by turns of the actions that may come to it. Those come first that strike a command which stands on the line, then one
-        after which a host's answer is not heard, then those that strike a command of the line's function, of each kind of fault the first one before the second.
+        """Yield fault cases that run a line, by turns of the actions that may come to it. Those come first that strike a command which stands on the line, then
+        some after which a host's answer is not heard, then those that strike a command of the line's function; of each kind of fault the first one comes before the
+        second.
         """
-        on_line, beside = words_at(self._files, file, line)
         rounds = []
         for role, action in self._actions(file, line):
             struckable = self._of(role, action, file, line)
-            nth: Counter[tuple[int, str]] = Counter()
-            ranked = []
-            for name, place in struckable.places.items() if struckable is not None else ():
-                kind = place.kind.name
-                near = (
-                    0
-                    if place.command in on_line and sum(n for (at, _), n in nth.items() if not at) < _ON_LINE
-                    else 2
-                    if place.command in beside
-                    else 3
-                )
-                near = 1 if near and kind == "unheard" and nth[1, kind] < _UNHEARD else near
-                ranked.append(((near, nth[near, kind], _KINDS.index(kind)), name))
-                nth[near, kind] += 1
-            rounds += [(turn, struckable, name) for turn, (_, name) in enumerate(sorted(ranked))]
+            if struckable is not None:
+                rounds += [(turn, struckable, name) for turn, name in enumerate(self._ranked(struckable.places, file, line))]
         found = 0
         for _, struckable, name in sorted(rounds, key=lambda one: one[0])[:_MADE]:
-            struck = self._measured(struckable, name) if struckable is not None and found < _FAULTS else None
+            struck = self._measured(struckable, name) if found < _FAULTS else None
             if struck is not None and line in struck.seen.lines.get(file, ()):
                 found += 1
                 yield struck
+
+    def _ranked(self, places: Mapping[str, Place], file: str, line: int) -> list[str]:
+        """Return the names of places in the order in which they are tried. What a host function runs is struck on a host, where it runs on one at all."""
+        on_line, beside, travels = words_at(self._files, file, line)
+        away = {place.command for place in places.values() if place.host != FRONTEND} if travels else set()
+        nth: Counter[tuple[int, str]] = Counter()
+        ranked = []
+        for name, place in places.items():
+            kind = place.kind.name
+            if place.command in on_line and sum(n for (at, _), n in nth.items() if at == 0) < _ON_LINE:
+                near = 0
+            elif kind == "unheard" and nth[1, kind] < _UNHEARD:
+                near = 1
+            else:
+                near = 2 if place.command in beside and (place.host != FRONTEND or place.command not in away) else 3
+            ranked.append(((near, nth[near, kind], _KINDS.index(kind)), name))
+            nth[near, kind] += 1
+        return [name for _, name in sorted(ranked)]
 
     def _actions(self, file: str, line: int) -> Iterator[tuple[Role, str]]:
         """Yield the actions that may come to a line, each with a role in which it runs: one in which the line runs, if there is any."""

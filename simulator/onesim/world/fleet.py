@@ -152,7 +152,9 @@ def remove_world(client: Any, world: str) -> None:
 
 @dataclass
 class Fleet:
-    """The containers of one world. `addresses` are those of the hosts in the world's own network, which has no way out."""
+    """The containers of one world. `addresses` are those of the hosts in the world's own network, which has no way out; `cards` the hardware addresses of those
+    that are off it.
+    """
 
     client: Any
     image: str
@@ -160,6 +162,7 @@ class Fleet:
     labels: dict[str, str]
     addresses: dict[str, str] = field(default_factory=dict)
     containers: dict[str, Any] = field(default_factory=dict)
+    cards: dict[str, str | None] = field(default_factory=dict)
     network: Any = None
 
     def up(self, wanted: dict[str, Any], control: Path) -> None:
@@ -251,13 +254,17 @@ class Fleet:
 
     def cut_off(self, host: str) -> None:
         """Take a host off the network."""
+        container = self.containers[host]
         with told(f"disconnect {host}"):
-            self.network.disconnect(self.containers[host], force=True)
+            container.reload()
+            card = container.attrs["NetworkSettings"]["Networks"].get(self.network.name, {}).get("MacAddress")
+            self.cards[host] = card or self.cards.get(host)
+            self.network.disconnect(container, force=True)
 
     def rejoin(self, host: str) -> None:
-        """Bring it back, under its address."""
+        """Bring it back, under its addresses: with another one of its card it would be there for nobody who still remembers the first."""
         with told(f"connect {host}"):
-            self.network.connect(self.containers[host], ipv4_address=self.addresses[host])
+            self.network.connect(self.containers[host], ipv4_address=self.addresses[host], mac_address=self.cards.pop(host, None))
 
     def down(self) -> None:
         """Remove everything."""
