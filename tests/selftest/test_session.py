@@ -184,9 +184,14 @@ def test_faults_come_where_the_line_runs() -> None:
     }
     texts = {"h.sh": "host_grow() {\n    trap 'rm x' EXIT\n    qemu-img resize x\n}\ngrow() {\n    qemu-img resize x\n    :\n}\n"}
     striking = Striking(Baseline([]), {}, texts, {})
-    assert striking._ranked(places, "h.sh", 2)[:3] == ["frontend-ssh-unheard-3", "frontend-ssh-unheard-2", "host01-qemu-img-cut-1"]
-    assert striking._ranked(places, "h.sh", 7)[2:4] == ["frontend-qemu-img-cut-1", "frontend-qemu-img-cut-2"]
-    assert striking._ranked(places, "h.sh", 3)[:2] == ["frontend-qemu-img-cut-1", "frontend-qemu-img-cut-2"]
+    assert striking._ranked(places, "h.sh", 2)[:3] == ["frontend-ssh-unheard-3", "host01-qemu-img-cut-1", "frontend-ssh-unheard-2"]
+    assert striking._ranked(places, "h.sh", 7)[:4] == [
+        "frontend-ssh-unheard-3",
+        "frontend-qemu-img-cut-1",
+        "frontend-ssh-unheard-2",
+        "frontend-qemu-img-cut-2",
+    ]
+    assert striking._ranked(places, "h.sh", 3)[:2] == ["frontend-qemu-img-cut-1", "frontend-ssh-unheard-3"]
 
 
 _TEXTS = {FILE: "source a.sh\n\none $size\n4\n", "a.sh": "one() {\n    two\n}\ntwo() { :; }\nthree() { :; }\n"}

@@ -15,6 +15,8 @@ from onetck.selftest.source import uses, within_reach
 _WORD = re.compile(r"[a-z]{3,}|[0-9]*[a-z]+[0-9]+")
 #: A word that more cases have than this says nothing of one.
 _RARE = 12
+#: A case of another contract that takes less is played besides.
+_SHORT_S = 0.3
 #: The roles under other contracts than the newest.
 _OLDER = frozenset(row.name for row in ROLES if row.contract)
 
@@ -25,7 +27,7 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
     The cheapest is the first; then that which has the rarest words of the line in its trace, such as the name of an attribute; then that which runs most of what the
     line may come to that none before has run, or else most of the script, in any role or else in its own, and so on; when there is no such case left, again from
     the beginning. If all that are picked so are of the newest contract, the last gives way to the one of another that runs most of the script. Where the line sets
-    what other scripts use, each older role has such a case.
+    what other scripts use, each older role has such a case. The shortest one of an older role that has none comes besides, if it is short.
     """
     left = sorted(cases, key=lambda one: (one.duration_s, one.key))
     picked = left[:1]
@@ -54,7 +56,9 @@ def chosen(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], files: Mappin
         added = list({one.role: one for one in ranked}.values())[-(most - 1 if used else 1) :]
         kept = [one for one in picked if used and one.role in _OLDER]
         picked = [*[one for one in picked if one not in kept][: most - len(added) - len(kept)], *kept, *added]
-    return picked[: most or None]
+    there = {one.role for one in picked}
+    short = {one.role: one for one in sorted(cases, key=lambda one: -one.duration_s) if one.role in _OLDER - there and one.duration_s < _SHORT_S}
+    return [*picked[: most or None], *(short.values() if most else ())]
 
 
 def _alike(cases: Sequence[CaseSeen], traces: Mapping[str, Trace], row: str) -> dict[str, float]:

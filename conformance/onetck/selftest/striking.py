@@ -30,8 +30,9 @@ _KINDS = ("fails", "unheard", "cut", "broken-off", "not-removed", "not-measured"
 _OF_A_KIND = 4
 #: Actions that stand for all that use a helper, faults that are made for a mutant, and how many of those that run its line are tried.
 _ACTIONS, _MADE, _FAULTS = 4, 16, 8
-#: So many faults come first that strike a command of the line, and then so many answers that are not heard.
-_ON_LINE, _UNHEARD = 2, 2
+#: Where a fault strikes: at a command of the line, so that an answer is not heard, at a command of its function, elsewhere; and whose turn it is to begin with.
+_ON_LINE, _UNHEARD, _BESIDE, _FAR = range(4)
+_TURNS = (_ON_LINE, _UNHEARD, _BESIDE, _UNHEARD, _ON_LINE, _BESIDE)
 #: A case may take so many times as long as the cheapest one of its action, and seconds more, where it runs more of the script.
 _TIMES, _MORE_S = 2.0, 2.0
 
@@ -78,9 +79,8 @@ class Striking:
         self._lock = threading.Lock()
 
     def reaching(self, file: str, line: int) -> Iterator[Struck]:
-        """Yield fault cases that run a line, by turns of the actions that may come to it. Those come first that strike a command which stands on the line, then
-        some after which a host's answer is not heard, then those that strike a command of the line's function; of each kind of fault the first one comes before the
-        second.
+        """Yield fault cases that run a line, by turns of the actions that may come to it. By turns, too, come those that strike a command which stands on the line,
+        those after which a host's answer is not heard, and those that strike a command of the line's function.
         """
         rounds = []
         for role, action in self._actions(file, line):
@@ -95,22 +95,26 @@ class Striking:
                 yield struck
 
     def _ranked(self, places: Mapping[str, Place], file: str, line: int) -> list[str]:
-        """Return the names of places in the order in which they are tried. What a host function runs is struck on a host, where it runs on one at all."""
+        """Return the names of places in the order in which they are tried, of each kind of fault the first one before the second. What a host function runs is
+        struck on a host, where it runs on one at all.
+        """
         on_line, beside, travels = words_at(self._files, file, line)
         away = {place.command for place in places.values() if place.host != FRONTEND} if travels else set()
         nth: Counter[tuple[int, str]] = Counter()
-        ranked = []
+        near: tuple[list[tuple[int, int, str]], ...] = ([], [], [], [])
         for name, place in places.items():
             kind = place.kind.name
-            if place.command in on_line and sum(n for (at, _), n in nth.items() if at == 0) < _ON_LINE:
-                near = 0
-            elif kind == "unheard" and nth[1, kind] < _UNHEARD:
-                near = 1
+            if place.command in on_line:
+                at = _ON_LINE
+            elif kind == "unheard":
+                at = _UNHEARD
             else:
-                near = 2 if place.command in beside and (place.host != FRONTEND or place.command not in away) else 3
-            ranked.append(((near, nth[near, kind], _KINDS.index(kind)), name))
-            nth[near, kind] += 1
-        return [name for _, name in sorted(ranked)]
+                at = _BESIDE if place.command in beside and (place.host != FRONTEND or place.command not in away) else _FAR
+            near[at].append((nth[at, kind], _KINDS.index(kind), name))
+            nth[at, kind] += 1
+        waiting = [[name for _, _, name in sorted(rows)] for rows in near]
+        first = [waiting[at].pop(0) for at in _TURNS if waiting[at]]
+        return [*first, *waiting[_ON_LINE], *waiting[_BESIDE], *waiting[_UNHEARD], *waiting[_FAR]]
 
     def _actions(self, file: str, line: int) -> Iterator[tuple[Role, str]]:
         """Yield the actions that may come to a line, each with a role in which it runs: one in which the line runs, if there is any."""
