@@ -116,10 +116,10 @@ def test_the_report_shows_the_lines_around_and_the_lines_that_never_ran(tmp_path
     (tmp_path / DIGEST).write_text(TEXT)
     judgement = _judged()
     page = render_html(judgement.records(), _history(1, FAILED, (LAST, THERE)), tmp_path)
-    assert "It failed at <code>tm/shared/clone:5</code>; ran last: " in page
+    assert "It failed at <code>tm/shared/clone:5</code>; what ran last: " in page
     line = "cp -- &#34;$1&#34; &#39;&lt;b&gt;&amp;&#39;"
     assert f'<span class="n">4</span>if [[ $1 ]]; then\n<mark><span class="n">5</span>    {line}</mark>\n<span class="n">6</span>fi\n' in page
-    assert "2 of 6 lines of 2 bash scripts never ran" in page and "<b>&" not in page
+    assert "4 of 6 lines ran in this run (66 %), in 2 bash scripts" in page and "<b>&" not in page
     assert "the script could tell that it is traced: <code>tm/shared/ln</code>.</p>" in page
     bare = render_html(judgement.records(), _history(1, FAILED, (LAST, THERE)))
     assert f'<mark><span class="n">5</span>{line}</mark>' in bare

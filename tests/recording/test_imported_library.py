@@ -159,7 +159,8 @@ def test_the_library_is_found_again_in_what_it_would_leave(tmp_path: Path, contr
         assert not found.notes, (trace.name, found.notes)
         steps = retell(found.calls).steps
         parse_trace("\n".join(json.dumps(one) for one in ({"trace": 1, "name": "x", "title": "x"}, *steps)), Path("x"), spec)
-        if told((step.op, dict(step.arguments)) for step in trace.steps) != told((step["op"], step) for step in steps):
+        asked = (step for step in trace.steps if not step.after)  # nothing has failed that would be asked again
+        if told((step.op, dict(step.arguments)) for step in asked) != told((step["op"], step) for step in steps):
             different.add(trace.name)
     assert count > 50
     assert different <= set(DIFFERENT), different - set(DIFFERENT)
