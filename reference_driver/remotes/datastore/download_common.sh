@@ -83,13 +83,13 @@ store() {
 # filter: passes standard input on, sums it up, and unpacks it if it begins like a packed file.
 filter() {
     local begins="" n sums=() status=0
+    # dd takes these bytes and not one more; nobody waits for a sum yet
+    [[ $unpack == no ]] || begins=$(dd bs=1 count=6 status=none | od -An -v -tx1 | tr -d ' \n') || return
     for ((n = 0; n < ${#wanted[@]}; n += 2)); do
         mkfifo -- "$scratch/${wanted[n]}"
         "${wanted[n]}sum" <"$scratch/${wanted[n]}" >"$scratch/${wanted[n]}.sum" &
         sums+=("$scratch/${wanted[n]}")
     done
-    # dd takes these bytes and not one more
-    [[ $unpack == no ]] || begins=$(dd bs=1 count=6 status=none | od -An -v -tx1 | tr -d ' \n')
     {
         for ((n = 0; n < ${#begins}; n += 2)); do
             printf '%b' "\\x${begins:n:2}"

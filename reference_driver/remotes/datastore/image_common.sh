@@ -210,6 +210,7 @@ host_put_back() {
     trap 'rm -f -- "$part"' EXIT
     host_copy "$2" "$part"
     mv -fT -- "$part" "$1"
+    trap - EXIT
 }
 
 # host_examine FILE: prints what qemu-img finds. A file made to harm may ask for absurd amounts.
