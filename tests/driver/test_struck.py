@@ -24,6 +24,8 @@ def test_a_fault_that_broke_the_driver_once_does_not_any_more(name: str, tmp_pat
 
 def test_nothing_is_removed_behind_a_flattened_image_any_more(tmp_path: Path) -> None:
     """The file beside the image has become the image: the second `rm` of this trace, whose failure failed what was done, has nothing to remove."""
-    footer, found = certified(data_dir("reference_driver") / "onetck.toml", tmp_path, "--trace", str(STRUCK / "ds-snap_flatten-rm-2-not-removed.jsonl"))
+    footer, found = certified(
+        data_dir("reference_driver") / "onetck.toml", tmp_path, "--trace", str(STRUCK / "ds-snap_flatten-rm-2-not-removed.jsonl")
+    )
     assert bad(found) == {}
     assert footer.verdict == "NOTHING RAN", "the fault finds no command to strike"
