@@ -5,7 +5,7 @@ It is not under test. It fails where a real one would: a disk that is missing at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,12 +66,10 @@ def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files,
     host, directory = asked.facts["host"], asked.facts["vm_directory"]
     match asked.action.name:
         case "deploy":
-            missing = _missing(world, disks.values())
-            if missing:
-                return missing
             deployment = asked.arguments["deployment_file"].rsplit("/", 1)[-1]
-            for name, text in ((deployment, files.deployment), ("vm.xml", files.vm), ("ds.xml", files.datastore)):
-                world.put(host, f"{directory}/{name}", text.encode())
+            laid = {deployment: files.deployment, "vm.xml": files.vm, "ds.xml": files.datastore}
+            wanted = list(disks.values())
+            return _missing(wanted, world.put_all(host, {f"{directory}/{name}": text.encode() for name, text in laid.items()}, wanted))
         case "save":
             world.put(host, asked.arguments["checkpoint"], b"memory of " + asked.arguments["deploy_id"].encode() + b"\n")
         case "migrate" if brings and asked.facts["shared"] == "NO" and asked.facts["other_host"] != host:
@@ -79,7 +77,8 @@ def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files,
         case "resize_disk":
             return _grown(world, disks.get(int(asked.arguments["disk_id"])), int(asked.arguments["size_mb"]))
         case "restore":
-            return _missing(world, (*disks.values(), Seat(host, f"{directory}/checkpoint")))
+            wanted = [*disks.values(), Seat(host, f"{directory}/checkpoint")]
+            return _missing(wanted, world.exist(wanted))
     return ""
 
 
@@ -94,9 +93,8 @@ def _brought(world: World, source: str, directory: str, host: str, there: str) -
     return "" if run.ended_by == "exit" and run.status == 0 else f"the disks in {source}:{directory} cannot be brought to {host}: {said}"
 
 
-def _missing(world: World, places: Iterable[Seat]) -> str:
-    wanted = list(places)
-    return next((f"{one.host}:{one.path} is not there" for one, there in zip(wanted, world.exist(wanted), strict=True) if not there), "")
+def _missing(wanted: Sequence[Seat], found: Sequence[bool]) -> str:
+    return next((f"{one.host}:{one.path} is not there" for one, there in zip(wanted, found, strict=True) if not there), "")
 
 
 def _grown(world: World, disk: Seat | None, size_mb: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -147,13 +147,10 @@ class Putting:
     def __init__(self) -> None:
         self.files: dict[tuple[str, str], bytes] = {}
 
-    def put(self, host: str, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Keep a file."""
-        self.files[host, path] = data
-
-    def exist(self, places: Sequence[Seat]) -> list[bool]:
-        """Have every disk."""
-        return [True for _ in places]
+    def put_all(self, host: str, files: Mapping[str, bytes], needed: Sequence[Seat]) -> list[bool]:
+        """Keep files, and have every disk."""
+        self.files |= {(host, path): data for path, data in files.items()}
+        return [True for _ in needed]
 
 
 def test_the_deployment_file_lies_where_it_is_laid() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onesim.errors import HarnessError
@@ -28,7 +28,16 @@ class Filing(ABC):
 
     def put(self, host: str, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write a file."""
-        self._must("put", host=host, path=path, data=base64.b64encode(data).decode(), mode=mode)
+        self._must("put", host=host, **_laid(path, data, mode))
+
+    def put_all(self, host: str, files: Mapping[str, bytes], needed: Sequence[Place]) -> list[bool]:
+        """Write files, if there is something at all of these places; return of each whether there is."""
+        here = all(one.host == host and _is_file(one) for one in needed)
+        there = [] if here else self.exist(needed)
+        if not all(there):
+            return there
+        laid = [_laid(path, data, 0o644) for path, data in files.items()]
+        return self._must("put_all", host=host, needed=[one.path for one in needed if here], files=laid)["there"] or there
 
     def mkdir(self, host: str, *paths: str) -> None:
         """Make directories."""
@@ -94,7 +103,7 @@ class Filing(ABC):
         answers: list[dict[str, Any]] = [{}] * len(places)
         files: dict[str, list[int]] = {}
         for n, one in enumerate(places):
-            if one.means is None and one.path.startswith("/"):
+            if _is_file(one):
                 files.setdefault(one.host, []).append(n)
             else:
                 answers[n] = self._request(host=one.host, **wanted[n])
@@ -114,6 +123,14 @@ class Filing(ABC):
         """Let the guest write."""
         answer = self._request("write_disk", host=host, path=path, format=format, patches=wire.rows(patches), means=wire.means_of(means))
         return str(answer.get("error") or answer.get("failed", ""))
+
+
+def _is_file(place: Place) -> bool:
+    return place.means is None and place.path.startswith("/")
+
+
+def _laid(path: str, data: bytes, mode: int) -> dict[str, Any]:
+    return {"path": path, "data": base64.b64encode(data).decode(), "mode": mode}
 
 
 def _content(answer: dict[str, Any]) -> DiskContent:

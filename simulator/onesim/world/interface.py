@@ -373,6 +373,9 @@ class World(Protocol):
     def put(self, host: str, path: str, data: bytes, mode: int = 0o644) -> None:
         """Write a file as oneadmin, with the directories above it (as world-root outside oneadmin's reach)."""
 
+    def put_all(self, host: str, files: Mapping[str, bytes], needed: Sequence[Place]) -> list[bool]:
+        """Write files as oneadmin, by path, if there is something at all of these places. Returns of each whether there is."""
+
     def mkdir(self, host: str, *paths: str) -> None:
         """Make directories and those above them."""
 

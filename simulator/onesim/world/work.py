@@ -31,6 +31,14 @@ def _put(message: Message) -> Message:
     return {}
 
 
+def _put_all(message: Message) -> Message:
+    there = [_exists({"path": path})["value"] for path in message["needed"]]
+    if all(there):
+        for one in message["files"]:
+            _put(one)
+    return {"there": there}
+
+
 def _mkdir(message: Message) -> Message:
     for path in message["paths"]:
         os.makedirs(path, exist_ok=True)
@@ -112,6 +120,7 @@ def _write_disk(message: Message) -> Message:
 #: Requests of the harness by name.
 WORK: dict[str, Callable[[Message], Message]] = {
     "put": _put,
+    "put_all": _put_all,
     "mkdir": _mkdir,
     "exists": _exists,
     "capacity": _capacity,
