@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -57,10 +58,11 @@ def judged(
     repeat: str,
     waivers: Sequence[Waiver] = (),
     known: Mapping[str, Sequence[Result]] = MappingProxyType({}),
+    take: Callable[[Result], None] | None = None,
 ) -> Judgement:
-    """Judge the history in `out`; nothing is written."""
+    """Judge the history in `out`; nothing is written. With `take` each result is handed to it, and none is kept."""
     history = out / "history.jsonl"
-    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers, _alone(out, repeat), known=known)
+    judgement = judge(read(history, Record), spec, profile, history.name, head(history), repeat, waivers, _alone(out, repeat), take, known)
     alone = () if find_profile(spec, profile.name).digest == profile.digest else profile.requirements
     by = {"tool_sha256": provenance.tool_sha256(), "tables_sha256": spec.spec.sha256, "requirements": alone}
     judgement.header = msgspec.structs.replace(judgement.header, **by)
@@ -85,6 +87,31 @@ def write(spec: ContractSpec, out: Path, judgement: Judgement, history: Path) ->
         writer.write(record)
     writer.close()
     write_pages(spec, out, list(judgement.records()), history)
+
+
+def stream(
+    spec: ContractSpec, out: Path, profile: Profile, repeat: str, waivers: Sequence[Waiver], show: Callable[[Iterable[ResultRecord]], None]
+) -> Judgement:
+    """Judge the history in `out` and write its results alone, each as soon as it is known to a file without a name, as what stands before them is known last:
+    no more memory is needed than for a case and the names of cases. `show` is given the records.
+    """
+    encode, decoder = msgspec.json.encode, msgspec.json.Decoder(Result)
+    with tempfile.TemporaryFile(dir=out) as passing:
+
+        def taken() -> Iterator[Result]:
+            passing.seek(0)
+            return (decoder.decode(line) for line in passing)
+
+        def take(one: Result) -> None:
+            passing.write(encode(one) + b"\n")
+
+        judgement = judged(spec, out, profile, repeat, waivers, take=take)
+        writer = Writer(out / "results.jsonl")
+        for record in judgement.records(taken()):
+            writer.write(record)
+        writer.close()
+        show(judgement.records(taken()))
+    return judgement
 
 
 def write_pages(spec: ContractSpec, out: Path, records: Sequence[ResultRecord], history: Path) -> None:

@@ -192,10 +192,11 @@ class Judgement:
     profiles: list[ProfileRow] = field(default_factory=list)
     conf: list[ConfLine] = field(default_factory=list)
 
-    def records(self) -> Iterator[ResultRecord]:
-        """Yield the records in the order of the file."""
+    def records(self, taken: Iterable[Result] = ()) -> Iterator[ResultRecord]:
+        """Yield the records in the order of the file. `taken` are the results that were handed on and are not kept here."""
         yield self.header
         yield from self.results
+        yield from taken
         yield from self.requirements
         yield from self.profiles
         yield from self.conf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,8 @@ from onereport.results import EXIT_INTERRUPTED, ResultRecord, ResultsFooter, Res
 from onereport.text import render_text
 from onesim.errors import ConfigError
 from onesim.journal import read
-from onesim.spec import for_contract
+from onesim.rows import Profile
+from onesim.spec import ContractSpec, for_contract
 from onetck import conclude
 from onetck.conclude import SELFTEST
 from onetck.repeating import judge_runs, runs_of
@@ -39,6 +40,12 @@ def report(
     as_judged: Annotated[
         bool, typer.Option("--as-judged", help="Leave the recorded verdicts, and render the reports alone: of an older run as it was judged then.")
     ] = False,
+    pages: Annotated[
+        bool,
+        typer.Option(
+            "--pages/--no-pages", help="Without pages results.jsonl is written alone: a history of any length is judged in constant memory."
+        ),
+    ] = True,
     capability: Annotated[
         Path | None,
         typer.Option(
@@ -70,6 +77,10 @@ def report(
             return
         if capability is not None and len(results) > 1:
             raise ConfigError(f"{len(results)} directories: --capability is about one driver in one run; name one directory")
+        if not pages:
+            if as_judged or capability is not None or known is not None:
+                raise ConfigError("--no-pages: --as-judged, --capability and --selftest are about pages; leave out the one or the other")
+            raise typer.Exit(_worst(_streamed(out, profile, waivers) for out in results))
         if known is not None:
             for out in results:
                 _append(out, known)
@@ -78,7 +89,11 @@ def report(
             write_page(capability, render_capability(records[0]), "--capability")
         for one in records:
             render_text(one, out_console)
-        raise typer.Exit(min((_exit_code(one) for one in records), key=PRECEDENCE.index))
+        raise typer.Exit(_worst(_exit_code(one[-1]) for one in records))
+
+
+def _worst(codes: Iterable[int]) -> int:
+    return min(codes, key=PRECEDENCE.index)
 
 
 def _append(out: Path, known: Selftest) -> None:
@@ -92,15 +107,30 @@ def _append(out: Path, known: Selftest) -> None:
 
 def _judged_again(out: Path, profile: str, waivers: Path) -> list[ResultRecord]:
     """Write results and reports of the run in `out` again, and return the results. Raises ConfigError for what is no run."""
+    spec, history, demands = _recorded(out, profile)
+    judgement = judge_runs(spec, out, demands, conclude.repeat_command(["DIR"]), read_waivers(waivers, spec.spec))
+    conclude.write(spec, out, judgement, history)
+    return list(judgement.records())
+
+
+def _streamed(out: Path, profile: str, waivers: Path) -> int:
+    """Write the results of the run in `out` again, show what they say, and return the exit status. Raises ConfigError for what is no run."""
+    if runs_of(out):
+        raise ConfigError(f"{out}: a run that was repeated is judged as one, with all its results in memory; leave out --no-pages")
+    spec, _, demands = _recorded(out, profile)
+    held = read_waivers(waivers, spec.spec)
+    judgement = conclude.stream(spec, out, demands, conclude.repeat_command(["DIR"]), held, lambda records: render_text(records, out_console))
+    return _exit_code(judgement.footer or judgement.header)
+
+
+def _recorded(out: Path, profile: str) -> tuple[ContractSpec, Path, Profile]:
+    """Return the specification of the run in `out`, its history, and what it is judged against. Raises ConfigError for what is no run."""
     runs = runs_of(out)
     history = out / (runs[0] if runs else "") / "history.jsonl"
     if not history.is_file():
         raise ConfigError(f"{history}: no such history; give the directory of a run")
     spec = for_contract(conclude.recorded_contract(history))
-    certified = conclude.find_profile(spec, profile) if profile else conclude.recorded_demands(spec, out / "results.jsonl")
-    judgement = judge_runs(spec, out, certified, conclude.repeat_command(["DIR"]), read_waivers(waivers, spec.spec))
-    conclude.write(spec, out, judgement, history)
-    return list(judgement.records())
+    return spec, history, conclude.find_profile(spec, profile) if profile else conclude.recorded_demands(spec, out / "results.jsonl")
 
 
 def _as_judged(out: Path) -> list[ResultRecord]:
@@ -112,8 +142,8 @@ def _as_judged(out: Path) -> list[ResultRecord]:
     return records
 
 
-def _exit_code(records: Sequence[ResultRecord]) -> int:
-    return records[-1].exit_code if isinstance(records[-1], ResultsFooter) else EXIT_INTERRUPTED
+def _exit_code(last: ResultRecord) -> int:
+    return last.exit_code if isinstance(last, ResultsFooter) else EXIT_INTERRUPTED
 
 
 def names(runs: Sequence[Path]) -> list[str]:

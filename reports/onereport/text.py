@@ -10,13 +10,15 @@ from rich.text import Text
 from onereport.results import FAILURES, RequirementVerdict, Result, ResultRecord, ResultsFooter, ResultsHeader, ScriptLines, broken_before
 
 _STYLES = {"CONFORMANT": "bold green", "CONFORMANT WITH WAIVERS": "bold green", "NOT CONFORMANT": "bold red"}
+#: Cases told of a requirement.
+_RESULTS_MAX = 2
 _SHOWN_MAX = 20
 _SCRIPTS_MAX = 8
 
 
 def render_text(records: Iterable[ResultRecord], console: Console) -> None:
     """Print what is wrong first, then the verdict sentence and the counts."""
-    results: list[Result] = []
+    results: dict[tuple[str, str], list[Result]] = {}
     verdicts: list[RequirementVerdict] = []
     footer: ResultsFooter | None = None
     for record in records:
@@ -27,14 +29,16 @@ def render_text(records: Iterable[ResultRecord], console: Console) -> None:
                 for one in record.quarantine:
                     console.print(f"not judged, its check is known to be wrong: {one}", markup=False)
             case Result():
-                results.append(record)
+                mine = results.setdefault((record.requirement, record.verdict), [])
+                if len(mine) < _RESULTS_MAX:
+                    mine.append(record)
             case RequirementVerdict():
                 verdicts.append(record)
             case ResultsFooter():
                 footer = record
     wrong = [row for row in verdicts if row.verdict in FAILURES or row.verdict in ("warn", "error")]
     for row in wrong[:_SHOWN_MAX]:
-        _show(row, [one for one in results if one.requirement == row.requirement and one.verdict == row.verdict], console)
+        _show(row, results.get((row.requirement, row.verdict), []), console)
     if len(wrong) > _SHOWN_MAX:
         console.print(f"… and {len(wrong) - _SHOWN_MAX} more; see the report", markup=False)
     if footer is None:
@@ -63,7 +67,7 @@ def _show(row: RequirementVerdict, results: list[Result], console: Console) -> N
         console.print(f"         waived: {row.waived}", markup=False)
     if row.broken_before:
         console.print(f"         {broken_before(row.broken_before)}", markup=False, style="dim")
-    for result in results[:2]:
+    for result in results:
         for said in result.evidence[:1]:
             console.print(f"         {result.case}: {said.sentence}", markup=False)
             if said.place:

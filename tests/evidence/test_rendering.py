@@ -50,6 +50,20 @@ def test_an_older_run_keeps_its_verdicts_or_is_judged_again(older: Path) -> None
     assert header["schema"] == SCHEMA and header["tables_sha256"] != header["spec_sha256"]
 
 
+def test_results_alone_are_those_that_come_with_pages(run: Path, tmp_path: Path) -> None:
+    """Byte for byte, and the same is said, with the same exit status; no page is written. What is about pages is refused."""
+    out = Path(shutil.copytree(run, tmp_path / "out"))
+    with_pages = command("report", str(out))
+    results = (out / "results.jsonl").read_bytes()
+    for name in (*REPORTS, "results.jsonl"):
+        (out / name).unlink()
+    alone = command("report", str(out), "--no-pages", "--profile", json.loads(results.splitlines()[0])["data"]["profile"])
+    assert (alone.returncode, alone.stdout) == (with_pages.returncode, with_pages.stdout) and alone.returncode == 1
+    assert (out / "results.jsonl").read_bytes() == results and not REPORTS & {path.name for path in out.iterdir()}
+    refused = command("report", str(out), "--no-pages", "--as-judged")
+    assert refused.returncode == 4 and "--no-pages" in refused.stderr and len(refused.stderr.splitlines()) == 1
+
+
 def test_an_older_run_is_bundled_and_says_by_whom_it_is_judged_again(older: Path, tmp_path: Path) -> None:
     """The evidence holds; other tables judge it, and say so."""
     bundling.bundle(older, tmp_path / "x.onetck")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,11 +13,13 @@ from rich.console import Console
 
 from onereport.html import render_html
 from onereport.markdown import render_markdown
-from onereport.results import Result
+from onereport.results import Result, ResultRecord
 from onereport.text import render_text
+from onesim.journal import Writer, read
 from onesim.records import Call, CaseBegin, CaseEnd, Footer, Header, Record
 from onesim.rows import Quarantined, Requirement
 from onesim.spec import for_contract
+from onetck import conclude
 from onetck.checks import CHECKS
 from onetck.checks.base import Case, Finding
 from onetck.judge import Judgement, judge
@@ -125,22 +128,21 @@ def test_results_that_are_handed_on_are_not_kept() -> None:
     assert (streamed.requirements, streamed.footer, streamed.header) == (whole.requirements, whole.footer, whole.header)
 
 
-def test_a_long_history_takes_no_more_memory_than_a_short_one() -> None:
-    """Ten times the cases, in the same memory but for their names."""
-
-    def long(cases: int) -> Iterator[Record]:
-        header, *case, footer = history("completed")
-        yield header
-        for n in range(cases):
-            yield from (msgspec.structs.replace(one, case=f"c{n}") for one in case)
-        yield footer
+def test_a_long_history_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    """Ten times the cases, whose results are written, in the same memory but for their names."""
 
     def peak(cases: int) -> int:
+        header, *case, footer = history("completed")
+        writer = Writer(tmp_path / "history.jsonl")
+        for record in (header, *(msgspec.structs.replace(one, case=f"c{n}") for n in range(cases) for one in case), footer):
+            writer.write(record)
+        writer.close()
         tracemalloc.start()
-        judge(long(cases), SPEC, SPEC.spec.profiles["core"], "history.jsonl", "", "repeat {case}", take=lambda one: None)
+        conclude.stream(SPEC, tmp_path, SPEC.spec.profiles["core"], "repeat {case}", (), lambda records: None)
         top = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return top
 
     peak(1)  # what is loaded once
     assert peak(300) - peak(30) < 270 * 1024
+    assert sum(isinstance(one, Result) for one in read(tmp_path / "results.jsonl", ResultRecord)) > 300
