@@ -71,11 +71,14 @@ class Explorer:
         self._said: dict[str, str] = {}
         self._at: dict[tuple[str, str], int] = {}
         self._batch: list[Trace] = []
+        self._broken: Exception | None = None
 
     def explore(self) -> Explored:
         """Walk until something breaks or the time is over; then make it short in what time is left."""
         with contextlib.suppress(_Enough):
             self._walk()
+        if self._broken is not None:
+            raise self._broken
         if self.found.trace is not None:
             try:
                 self._shorten(self.found.trace)
@@ -102,7 +105,15 @@ class Explorer:
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         for n in itertools.count(self.seed << 32):
-            run_state_machine_as_test(hypothesis.seed(n)(machine(self.setting, self._take, faults=self.faults)), settings=settings)
+            run_state_machine_as_test(hypothesis.seed(n)(machine(self.setting, self._taken, faults=self.faults)), settings=settings)
+
+    def _taken(self, trace: Trace) -> None:
+        """Take a walk. What breaks there is raised when the walks are over: hypothesis would take it for what it looks for."""
+        try:
+            self._take(trace)
+        except Exception as error:
+            self._broken = error
+            raise _Enough from error
 
     def _take(self, trace: Trace) -> None:
         """Take a walk; play those that have gathered once there are enough."""

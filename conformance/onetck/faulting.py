@@ -24,7 +24,7 @@ from onesim.rows import FaultKind
 from onesim.spec import ContractSpec, Spec
 from onesim.trace import Step, Trace
 from onetck.checks.base import RETRY
-from onetck.plan import null_output
+from onetck.plan import file_sizes, null_output
 
 LEVELS = ("off", "basic", "full")
 #: How many cases a run makes at most; beyond that, chance picks.
@@ -285,7 +285,7 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mappin
     `failing` are calls that fail, by their operation: the action, and how many of that action are before it there.
     """
     oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
-    cloud = oned.cloud
+    cloud, sizes = oned.cloud, file_sizes(trace.steps)
     passed: Counter[tuple[int, str]] = Counter()
     possible, struck = True, 0
     lost: set[tuple[str, tuple[str, ...]]] = set()
@@ -302,7 +302,7 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mappin
             lost.discard(words)
         fails = fails or trace.steps[asked.operation].expect == "failure"
         passed[here] += 1
-        return CallFinished(asked.call, not fails, null_output(spec, asked), "refused")
+        return CallFinished(asked.call, not fails, null_output(spec, asked, sizes), "refused")
 
     def comes(n: int, step: Step) -> None:
         nonlocal possible

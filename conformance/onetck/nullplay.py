@@ -15,7 +15,7 @@ from onesim.rehearsal import rehearse
 from onesim.seen import FAMILIES, Seen, read_of, travelled
 from onesim.spec import ContractSpec
 from onesim.trace import Trace
-from onetck.plan import null_output
+from onetck.plan import file_sizes, null_output
 
 #: What the null driver is taken for: a driver like the reference driver, with backups.
 NULL = Subjected(b"", "fs", "shared", "shared", backup_mad="restic")
@@ -29,6 +29,7 @@ class NullPlay:
         oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
         self._cloud: Cloud = oned.cloud
         self._script = [deque(step.seen) for step in trace.steps]
+        self._sizes = file_sizes(trace.steps)
         self._expect = [step.expect for step in trace.steps]
         faults = ((n, step.arguments) for n, step in enumerate(trace.steps) if step.op == "fault.next")
         self._lost = [(n, fault["action"]) for n, fault in faults if fault["act"] == "lost" or fault["action"].startswith("vmm/")]
@@ -66,7 +67,7 @@ class NullPlay:
             finished = CallFinished(asked.call, known.ended_by == "exit" and known.status == 0, self._filled(known.stdout, asked), known.error)
         else:
             fails = lost is not None or (n >= 0 and self._expect[n] == "failure")
-            finished = CallFinished(asked.call, not fails, null_output(self.spec, asked), "refused")
+            finished = CallFinished(asked.call, not fails, null_output(self.spec, asked, self._sizes), "refused")
         self._asked[asked.call] = asked, finished
         return finished
 

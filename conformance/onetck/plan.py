@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from onesim.cloud import MadConf
 from onesim.errors import ConfigError, TraceError
@@ -15,7 +16,7 @@ from onesim.pool_datastores import pool_able, pool_kind
 from onesim.rehearsal import rehearse
 from onesim.seats import on_network
 from onesim.spec import ContractSpec
-from onesim.trace import Trace, library, read_trace
+from onesim.trace import Step, Trace, library, read_trace
 
 _PRINTED = {
     "source": "{base}/{id} ",
@@ -96,12 +97,14 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
     faults = ((n, step.arguments) for n, step in enumerate(trace.steps) if step.op == "fault.next")
     lost = [(n, fault["action"]) for n, fault in faults if fault["act"] == "lost" or fault["action"].startswith("vmm/")]
 
+    sizes = file_sizes(trace.steps)
+
     def driver(asked: CallAsked) -> CallFinished:
         planned = next((one for one in lost if one[0] < asked.operation and one[1] == asked.action.key), None)
         if planned is not None:
             lost.remove(planned)
         failing = planned is not None or trace.steps[asked.operation].expect == "failure"
-        return CallFinished(asked.call, not failing, null_output(spec, asked), "refused")
+        return CallFinished(asked.call, not failing, null_output(spec, asked, sizes), "refused")
 
     clean = True
     oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
@@ -115,6 +118,25 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
     return tuple(seen)
 
 
-def null_output(spec: ContractSpec, asked: CallAsked) -> str:
-    """Return a plausible line of a driver that does nothing."""
+#: What an operation on users' files gives a size to, and whose that is; the size of one that is made stands there.
+_SIZED_AS = {"file.pack": ("path", "of"), "file.link": ("path", "to"), "url.serve": ("url", "path"), "url.redirect": ("url", "to")}
+
+
+def file_sizes(steps: Iterable[Step]) -> dict[str, str]:
+    """Return the sizes in MiB of the disks in users' files that these steps make or offer, by path or URL."""
+    sizes: dict[str, str] = {}
+    for step in steps:
+        if step.op == "file.make":
+            sizes[step.arguments["path"]] = str(step.arguments["size_mb"])
+        elif step.op in _SIZED_AS:
+            name, of = (step.arguments[word] for word in _SIZED_AS[step.op])
+            sizes |= {name: sizes[of]} if of in sizes else {}
+    return sizes
+
+
+def null_output(spec: ContractSpec, asked: CallAsked, sizes: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return a plausible line of a driver that does nothing. `sizes` are those of users' files in MiB, by path or URL."""
+    known = sizes.get(str(asked.facts.get("path", "")))
+    if known and asked.action.key == "ds/stat":
+        return known
     return _PRINTED[spec.parser(asked.action.key)].format(base=asked.facts.get("base_path", ""), id=asked.call)

@@ -19,7 +19,7 @@ from onesim.trace import Step, Trace, TraceHeader
 from onetck import faulting
 from onetck.bent import bent
 from onetck.faulting import Place
-from onetck.plan import null_output
+from onetck.plan import file_sizes, null_output
 from onetck.setting import Setting
 
 IMAGES_MAX, SIZE_MAX_MB = 6, 16
@@ -93,7 +93,7 @@ def machine(setting: Setting, walked: Callable[[Trace], None], *, faults: bool) 
                 output = outputs.pop(0)
                 if isinstance(output, CallAsked):
                     asked.append(output.action.key)
-                    outputs += self.oned.feed(CallFinished(output.call, True, null_output(spec, output)))
+                    outputs += self.oned.feed(CallFinished(output.call, True, null_output(spec, output, file_sizes(self.steps))))
             self.left -= sum(not key.startswith("vmm/") for key in asked)
             about = {str(arguments[name]) for name in ("vm", "image", "of") if name in arguments}
             fits = beside and bool(self.together) and not about & self.together and bool(asked)

@@ -13,14 +13,14 @@ from commanded import run
 from rare import ROWS, build
 
 from onesim.data import data_dir
-from onesim.errors import TraceError
+from onesim.errors import HarnessError, TraceError
 from onesim.spec import load
 from onesim.trace import Step, Trace, TraceHeader, read_trace
 from onesim.tracetext import render
 from onetck import certify
 from onetck.exploring import Explorer
 from onetck.nullplay import NullPlay
-from onetck.plan import foresee
+from onetck.plan import file_sizes, foresee
 from onetck.setting import Given, Setting, settle
 from onetck.shortening import shorter
 
@@ -64,6 +64,35 @@ def test_walks_are_legal_and_the_same_with_the_same_seed(setting: Setting) -> No
     for trace in first.seen:
         played = NullPlay(setting.spec, trace, setting.subject)
         assert not [why for n, why in played.refused.items() if trace.steps[n].expect == "success" and not trace.steps[n].after]
+
+
+def test_what_fails_in_a_walk_is_no_find(setting: Setting) -> None:
+    """What the machine or a table is to blame for ends the exploration as what it is."""
+
+    def broken(trace: Trace) -> bool:
+        raise HarnessError("a world cannot be made: no room")
+
+    with pytest.raises(HarnessError, match="no room"):
+        InMemory(setting, 1, broken).explore()
+
+
+def test_a_file_that_a_walk_registers_has_its_own_size(setting: Setting) -> None:
+    """A disk of it grows to more than the file has, when oned takes it to have what the file has."""
+    explorer = InMemory(setting, 12, lambda trace: False, walks=60)
+    explorer.explore()
+    grown = []
+    for trace in explorer.seen:
+        sizes = file_sizes(trace.steps)
+        of = {step.arguments["image"]: int(sizes[step.arguments["path"]]) for step in trace.steps if step.op == "image.register"}
+        disks = {step.arguments["vm"]: step.arguments["disks"] for step in trace.steps if step.op == "vm.create"}
+        for step in trace.steps:
+            image = (
+                disks[step.arguments["vm"]][step.arguments["disk"]].get("image", "")
+                if step.op == "vm.disk_resize" and step.arguments["disk"] < len(disks[step.arguments["vm"]])
+                else ""
+            )
+            grown += [(of[image], step.arguments["size_mb"])] if image in of else []
+    assert grown and all(size < new for size, new in grown)
 
 
 def two_snapshots(trace: Trace) -> bool:
