@@ -11,6 +11,8 @@ from onesim.rows import Requirement
 from onetck.checks.base import Case, Check, Finding, words
 
 _DATASTORES = "/var/lib/one/datastores"
+#: How the path of a disk ends, whatever a hypervisor lays over it.
+_DISK = re.compile(r"/disk\.\d+$")
 
 
 def below(path: str, directory: str) -> bool:
@@ -115,13 +117,21 @@ def left_of_vm(case: Case, call: Call) -> list[tuple[str, str]]:
     return left or _left_in_store(case, call)
 
 
+def _written_to(case: Case, call: Call) -> set[str]:
+    """Return the layers beside disks to which guests write after a call: nobody may take those away."""
+    seen = (one.path for one in case.observations if one.after_call == call.n and one.subject == "disk")
+    return {posixpath.normpath(path) for path in seen if not _DISK.search(path)}
+
+
 def no_remains(case: Case, requirement: Requirement) -> Iterator[Finding]:
-    """A call that failed has left none of the files that it made; the mark for monitoring is its datastore's and may stay."""
+    """A call that failed has left none of the files that it made; the mark for monitoring is its datastore's and may stay, and so does what a guest writes to."""
     struck = case.struck(requirement) if "act" in requirement.when else None
     for call in case.watched(requirement):
         if call.ended_by != "exit" or call.status == 0 or case.excuses(call, "remains") or (struck is not None and call.n not in struck):
             continue
         made = [one for one in call.tree if one.change == "created" and one.kind != "d" and (one.kind == STORED or _half_made(one.path))]
+        used = _written_to(case, call) if made else ()
+        made = [one for one in made if one.path not in used]
         if made:
             yield Finding("fail", f"{words(call)} failed and left {made[0].host}:{made[0].path}", call.n)
         else:

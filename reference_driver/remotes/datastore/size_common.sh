@@ -26,7 +26,7 @@ measure() {
         return
     fi
     if [[ -n $packed ]]; then
-        length=$(unpacked_length) || fail "Cannot unpack $1"
+        length=$(unpacked_length "$1") || exit 1
     else
         length=$(remote_length "$1")
     fi
@@ -43,13 +43,16 @@ begin() {
     exec {out}>&-
 }
 
-# unpacked_length: prints how long the file is when it is unpacked. xz keeps it at the end of a file; others are unpacked for it.
+# unpacked_length NAME: prints how long the file is when it is unpacked. xz keeps it at the end of a file; others are unpacked for it.
 unpacked_length() {
+    local said out
+    exec {out}>&1
     if [[ -n $file && $packed == fd37* ]]; then
-        xz -l --robot -- "$from" | awk '$1 == "totals" { print $5 }'
+        said=$({ xz -l --robot -- "$from" | awk '$1 == "totals" { print $5 }' >&"$out"; } 2>&1)
     else
-        "$remotes/datastore/download" --noretry "${options[@]}" -- "$from" - | wc -c
-    fi
+        said=$({ "$remotes/datastore/download" --noretry "${options[@]}" -- "$from" - | wc -c >&"$out"; } 2>&1)
+    fi || fail "Cannot unpack $1: ${said%%$'\n'*}"
+    exec {out}>&-
 }
 
 # remote_length NAME: prints the length that a server says; whichever answers last in a chain of redirections.

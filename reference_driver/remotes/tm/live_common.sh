@@ -12,7 +12,8 @@ if [[ -r $remotes/etc/vmm/kvm/kvmrc ]]; then
     hypervisor=$(source "$remotes/etc/vmm/kvm/kvmrc" >/dev/null && printf %s "${LIBVIRT_URI:-$hypervisor}")
 fi
 
-# host_live URI DOMAIN DISK FUNCTION ARGUMENT...: runs a host function that reads the disk, while the disk stands still.
+# host_live URI DOMAIN DISK FUNCTION ARGUMENT...: runs a host function that reads the disk, while the disk stands still. FUNCTION_undo, if there is
+# one, takes away what it has made when the guest cannot be brought back to the disk: the action fails then, and nobody would look for it.
 host_live() {
     local disk=$3 name file others=()
     uri=$1 domain=$2 layer=$3.live target=""
@@ -44,7 +45,9 @@ host_live() {
     # in a shell of its own, as it may have something of its own to clean up
     ("$@")
     trap - EXIT
-    host_merge
+    host_merge && return
+    ! declare -F "$1_undo" >/dev/null || "$1_undo" "${@:2}"
+    return 1
 }
 
 # host_thaw: the guest may write again; one that was not frozen does anyway.
