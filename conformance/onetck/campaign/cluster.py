@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator
 from importlib import import_module
@@ -31,6 +32,8 @@ def on_cluster(left: Iterable[Job], address: str) -> Iterator[Row]:
         client = dask.Client(address, timeout="10s")
     except (OSError, ValueError) as error:
         raise HarnessError(f"no Dask scheduler answers at {address}: {error}; see docs/campaign.md") from None
+    # what its client has to tell of a scheduler that goes, this module tells in a line
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with client:
         waiting = (msgspec.to_builtins(job) for job in left)
         asked: dict[str, dict[str, Any]] = {}

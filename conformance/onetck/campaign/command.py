@@ -49,7 +49,7 @@ def campaign(
         terminate_as_interrupt()
         plan = Plan(read_matrix(file), file.parent)
         with closing(Store(store or file.with_suffix(".runs"))) as kept:
-            counts, left, again = _compared(plan, kept.outcomes())
+            counts, left, again = compared(plan, kept.outcomes())
             made = sum(left)
             kept.forget(again)
             progress = _Progress(len(plan), counts.copy())
@@ -66,7 +66,7 @@ def campaign(
         raise typer.Exit(EXIT_NOT if counts["failed"] else EXIT_NO_VERDICT if counts[LOST] else EXIT_CONFORMANT)
 
 
-def _compared(plan: Plan, known: dict[bytes, str]) -> tuple[Counter[str], bytearray, set[bytes]]:
+def compared(plan: Plan, known: dict[bytes, str]) -> tuple[Counter[str], bytearray, set[bytes]]:
     """Return how many runs have which outcome, for each of the plan whether it is to be made, and the keys of those that are made again."""
     counts: Counter[str] = Counter()
     left, again = bytearray(), set()
