@@ -149,6 +149,17 @@ def test_keys_change_with_what_is_run(file: Path, tmp_path: Path) -> None:
         seen |= keys
 
 
+def test_keys_change_with_the_description_of_the_world(file: Path, tmp_path: Path) -> None:
+    """Proves that runs are made again when the onetck.toml that they are given says otherwise."""
+    file.write_text(file.read_text() + 'config = "onetck.toml"\n')
+    seen: set[str] = set()
+    for limit in (60, 61):
+        (tmp_path / "onetck.toml").write_text(f"[limits]\ntime_s = {limit}\n")
+        keys = {one.key for one in Plan(read_matrix(file), tmp_path)}
+        assert len(keys) == 4 and not keys & seen
+        seen |= keys
+
+
 def test_backends_and_hypervisors_are_axes(file: Path, tmp_path: Path) -> None:
     """Proves that each is a run of its own with the words for it, and that without them a run is the one that it was."""
     plain = list(Plan(read_matrix(file), tmp_path))

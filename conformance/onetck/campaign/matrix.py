@@ -13,6 +13,7 @@ import msgspec
 
 from onesim.errors import ConfigError
 from onetck.certify import fault_level
+from onetck.config import without_secrets
 from onetck.provenance import tool_sha256
 from onetck.setting import Given, settle
 
@@ -135,8 +136,8 @@ def _settled(matrix: Matrix, base: Path) -> Iterator[_Settled]:
             setting = settle(chosen)
             named = {**options, "--backend": backend, "--hypervisor": hypervisor, "--contract": contract}
             words = tuple(word for option, value in named.items() if value for word in (option, value))
-            about = (row.name, tool_sha256(), setting.driver.sha256(), setting.spec.contract.version, *words, "")
-            key = hashlib.sha256("\0".join(about).encode())
+            about = (row.name, tool_sha256(), setting.spec.spec.sha256, setting.driver.sha256(), setting.spec.contract.version, *words, "")
+            key = hashlib.sha256("\0".join(about).encode() + without_secrets(setting.config, setting.redaction) + b"\0")
             yield _Settled(row.name, contract, setting.subject.backend, setting.subject.hypervisor, (*map(str, paths), *words), key)
 
 
