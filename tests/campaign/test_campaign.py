@@ -102,8 +102,8 @@ def test_a_plan_is_made_as_it_is_asked_for(file: Path, tmp_path: Path) -> None:
 
 
 def test_a_cluster_is_given_a_few_runs_ahead(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proves on a scheduler with a worker of two threads that it is never given more runs than it has use for, that all have their row, and that a run whose
-    execution itself fails is lost with the reason.
+    """Proves on a scheduler with a worker, later with two, that it is never given more runs than they have use for, that those who come later have some, that all
+    runs have their row, and that one whose execution itself fails is lost with the reason.
     """
     file.write_text(file.read_text().replace("seeds = 2", "seeds = 30"))
     taken, most = 0, 0
@@ -122,10 +122,15 @@ def test_a_cluster_is_given_a_few_runs_ahead(file: Path, tmp_path: Path, monkeyp
 
     ended: list[dict[str, Any]] = []
     monkeypatch.setattr(cluster, "play", play)
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="") as local:
+    monkeypatch.setattr(cluster, "_COUNT_S", 0.0)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as local:
         for one in cluster.on_cluster(left(), local.scheduler_address):
             ended.append(one)
-    assert len({one["key"] for one in ended}) == len(ended) == 60 and most <= 2 * 4
+            if len(ended) == 20:
+                assert most == cluster._AHEAD
+                local.scale(2)
+                local.wait_for_workers(2)
+    assert len({one["key"] for one in ended}) == len(ended) == 60 and most == 2 * cluster._AHEAD
     assert [(one["seed"], one["error"]) for one in ended if one["outcome"] == "lost"] == [(7, "OSError('no room')")] * 2
 
 
