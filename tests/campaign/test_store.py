@@ -48,6 +48,7 @@ def test_rows_of_a_killed_process_are_there(tmp_path: Path) -> None:
     (journal,) = tmp_path.glob(".part-*.jsonl")
     with journal.open("ab") as file:
         file.write(msgspec.json.encode(row(3))[:-9])
+    (tmp_path / ".part-z.new").write_bytes(b"half")
     with closing(Store(tmp_path)) as store:
         assert store.outcomes() == {key(number): "passed" for number in range(3)}
         store.add(row(3))
