@@ -152,7 +152,7 @@ def campaigned(quick: bool) -> Iterator[Row]:
                 f"    their rows kept, {size:.0f} bytes each",
                 f"{1e6 * kept.processor_s / runs:.0f} us each",
                 kept.processor_s / plain.processor_s,
-                "appended",
+                "appended to a file",
             )
             yield Row(
                 f"    gone on with, {again.most_mib:.0f} MiB", f"{again.processor_s:.2f} s processor", growth[2], f"a run's share, of {sizes[0]:,}"
