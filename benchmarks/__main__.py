@@ -2,8 +2,8 @@
 
     python -m benchmarks [--quick] [PART ...]
 
-PART is one of call, lifecycles, simulator, documents, replay, suite, report, judging; all if none is named. `--quick` takes small sizes, to try it. Each file of
-this directory runs by itself, too, and takes sizes.
+PART is one of call, lifecycles, simulator, documents, replay, suite, report, judging, campaigns; all if none is named. `--quick` takes small sizes, to try it. Each
+file of this directory runs by itself, too, and takes sizes.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bare
+import campaigns
 import judging
 import lifecycle
 import overhead
@@ -131,6 +132,40 @@ def judged(quick: bool) -> Iterator[Row]:
         yield Row("    its memory", f"{memory:.0f} MiB", memory / plain, "reading the records")
 
 
+def campaigned(quick: bool) -> Iterator[Row]:
+    """Tell what a campaign costs its holder as it grows, and what feeds it: a scheduler, and real runs."""
+    first: tuple[campaigns.Cost, ...] = ()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        sizes = (1_000, 5_000) if quick else (10_000, 100_000, 1_000_000)
+        for runs in sizes:
+            measured = tuple(campaigns.measure(what, folder, runs) for what in (campaigns.planned, campaigns.kept, campaigns.resumed))
+            first = first or measured
+            growth = [one.processor_s / runs * sizes[0] / before.processor_s for one, before in zip(measured, first, strict=True)]
+            plain = campaigns.measure(campaigns.written, folder, runs)
+            new, kept, again = measured
+            size = campaigns.bytes_of(folder, runs) / runs
+            yield Row(
+                f"{runs:,} runs planned, {new.most_mib:.0f} MiB", f"{new.processor_s:.2f} s processor", growth[0], f"a run's share, of {sizes[0]:,}"
+            )
+            yield Row(
+                f"    their rows kept, {size:.0f} bytes each",
+                f"{1e6 * kept.processor_s / runs:.0f} us each",
+                kept.processor_s / plain.processor_s,
+                "appended to a file",
+            )
+            yield Row(
+                f"    gone on with, {again.most_mib:.0f} MiB", f"{again.processor_s:.2f} s processor", growth[2], f"a run's share, of {sizes[0]:,}"
+            )
+        runs = 500 if quick else 10_000
+        (cost, scheduler_s, _), (run_s, _) = campaigns.scheduled(folder, runs), campaigns.real(folder, 1 if quick else 3)
+        each = cost.processor_s / runs
+        yield Row(
+            "a row by way of a scheduler: its holder", f"{1e3 * each:.2f} ms processor", cost.processor_s / scheduler_s, "the scheduler's share"
+        )
+        yield Row("a real run", f"{run_s:.2f} s processor", run_s / max(each, scheduler_s / runs), "the greater share of a row")
+
+
 PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "call": call,
     "lifecycles": lifecycles,
@@ -140,6 +175,7 @@ PARTS: dict[str, Callable[[bool], Iterator[Row]]] = {
     "suite": suite,
     "report": reported,
     "judging": judged,
+    "campaigns": campaigned,
 }
 
 

@@ -9,16 +9,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import distributed
 import pytest
+from pyarrow import parquet
 from typer.testing import CliRunner
 
 from onesim.data import data_dir
-from onetck.campaign import command
-from onetck.campaign.matrix import jobs, read_matrix
-from onetck.campaign.store import Store
+from onetck.campaign import cluster, command, playing
+from onetck.campaign.matrix import Job, Plan, read_matrix
 from onetck.cli import application
 
 
@@ -33,18 +35,13 @@ def file(tmp_path: Path) -> Path:
 
 
 def row(job: dict[str, Any], outcome: str = "passed") -> dict[str, Any]:
-    told = {
-        "exit_code": 3,
-        "outcome": outcome,
-        "failed": "",
-        "calls": 1,
-        "seconds": 0.1,
-        "history_bytes": 1,
-        "started_s": 1.0,
-        "worker": "w",
-        "error": "",
-    }
-    return {**{name: job.get(name, "") for name in ("key", "driver", "contract", "case", "seed", "backend", "hypervisor")}, **told}
+    return {**playing.lost(job), "outcome": outcome, "worker": "w"}
+
+
+def rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a campaign, as other programs read them."""
+    found: list[dict[str, Any]] = parquet.read_table(file.with_suffix(".runs")).to_pylist()
+    return found
 
 
 def invoke(file: Path) -> tuple[int, dict[str, Any]]:
@@ -65,7 +62,76 @@ def test_runs_are_made_once_and_lost_ones_again(file: Path, monkeypatch: pytest.
     assert invoke(file) == (0, {"runs": 4, "made": 2, "outcomes": {"passed": 4}, "store": str(file.with_suffix(".runs"))})
     assert invoke(file)[1]["made"] == 0
     assert len(made) == 6 and len(set(made)) == 4
-    assert len({one["key"] for one in Store(file.with_suffix(".runs")).rows()}) == 4 == len(Store(file.with_suffix(".runs")).rows())
+    assert len({one["key"] for one in rows(file)}) == 4 == len(rows(file))
+
+
+def test_an_interrupted_campaign_goes_on(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that rows of runs that ended before Ctrl-C are in a Parquet file, and that the others are made by the next campaign."""
+    made: list[str] = []
+
+    def play(job: dict[str, Any]) -> dict[str, Any]:
+        made.append(job["key"])
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        return row(job)
+
+    monkeypatch.setattr(command, "play", play)
+    monkeypatch.setattr(command, "_AHEAD", 1)
+    interrupted = CliRunner().invoke(application(), ["campaign", str(file), "-j", "1"])
+    assert interrupted.exit_code == 2 and [one["key"] for one in rows(file)] == made[:2]
+    assert invoke(file)[1] == {"runs": 4, "made": 2, "outcomes": {"passed": 4}, "store": str(file.with_suffix(".runs"))}
+    assert len({one["key"] for one in rows(file)}) == len(rows(file)) == 4
+
+
+def test_a_million_failures_are_not_a_million_lines(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves that the first ones are named, the others counted, and that seeds which are named twice are made once."""
+    monkeypatch.setattr(command, "play", lambda job: row(job, "failed"))
+    monkeypatch.setattr(command, "_NAMED", 5)
+    file.write_text(file.read_text().replace("seeds = 2", f"seeds = {[*range(10), *range(10)]}"))
+    done = CliRunner().invoke(application(), ["campaign", str(file)])
+    assert done.exit_code == 1 and done.output.count("failed: reference") == 5 and done.output.count("further ones") == 1
+    assert "20 of 20 runs: 20 failed" in done.output
+
+
+def test_a_plan_is_made_as_it_is_asked_for(file: Path, tmp_path: Path) -> None:
+    """Proves that the runs of a campaign are counted, and begun, without a list of them: this one would fill the memory of any machine."""
+    file.write_text(file.read_text().replace("seeds = 2", "seeds = 1_000_000_000_000"))
+    plan = Plan(read_matrix(file), tmp_path)
+    assert len(plan) == 2_000_000_000_000
+    assert [one.seed for one in islice(plan, 3)] == [one.seed for one in islice(plan, 3)] == [0, 1, 2]
+
+
+def test_a_cluster_is_given_a_few_runs_ahead(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proves on a scheduler with a worker, later with two, that it is never given more runs than they have use for, that those who come later have some, that all
+    runs have their row, and that one whose execution itself fails is lost with the reason.
+    """
+    file.write_text(file.read_text().replace("seeds = 2", "seeds = 30"))
+    taken, most = 0, 0
+
+    def left() -> Iterator[Job]:
+        nonlocal taken, most
+        for job in Plan(read_matrix(file), tmp_path):
+            taken += 1
+            most = max(most, taken - len(ended))
+            yield job
+
+    def play(job: dict[str, Any]) -> dict[str, Any]:
+        if job["seed"] == 7:
+            raise OSError("no room")
+        return row(job)
+
+    ended: list[dict[str, Any]] = []
+    monkeypatch.setattr(cluster, "play", play)
+    monkeypatch.setattr(cluster, "_COUNT_S", 0.0)
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0") as local:
+        for one in cluster.on_cluster(left(), local.scheduler_address):
+            ended.append(one)
+            if len(ended) == 20:
+                assert most == cluster._AHEAD
+                local.scale(2)
+                local.wait_for_workers(2)
+    assert len({one["key"] for one in ended}) == len(ended) == 60 and most == 2 * cluster._AHEAD
+    assert [(one["seed"], one["error"]) for one in ended if one["outcome"] == "lost"] == [(7, "OSError('no room')")] * 2
 
 
 def test_a_failure_is_the_exit_status(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,54 +140,41 @@ def test_a_failure_is_the_exit_status(file: Path, monkeypatch: pytest.MonkeyPatc
     assert invoke(file)[0] == 1
 
 
-def test_rows_are_gathered_and_none_is_doubled(file: Path, tmp_path: Path) -> None:
-    """Proves that a store whose process was killed between gathering and removing has each row once, and half-written files are none."""
-    job = {"key": "a", "driver": "d", "contract": "7.4", "case": "c", "seed": 0}
-    store = Store(tmp_path / "store")
-    store.add(row(job))
-    single = (tmp_path / "store/run-a.parquet").read_bytes()
-    store.add(row({**job, "key": "b"}))
-    store.gather()
-    (tmp_path / "store/run-a.parquet").write_bytes(single)
-    (tmp_path / "store/run-c.new").write_bytes(b"half")
-    again = Store(tmp_path / "store")
-    assert sorted(one["key"] for one in again.rows()) == ["a", "b"]
-    assert len(list((tmp_path / "store").iterdir())) == 1
-
-
 def test_keys_change_with_what_is_run(file: Path, tmp_path: Path) -> None:
     """Proves that the same run has the same key, and another one with another seed, contract or content of a trace."""
-    first = [one.key for one in jobs(read_matrix(file), tmp_path)]
-    assert first == [one.key for one in jobs(read_matrix(file), tmp_path)] and len(set(first)) == 4
+    first = [one.key for one in Plan(read_matrix(file), tmp_path)]
+    assert first == [one.key for one in Plan(read_matrix(file), tmp_path)] and len(set(first)) == 4
     trace = tmp_path / "mine.jsonl"
     file.write_text(file.read_text().replace('cases = ["datastore-monitor"]', 'traces = ["mine.jsonl"]'))
     seen = set(first)
     for text in ("one", "two"):
         trace.write_text(text)
-        keys = {one.key for one in jobs(read_matrix(file), tmp_path)}
+        keys = {one.key for one in Plan(read_matrix(file), tmp_path)}
+        assert len(keys) == 4 and not keys & seen
+        seen |= keys
+
+
+def test_keys_change_with_the_description_of_the_world(file: Path, tmp_path: Path) -> None:
+    """Proves that runs are made again when the onetck.toml that they are given says otherwise."""
+    file.write_text(file.read_text() + 'config = "onetck.toml"\n')
+    seen: set[str] = set()
+    for limit in (60, 61):
+        (tmp_path / "onetck.toml").write_text(f"[limits]\ntime_s = {limit}\n")
+        keys = {one.key for one in Plan(read_matrix(file), tmp_path)}
         assert len(keys) == 4 and not keys & seen
         seen |= keys
 
 
 def test_backends_and_hypervisors_are_axes(file: Path, tmp_path: Path) -> None:
     """Proves that each is a run of its own with the words for it, and that without them a run is the one that it was."""
-    plain = list(jobs(read_matrix(file), tmp_path))
+    plain = list(Plan(read_matrix(file), tmp_path))
     assert {(one.backend, one.hypervisor) for one in plain} == {("namespaces", "simulated")} and not any("--backend" in one.words for one in plain)
     file.write_text('backends = ["namespaces", "docker"]\n' + file.read_text())
-    wide = list(jobs(read_matrix(file), tmp_path))
+    wide = list(Plan(read_matrix(file), tmp_path))
     assert len({one.key for one in (*plain, *wide)}) == 12
     assert {one.words[one.words.index("--backend") + 1] for one in wide} == {one.backend for one in wide} == {"namespaces", "docker"}
     file.write_text(file.read_text().replace('backends = ["namespaces", "docker"]', 'hypervisors = ["simulated", "qemu"]'))
-    assert {one.hypervisor for one in jobs(read_matrix(file), tmp_path)} == {"simulated", "qemu"}
-
-
-def test_a_run_that_killed_its_workers_is_lost(file: Path, tmp_path: Path) -> None:
-    """Proves that such a run has a row that says so, and is made again."""
-    job = next(jobs(read_matrix(file), tmp_path))
-    store = Store(tmp_path / "store")
-    store.add(command._lost(job, "killed three workers"))
-    assert store.done() == {job.key: "lost"}
-    assert store.rows()[0]["error"] == "killed three workers"
+    assert {one.hypervisor for one in Plan(read_matrix(file), tmp_path)} == {"simulated", "qemu"}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +197,7 @@ def test_a_wrong_file_is_told_in_one_line(file: Path, old: str, new: str, said: 
 
 
 @contextmanager
-def cluster(count: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+def machines(count: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     """A Dask scheduler and workers, each a process of its own."""
     begun = [
         subprocess.Popen(
@@ -188,7 +241,7 @@ def cluster(count: int) -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
 @pytest.mark.components
 def test_a_worker_that_is_killed_costs_no_run(file: Path) -> None:
     """Proves on a real scheduler with four workers, of which one is killed in mid-run, that every run has its row and was judged."""
-    with cluster(4) as (address, workers):
+    with machines(4) as (address, workers):
         command_line = [sys.executable, "-m", "onetck.cli", "campaign", file, "--scheduler", address, "--json"]
         with subprocess.Popen(command_line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
             deadline = time.monotonic() + 60
@@ -198,8 +251,8 @@ def test_a_worker_that_is_killed_costs_no_run(file: Path) -> None:
             out, err = running.communicate(timeout=300)
     assert running.returncode == 0, err
     assert json.loads(out)["outcomes"] == {"passed": 4}
-    rows = Store(file.with_suffix(".runs")).rows()
-    assert len({one["key"] for one in rows}) == len(rows) == 4 and all(one["calls"] for one in rows)
+    found = rows(file)
+    assert len({one["key"] for one in found}) == len(found) == 4 and all(one["calls"] for one in found)
 
 
 def _children(process: int) -> list[str]:

@@ -8,23 +8,23 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from importlib import import_module
-from itertools import islice
+from contextlib import closing
+from itertools import compress, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import typer
 
-from onereport.results import EXIT_CONFORMANT, EXIT_NO_VERDICT, EXIT_NOT, EXIT_NOTHING
-from onesim.errors import ConfigError, HarnessError
-from onetck.campaign.matrix import Job, jobs, read_matrix
+from onereport.results import EXIT_CONFORMANT, EXIT_NO_VERDICT, EXIT_NOT
+from onetck.campaign.cluster import on_cluster
+from onetck.campaign.matrix import Job, Plan, read_matrix
 from onetck.campaign.playing import LOST, Row, play
 from onetck.campaign.store import Store
-from onetck.terminal import err_console, one_line, out_console, stop, terminate_as_interrupt
+from onetck.terminal import err_console, one_line, out_console, terminate_as_interrupt
 
-#: Runs that are handed out for each that can go on at once, and seconds between two lines of progress.
-_AHEAD, _TELL_S = 4, 10.0
+#: Runs that are handed out for each that can go on at once, seconds between two lines of progress, and runs that are named when they end otherwise than passed.
+_AHEAD, _TELL_S, _NAMED = 4, 10.0, 100
 
 
 def register(app: typer.Typer) -> None:
@@ -47,32 +47,42 @@ def campaign(
     """
     with one_line():
         terminate_as_interrupt()
-        matrix = read_matrix(file)
-        kept = Store(store or file.with_suffix(".runs"))
-        done = kept.done()
-        asked = list(jobs(matrix, file.parent))
-        left = [job for job in asked if done.get(job.key, LOST) == LOST]
-        kept.forget({job.key for job in left if job.key in done})
-        progress = _Progress(len(asked), len(asked) - len(left))
-        ended = _on_cluster(left, scheduler) if scheduler else _here(left, at_once)
-        try:
-            for row in ended:
+        plan = Plan(read_matrix(file), file.parent)
+        with closing(Store(store or file.with_suffix(".runs"))) as kept:
+            counts, left, again = compared(plan, kept.outcomes())
+            made = sum(left)
+            kept.forget(again)
+            progress = _Progress(len(plan), counts.copy())
+            asked = compress(plan, left)
+            for row in on_cluster(asked, scheduler) if scheduler else _here(asked, at_once):
                 kept.add(row)
+                counts[row["outcome"]] += 1
                 progress.ended(row)
-        finally:
-            kept.gather()
-        keys = {job.key for job in asked}
-        counts = Counter(row["outcome"] for row in kept.rows() if row["key"] in keys)
         if as_json:
-            sys.stdout.write(
-                msgspec.json.encode({"runs": len(asked), "made": len(left), "outcomes": counts, "store": str(kept.root)}).decode() + "\n"
-            )
+            told_json = {"runs": len(plan), "made": made, "outcomes": counts, "store": str(kept.root)}
+            sys.stdout.write(msgspec.json.encode(told_json).decode() + "\n")
         else:
-            told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-            out_console.print(f"{len(asked)} runs, {len(left)} made now: {told}\nStore: {kept.root.resolve()}", markup=False)
-        if not asked:
-            stop("no run was asked for", EXIT_NOTHING)
+            out_console.print(f"{len(plan)} runs, {made} made now: {_told(counts)}\nStore: {kept.root.resolve()}", markup=False)
         raise typer.Exit(EXIT_NOT if counts["failed"] else EXIT_NO_VERDICT if counts[LOST] else EXIT_CONFORMANT)
+
+
+def compared(plan: Plan, known: dict[bytes, str]) -> tuple[Counter[str], bytearray, set[bytes]]:
+    """Return how many runs have which outcome, for each of the plan whether it is to be made, and the keys of those that are made again."""
+    counts: Counter[str] = Counter()
+    left, again = bytearray(), set()
+    for job in plan:
+        key = bytes.fromhex(job.key)
+        outcome = known.get(key, "")
+        left.append(outcome in ("", LOST))
+        if outcome == LOST:
+            again.add(key)
+        elif outcome:
+            counts[outcome] += 1
+    return counts, left, again
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in sorted(counts.items()))
 
 
 def _here(left: Iterable[Job], at_once: int) -> Iterator[Row]:
@@ -89,65 +99,24 @@ def _here(left: Iterable[Job], at_once: int) -> Iterator[Row]:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _on_cluster(left: Iterable[Job], address: str) -> Iterator[Row]:
-    """Yield the rows as runs end on a Dask cluster. Runs of a worker that dies are made by another; one that kills workers gets a row that says so."""
-    try:
-        dask: Any = import_module("distributed")
-    except ImportError:
-        raise ConfigError("distributed is not installed; pip install 'onetck[cluster]'") from None
-    try:
-        client = dask.Client(address, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise HarnessError(f"no Dask scheduler answers at {address}: {error}; see docs/campaign.md") from None
-    with client:
-        waiting = iter(left)
-        asked: dict[str, Job] = {}
-
-        def submit(job: Job) -> Any:
-            asked[job.key] = job
-            return client.submit(play, msgspec.to_builtins(job), key=job.key, pure=False)
-
-        threads = sum(client.nthreads().values()) or 1
-        under_way = dask.as_completed([submit(job) for job in islice(waiting, threads * _AHEAD)])
-        for future in under_way:
-            job = asked.pop(future.key)
-            if future.status == "finished":
-                yield future.result()
-            else:
-                yield _lost(job, repr(future.exception()))
-            for following in islice(waiting, 1):
-                under_way.add(submit(following))
-
-
-def _lost(job: Job, why: str) -> Row:
-    told = {
-        "exit_code": EXIT_NO_VERDICT,
-        "outcome": LOST,
-        "failed": "",
-        "calls": 0,
-        "seconds": 0.0,
-        "history_bytes": 0,
-        "started_s": time.time(),
-        "worker": "",
-    }
-    about = {name: getattr(job, name) for name in ("key", "driver", "contract", "case", "seed", "backend", "hypervisor")}
-    return {**about, **told, "error": why[:400]}
-
-
 class _Progress:
     """Lines on stderr: how many runs are done, how many a minute, and how long the others will take."""
 
-    def __init__(self, all_: int, before: int) -> None:
-        self._all, self._before, self._now = all_, before, 0
+    def __init__(self, all_: int, counts: Counter[str]) -> None:
+        self._all, self._before, self._now, self._counts, self._named = all_, counts.total(), 0, counts, 0
         self._begun = self._told = time.monotonic()
-        err_console.print(f"{all_} runs, {before} are there already", markup=False)
+        err_console.print(f"{all_} runs, {self._before} are there already", markup=False)
 
     def ended(self, row: Row) -> None:
         self._now += 1
+        self._counts[row["outcome"]] += 1
         now, left = time.monotonic(), self._all - self._before - self._now
-        if row["outcome"] != "passed":
+        if row["outcome"] != "passed" and self._named <= _NAMED:
+            self._named += 1
             why = row["failed"] or row["error"]
-            err_console.print(f"{row['outcome']}: {row['driver']} {row['contract']} {row['case']} seed {row['seed']} {why}", markup=False)
+            told = f"{row['outcome']}: {row['driver']} {row['contract']} {row['case']} seed {row['seed']} {why}"
+            err_console.print(told if self._named <= _NAMED else "further ones are counted, and named in the store", markup=False)
         if now - self._told >= _TELL_S or not left:
             self._told, rate = now, self._now / max(now - self._begun, 1e-9)
-            err_console.print(f"{self._before + self._now} of {self._all} runs, {rate * 60:.1f} a minute, {left / rate:.0f} s left", markup=False)
+            told = f"{self._before + self._now} of {self._all} runs: {_told(self._counts)}; {rate * 60:.1f} a minute, {left / rate:.0f} s left"
+            err_console.print(told, markup=False)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from onesim.errors import ConfigError
 from onetck.certify import fault_level
+from onetck.config import without_secrets
 from onetck.provenance import tool_sha256
 from onetck.setting import Given, settle
 
@@ -79,30 +81,64 @@ def read_matrix(path: Path) -> Matrix:
     return matrix
 
 
-def seeds(matrix: Matrix) -> tuple[int, ...]:
-    """Return the seeds, one after the other."""
-    return tuple(range(matrix.seeds)) if isinstance(matrix.seeds, int) else matrix.seeds
+def seeds(matrix: Matrix) -> Sequence[int]:
+    """Return the seeds, one after the other, each once."""
+    return range(matrix.seeds) if isinstance(matrix.seeds, int) else list(dict.fromkeys(matrix.seeds))
 
 
-def jobs(matrix: Matrix, base: Path) -> Iterator[Job]:
-    """Yield the runs of a campaign, without loading more than one setting at once. `base` is the directory of its file. Raises ConfigError."""
-    tool = tool_sha256()
-    given = [("--case", name, name, "") for name in matrix.cases]
-    given += [("--trace", str((base / name).resolve()), Path(name).stem, _digest(base / name)) for name in matrix.traces]
+class _Settled(NamedTuple):
+    """What all runs of a driver on a contract, backend and hypervisor share."""
+
+    driver: str
+    contract: str
+    backend: str
+    hypervisor: str
+    words: tuple[str, ...]
+    key: hashlib._Hash
+
+
+class Plan:
+    """The runs of a campaign. They are made one after the other each time they are asked for, as a million of them would fill the memory.
+
+    `base` is the directory of the file. What can be wrong is found at once: raises ConfigError.
+    """
+
+    def __init__(self, matrix: Matrix, base: Path) -> None:
+        self._settled = list(_settled(matrix, base))
+        self._given = [("--case", name, name, "") for name in dict.fromkeys(matrix.cases)]
+        self._given += [("--trace", str((base / name).resolve()), Path(name).stem, _digest(base / name)) for name in dict.fromkeys(matrix.traces)]
+        self._seeds, self._faults, self._timeout_s = seeds(matrix), matrix.faults, matrix.timeout_s
+
+    def __len__(self) -> int:
+        return len(self._settled) * len(self._given) * len(self._seeds)
+
+    def __iter__(self) -> Iterator[Job]:
+        for one, (option, value, case, digest) in product(self._settled, self._given):
+            words = (*one.words, option, value, "--faults", self._faults, "--seed")
+            shared = one.key.copy()
+            shared.update("\0".join((option, value, digest, self._faults, "")).encode())
+            for seed in self._seeds:
+                key = shared.copy()
+                key.update(b"%d" % seed)
+                own = (*words, str(seed))
+                yield Job(key.hexdigest()[:32], one.driver, one.contract, case, seed, one.backend, one.hypervisor, own, self._timeout_s)
+
+
+def _settled(matrix: Matrix, base: Path) -> Iterator[_Settled]:
+    """Yield the settings of a campaign. No more than one is loaded at once."""
     for row in matrix.driver:
         paths = [(base / path).resolve() for path in row.paths]
         config = (base / row.config).resolve() if row.config else None
         options = {"--datastore": row.datastore, "--tm": row.tm, "--system-tm": row.system_tm, "--backup": row.backup, "--config": str(config or "")}
-        words = [*map(str, paths), *(word for option, value in options.items() if value for word in (option, value))]
-        for contract, backend, hypervisor in product(matrix.contracts, matrix.backends or ("",), matrix.hypervisors or ("",)):
+        axes = (matrix.contracts, matrix.backends or ("",), matrix.hypervisors or ("",))
+        for contract, backend, hypervisor in product(*map(dict.fromkeys, axes)):
             chosen = Given(paths, row.datastore, row.tm, row.system_tm, contract, config, backup=row.backup, backend=backend, hypervisor=hypervisor)
             setting = settle(chosen)
-            hosts = tuple(word for option, value in (("--backend", backend), ("--hypervisor", hypervisor)) if value for word in (option, value))
-            for (option, value, case, digest), seed in product(given, seeds(matrix)):
-                own = (*words, *hosts, "--contract", contract, option, value, "--seed", str(seed), "--faults", matrix.faults)
-                about = (tool, setting.driver.sha256(), setting.spec.contract.version, digest, *own[len(paths) :])
-                key = hashlib.sha256("\0".join((row.name, *about)).encode()).hexdigest()[:32]
-                yield Job(key, row.name, contract, case, seed, setting.subject.backend, setting.subject.hypervisor, own, matrix.timeout_s)
+            named = {**options, "--backend": backend, "--hypervisor": hypervisor, "--contract": contract}
+            words = tuple(word for option, value in named.items() if value for word in (option, value))
+            about = (row.name, tool_sha256(), setting.spec.spec.sha256, setting.driver.sha256(), setting.spec.contract.version, *words, "")
+            key = hashlib.sha256("\0".join(about).encode() + without_secrets(setting.config, setting.redaction) + b"\0")
+            yield _Settled(row.name, contract, setting.subject.backend, setting.subject.hypervisor, (*map(str, paths), *words), key)
 
 
 def _digest(path: Path) -> str:

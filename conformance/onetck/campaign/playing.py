@@ -36,24 +36,31 @@ COLUMNS = {
 #: The outcome of a run that is to be made again.
 LOST = "lost"
 Row = dict[str, Any]
+_ABOUT = ("key", "driver", "contract", "case", "seed", "backend", "hypervisor")
+
+
+def lost(job: dict[str, Any], why: str = "") -> Row:
+    """Return the row of a run of which nothing is known."""
+    told = {"outcome": LOST, "exit_code": EXIT_NO_VERDICT, "failed": "", "calls": 0, "seconds": 0.0, "history_bytes": 0}
+    return {**{name: job[name] for name in _ABOUT}, **told, "started_s": time.time(), "worker": "", "error": why[:400]}
 
 
 def play(job: dict[str, Any]) -> Row:
     """Carry out a run, given as plain data so that it travels, and return its row. Whatever goes wrong with it is in the row."""
-    begun, started_s = time.monotonic(), time.time()
-    row: Row = {name: job[name] for name in ("key", "driver", "contract", "case", "seed", "backend", "hypervisor")}
-    row |= {"outcome": LOST, "exit_code": EXIT_NO_VERDICT, "failed": "", "calls": 0, "history_bytes": 0, "error": ""}
+    begun, row = time.monotonic(), lost(job)
     with tempfile.TemporaryDirectory(prefix="onetck-campaign-") as out:
         command = [sys.executable, "-m", "onetck.cli", "run", *job["words"], "--out", out, "--jobs", "1", "--json"]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=job["timeout_s"], check=False, stdin=subprocess.DEVNULL)
+            done = subprocess.run(
+                command, capture_output=True, text=True, errors="replace", timeout=job["timeout_s"], check=False, stdin=subprocess.DEVNULL
+            )
             row["exit_code"] = done.returncode
             row |= _told(done.stdout) or {"error": done.stderr.strip()[-400:] or f"ended with status {done.returncode}"}
         except subprocess.TimeoutExpired:
             row["error"] = f"not done in {job['timeout_s']} s"
         history = Path(out) / "history.jsonl"
         row["history_bytes"] = history.stat().st_size if history.is_file() else 0
-    return {**row, "seconds": time.monotonic() - begun, "started_s": started_s, "worker": socket.gethostname()}
+    return {**row, "seconds": time.monotonic() - begun, "worker": socket.gethostname()}
 
 
 def _told(text: str) -> Row:
