@@ -61,9 +61,14 @@ def number(text: str | None, default: int = -1) -> int:
     return int(word) if word.lstrip("-").isdigit() else default
 
 
+def vm_document(root: etree._Element | None) -> etree._Element | None:
+    """Return the VM document that came with a call of a backup, or stands in its action document; None if there is none."""
+    return None if root is None else root if root.tag == "VM" else root.find("VM")
+
+
 def standing(root: etree._Element | None) -> Standing | None:
     """Return what a VM document, or a backup's action document, tells; None where nobody has configured backups yet."""
-    vm = None if root is None else root if root.tag == "VM" else root.find("VM")
+    vm = vm_document(root)
     config = vm.find("BACKUPS/BACKUP_CONFIG") if vm is not None else None
     if vm is None or config is None or config.findtext("MODE") not in ("FULL", "INCREMENT"):
         return None

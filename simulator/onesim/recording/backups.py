@@ -17,7 +17,7 @@ from onesim.recording.calls import Place, SeenCall
 if TYPE_CHECKING:
     from onesim.recording.retelling import Step, Teller
 
-#: Increments that are told of a chain which was there before, where KEEP_LAST sets no limit.
+#: Increments that are told of a chain which was there before, where KEEP_LAST does not ask for more.
 _EARLIER_MAX = 8
 
 
@@ -306,8 +306,8 @@ class Backups:
         return kept
 
     def _increments(self, vm: int, mine: Series, kept: Kept, count: int, at_s: float) -> None:
-        """Tell of backups that were not seen: as many increments as there may be at once."""
-        most = (mine.config or Config()).keep_last or _EARLIER_MAX
+        """Tell of backups that were not seen: all if they are few, else as many as there may be at once."""
+        most = max((mine.config or Config()).keep_last, _EARLIER_MAX)
         kept.skipped += max(count - most, 0)
         kept.steps[:0] = [self._say(vm, at_s, kept.label) for _ in range(min(count, most))]
 

@@ -13,9 +13,10 @@ from typing import Any
 from lxml import etree
 
 from onesim.recording import requested
-from onesim.recording.backup_facts import Survey, is_backup, standing, survey, vm_of
+from onesim.recording.backup_facts import Survey, is_backup, standing, survey, vm_document, vm_of
 from onesim.recording.backups import Backups
 from onesim.recording.calls import Place, SeenCall, place
+from onesim.recording.earlier import EarlierDisk, earlier_disks, has_context
 
 Step = dict[str, Any]
 _TYPES = {0: "OS", 1: "CDROM", 2: "DATABLOCK", 3: "KERNEL", 4: "RAMDISK", 5: "CONTEXT"}
@@ -207,11 +208,12 @@ class Teller:
             self.registered(0.0, f"image{number}", "raw", "OS", False)
         return self.images[number]
 
-    def earlier(self) -> str:
-        """Return the label of an image that was there before, and of which nothing is known."""
+    def earlier(self, kind: str = "OS", form: str = "raw", persistent: bool = False) -> str:
+        """Return the label of an image that was there before the VMs that have it."""
         self.made += 1
-        self.registered(0.0, f"earlier{self.made}", "raw", "OS", False)
-        return f"earlier{self.made}"
+        label = f"earlier{self.made}"
+        self.registered(-1.0, label, form, kind, persistent)
+        return label
 
     # VMs
 
@@ -278,7 +280,7 @@ class Teller:
             vm = self.vm(where.vm)
             vm.open.append((call, where))
             return
-        vm = self.known(where)
+        vm = self.known(where, vm_document(call.document))
         if vm.covered and call.script in requested.COVERED:
             if not call.ok:
                 vm.last["expect"] = "any"
@@ -298,19 +300,35 @@ class Teller:
         else:
             self.left_out[f"tm/{plain}"] += 1
 
-    def known(self, where: Place) -> Vm:
-        """Return the VM of a call; one that ran before is deployed first, with the disks that are named."""
+    def known(self, where: Place, document: etree._Element | None = None) -> Vm:
+        """Return a VM; one that ran before is deployed first, with the disks that are named, or that its document tells."""
         vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
         if not vm.state:
+            disks = {one.id: self._earlier_disk(vm, one) for one in earlier_disks(document)}
+            gone = [id for id in range(max(disks, default=0)) if id not in disks]
+            vm.disks |= disks | {id: {"image": self.earlier()} for id in gone}
+            vm.created |= {"context": {"NETWORK": "YES"}} if has_context(document) else {}
             self._deployed(vm, 0.0, where.host)
-        if where.disk >= 0 and where.disk not in vm.disks:
-            for id in range(where.disk + 1):
-                if id not in vm.disks:
-                    self.made += 1
-                    label = f"earlier{self.made}"
-                    self.registered(-1.0, label, "raw", "OS", False)
-                    vm.disks[id] = vm.created["disks"][id] = {"image": label}
+            for id in gone:
+                self.say(0.0, "vm.detach_disk", vm=vm.label, disk=id)
+        for id in range(where.disk + 1):
+            if id not in vm.disks:
+                vm.disks[id] = vm.created["disks"][id] = {"image": self.earlier()}
         return vm
+
+    def _earlier_disk(self, vm: Vm, disk: EarlierDisk) -> Step:
+        vm.sizes[disk.id] = _SIZE_MB
+        if disk.volatile:
+            return {"volatile": disk.volatile, "size_mb": _SIZE_MB} | ({"format": disk.format} if disk.volatile == "fs" else {})
+        vm.linked |= {disk.id} if disk.persistent or disk.cdrom else set()
+        label = (
+            self.images.get(disk.number)
+            or self.sources.get(disk.source)
+            or self.earlier("CDROM" if disk.cdrom else "OS", disk.format, disk.persistent)
+        )
+        self.images |= {disk.number: label} if disk.number >= 0 else {}
+        self.sources |= {disk.source: label} if disk.source else {}
+        return {"image": label}
 
     def _goes_on(self, vm: Vm, call: SeenCall, where: Place) -> bool:
         """Whether a call belongs to the operation whose calls are open."""
@@ -491,7 +509,7 @@ class Teller:
             self.backups.cancelled(where.vm, call)
         elif call.plain.startswith("pre") or (call.plain == "backup" and not self.backups.lacks(where.vm, "backup")):
             disks = [int(word) for word in call.argv[1].split(":") if word.isdigit()]
-            vm = self.known(Place(where.host, where.vm, max(disks, default=-1)))
+            vm = self.known(Place(where.host, where.vm, max(disks, default=-1)), vm_document(call.document))
             if call.family == "tm":
                 self._awake(vm, call.begun_s, call.plain.endswith("_live"))
             # OpenNebula before 6.8 says nothing of a job
@@ -518,7 +536,7 @@ def retell(calls: Sequence[SeenCall], vms: Mapping[int, etree._Element] | None =
     vms = vms or {}
     teller = Teller(survey(calls, vms, images))
     for id, document in vms.items():
-        if document.find("TEMPLATE/CONTEXT") is not None:
+        if has_context(document):
             teller.vms[id] = Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}})
     for call in calls:
         if call.family == "ds":

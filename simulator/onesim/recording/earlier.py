@@ -1,0 +1,42 @@
+"""What a VM document tells of a VM that ran before anything was recorded of it: its disks, and whether it has a context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lxml import etree
+
+
+@dataclass(frozen=True)
+class EarlierDisk:
+    """A disk: `volatile` is fs or swap, empty for one of an image; `number` and `source` are those of the image."""
+
+    id: int
+    volatile: str
+    number: int
+    source: str
+    format: str
+    persistent: bool
+    cdrom: bool
+
+
+def earlier_disks(vm: etree._Element | None) -> Iterator[EarlierDisk]:
+    """Yield the disks of a VM document, by their ids; none for another one."""
+    rows = vm.findall("TEMPLATE/DISK") if vm is not None and vm.tag == "VM" else []
+    for row in sorted(rows, key=lambda one: int(one.findtext("DISK_ID") or 0)):
+        kind, image = (row.findtext("TYPE") or "").lower(), row.findtext("IMAGE_ID") or ""
+        yield EarlierDisk(
+            int(row.findtext("DISK_ID") or 0),
+            kind if kind in ("fs", "swap") and not image else "",
+            int(image) if image.isdigit() else -1,
+            row.findtext("SOURCE") or "",
+            "qcow2" if row.findtext("FORMAT") == "qcow2" else "raw",
+            row.findtext("CLONE") == "NO" and kind != "cdrom",
+            kind == "cdrom",
+        )
+
+
+def has_context(vm: etree._Element | None) -> bool:
+    """Whether a VM document has a context."""
+    return vm is not None and vm.find("TEMPLATE/CONTEXT") is not None
