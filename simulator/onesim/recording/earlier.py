@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,6 +38,8 @@ def earlier_disks(vm: etree._Element | None) -> Iterator[EarlierDisk]:
         )
 
 
-def has_context(vm: etree._Element | None) -> bool:
-    """Whether a VM document has a context."""
-    return vm is not None and vm.find("TEMPLATE/CONTEXT") is not None
+def context_disk(vm: etree._Element | None) -> int:
+    """Return the id of the disk with the context, beyond all others if the document does not say; -1 if the VM has no context."""
+    if vm is None or vm.find("TEMPLATE/CONTEXT") is None:
+        return -1
+    return int(vm.findtext("TEMPLATE/CONTEXT/DISK_ID") or sys.maxsize)

@@ -16,7 +16,7 @@ from onesim.recording import requested
 from onesim.recording.backup_facts import Survey, is_backup, standing, survey, vm_document, vm_of
 from onesim.recording.backups import Backups
 from onesim.recording.calls import Place, SeenCall, place
-from onesim.recording.earlier import EarlierDisk, earlier_disks, has_context
+from onesim.recording.earlier import EarlierDisk, context_disk, earlier_disks
 
 Step = dict[str, Any]
 _TYPES = {0: "OS", 1: "CDROM", 2: "DATABLOCK", 3: "KERNEL", 4: "RAMDISK", 5: "CONTEXT"}
@@ -30,6 +30,8 @@ _SNAPSHOTS = {
 #: A pause after which a disk that comes to a VM is no more part of its deployment, where nothing else says so.
 _PAUSE_S = 5.0
 _SIZE_MB = 2
+#: LCM_STATE of a VM that runs while it is backed up.
+_BACKUP_RUNNING = "69"
 #: States of a VM, as its log tells them, and the operations that lead to them; storage calls alone do not tell these apart, or there are none.
 _LEAVING = {"SAVE_STOP": "vm.stop", "EPILOG_STOP": "vm.stop", "SHUTDOWN_UNDEPLOY": "vm.undeploy", "EPILOG_UNDEPLOY": "vm.undeploy"}
 _CHANGES = {
@@ -304,17 +306,30 @@ class Teller:
         """Return a VM; one that ran before is deployed first, with the disks that are named, or that its document tells."""
         vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
         if not vm.state:
-            disks = {one.id: self._earlier_disk(vm, one) for one in earlier_disks(document)}
-            gone = [id for id in range(max(disks, default=0)) if id not in disks]
-            vm.disks |= disks | {id: {"image": self.earlier()} for id in gone}
-            vm.created |= {"context": {"NETWORK": "YES"}} if has_context(document) else {}
-            self._deployed(vm, 0.0, where.host)
-            for id in gone:
-                self.say(0.0, "vm.detach_disk", vm=vm.label, disk=id)
-        for id in range(where.disk + 1):
-            if id not in vm.disks:
-                vm.disks[id] = vm.created["disks"][id] = {"image": self.earlier()}
+            self._as_document(vm, where.host, document)
+        if where.disk >= 0 and where.disk not in vm.disks:
+            for id in range(where.disk + 1):
+                if id not in vm.disks:
+                    vm.disks[id] = vm.created["disks"][id] = {"image": self.earlier()}
         return vm
+
+    def _as_document(self, vm: Vm, host: str, document: etree._Element | None) -> None:
+        """Deploy a VM with the disks that its document tells: those beyond the context came later, those that are missing have left."""
+        disks = {one.id: self._earlier_disk(vm, one) for one in earlier_disks(document)}
+        context = context_disk(document)
+        gone = [id for id in range(max(disks, default=0)) if id not in disks and id != context]
+        disks |= {id: {"image": self.earlier()} for id in gone}
+        vm.disks |= {id: disk for id, disk in disks.items() if context < 0 or id < context}
+        vm.created |= {"context": {"NETWORK": "YES"}} if context >= 0 else {}
+        # as early as there are its images, of which some may have been made before the eyes of one who saw no more of the VM
+        images = {disk.get("image") for disk in disks.values()} - {None}
+        at_s = max((at for at, _, step in self.steps if step.get("image") in images), default=0.0)
+        self._deployed(vm, max(at_s, 0.0), host)
+        for id in sorted(disks.keys() - vm.disks.keys()):
+            vm.disks[id] = disks[id]
+            self.say(vm.since_s, "vm.attach_disk", vm=vm.label, disk=disks[id])
+        for id in gone:
+            self.say(vm.since_s, "vm.detach_disk", vm=vm.label, disk=id)
 
     def _earlier_disk(self, vm: Vm, disk: EarlierDisk) -> Step:
         vm.sizes[disk.id] = _SIZE_MB
@@ -510,8 +525,8 @@ class Teller:
         elif call.plain.startswith("pre") or (call.plain == "backup" and not self.backups.lacks(where.vm, "backup")):
             disks = [int(word) for word in call.argv[1].split(":") if word.isdigit()]
             vm = self.known(Place(where.host, where.vm, max(disks, default=-1)), vm_document(call.document))
-            if call.family == "tm":
-                self._awake(vm, call.begun_s, call.plain.endswith("_live"))
+            if call.family == "tm" or call.field("VM/LCM_STATE"):
+                self._awake(vm, call.begun_s, call.plain.endswith("_live") or call.field("VM/LCM_STATE") == _BACKUP_RUNNING)
             # OpenNebula before 6.8 says nothing of a job
             job = int(call.argv[3]) if len(call.argv) > 5 and call.argv[3].isdigit() else None
             self.backups.begun(where.vm, call, standing(call.document), job=job)
@@ -536,7 +551,7 @@ def retell(calls: Sequence[SeenCall], vms: Mapping[int, etree._Element] | None =
     vms = vms or {}
     teller = Teller(survey(calls, vms, images))
     for id, document in vms.items():
-        if has_context(document):
+        if context_disk(document) >= 0:
             teller.vms[id] = Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}})
     for call in calls:
         if call.family == "ds":
