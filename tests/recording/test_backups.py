@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from front_end import play
 from rehearsed import of_backups, played
 
 from onesim.recording.calls import SeenCall
+from onesim.recording.importing import read_kept
 from onesim.recording.retelling import retell
 from onesim.spec import for_contract, load
 from onesim.trace import Trace, library, parse_trace
@@ -52,3 +54,173 @@ def test_one_driver_suffices(name: str, family: str, mad: str) -> None:
     _, again, refused = played(parsed(retell([call for call in seen if call.mad == mad and call.family == family]).steps), "7.4")
     before, after = (of_backups([call for call in calls if call.mad == mad and call.action != "restore"]) for calls in (seen, again))
     assert not refused and before == after
+
+
+#: Two chains, the second one asked for; disks put back from an increment, which ends the chain; images made of one.
+RESET: list[dict[str, Any]] = [
+    {"op": "file.make", "path": "/var/tmp/os.raw", "format": "raw", "size_mb": 1},
+    {"op": "image.register", "image": "os", "path": "/var/tmp/os.raw"},
+    {"op": "vm.create", "vm": "vm", "disks": [{"image": "os"}], "backup": {"mode": "INCREMENT", "keep_last": 3}},
+    {"op": "vm.deploy", "vm": "vm", "host": "host01"},
+    *({"op": "vm.backup", "vm": "vm", "datastore": "backups", "image": "first"} for _ in range(2)),
+    {"op": "vm.backup", "vm": "vm", "datastore": "backups", "image": "second", "reset": True},
+    *({"op": "vm.backup", "vm": "vm", "datastore": "backups", "image": "second"} for _ in range(4)),
+    {"op": "vm.poweroff", "vm": "vm"},
+    {"op": "image.restore", "image": "first", "increment_id": 1},
+    {"op": "vm.restore", "vm": "vm", "image": "second", "increment": 3, "disk": 0},
+    {"op": "vm.backup", "vm": "vm", "datastore": "backups", "image": "third"},
+    {"op": "vm.backup", "vm": "vm", "datastore": "backups", "image": "third", "job": 4},
+]
+GONE: list[dict[str, Any]] = [
+    {"op": "vm.terminate", "vm": "vm"},
+    *({"op": "image.delete", "image": name} for name in ("second", "third", "first", "os")),
+]
+
+
+def told(steps: Iterable[dict[str, Any]]) -> list[list[object]]:
+    """Return the steps about backups, with their images in the order in which they are named."""
+    order: dict[str, int] = {}
+    found = []
+    for step in steps:
+        if step["op"] in ("vm.backup", "vm.restore", "image.restore"):
+            words = [step.get(name) for name in ("reset", "increment", "increment_id", "disk", "job")]
+            found.append([step["op"], order.setdefault(step["image"], len(order)), *words])
+    return found
+
+
+def test_a_chain_that_was_asked_for_is_told_by_calls() -> None:
+    """Proves that calls tell where a new chain was asked for, where a restore began one, the increments that were restored, and the number of a job."""
+    _, seen, refused = played(parsed([*RESET, *GONE]), "7.4")
+    assert not refused and told(retell(seen).steps) == told(RESET)
+    for first in begins(seen)[1:]:
+        _, again, refused = played(parsed(retell(seen[first:]).steps), "7.4")
+        assert not refused and of_backups(again[len(again) - len(seen[first:]) :]) == of_backups(seen[first:])
+
+
+@pytest.mark.parametrize("log", [True, False], ids=["with oned.log", "without oned.log"])
+def test_a_chain_that_was_asked_for_is_told_by_documents(tmp_path: Path, log: bool) -> None:
+    """Proves the same of what a front-end keeps, also where no oned.log tells of requests: then documents tell where the last chain began."""
+    assert play(parsed([*RESET, *GONE]), "7.4", tmp_path, documents=True)
+    if not log:
+        (tmp_path / "oned.log").unlink()
+    found = read_kept([tmp_path], load())
+    retold = retell(found.calls, found.documents, found.images.values())
+    wanted = [[*row[:-1], None] for row in told(RESET) if log or row[0] != "image.restore"]
+    assert told(retold.steps) == wanted and not +retold.left_out and not found.notes
+
+
+@pytest.mark.parametrize("log", [True, False], ids=["with oned.log", "without oned.log"])
+@pytest.mark.parametrize("name", [*CHAINS, "backup-full", "backup-live", "backup-live-agent", "backup-snapshots"])
+def test_documents_of_a_front_end_tell_of_chains(tmp_path: Path, name: str, log: bool) -> None:
+    """Proves that scripts, logs and documents together lead to the same calls of backups; oned.log cuts the increments of which new images are made."""
+    _, seen, _ = played(trace(name), "7.4")
+    assert play(trace(name), "7.4", tmp_path, documents=True)
+    if not log:
+        (tmp_path / "oned.log").unlink()
+    found = read_kept([tmp_path], load())
+    assert not found.notes
+    _, again, refused = played(parsed(retell(found.calls, found.documents, found.images.values()).steps), "7.4")
+    before, after = (of_backups([call for call in calls if (call.family, call.action) != ("ds", "restore")]) for calls in (seen, again))
+    assert not refused and before == after
+
+
+def test_logs_alone_tell_of_no_mode(tmp_path: Path) -> None:
+    """Proves that backups whose mode nothing tells are counted: told as full ones, or as increments where one is restored."""
+    for name, mode in (("backup-increments", "full"), ("backup-restore", "increments")):
+        play(trace(name), "7.4", tmp_path / name)
+        retold = retell(read_kept([tmp_path / name], load()).calls)
+        assert retold.left_out[f"VMs of whose backups no document tells the mode: told as {mode}"] == 1
+        created = next(step for step in retold.steps if step["op"] == "vm.create")
+        assert created.get("backup", {}).get("mode", "FULL") == ("FULL" if mode == "full" else "INCREMENT")
+
+
+def vm(last: int, chain: int = 9, mode: str = "INCREMENT", ids: Iterable[int] = (9,)) -> str:
+    config = f"<MODE>{mode}</MODE><KEEP_LAST>3</KEEP_LAST><INCREMENTAL_BACKUP_ID>{chain}</INCREMENTAL_BACKUP_ID><LAST_INCREMENT_ID>{last}</LAST_INCREMENT_ID>"
+    there = "".join(f"<ID>{id}</ID>" for id in ids)
+    return f"<VM><ID>7</ID><BACKUPS><BACKUP_CONFIG>{config}</BACKUP_CONFIG><BACKUP_IDS>{there}</BACKUP_IDS></BACKUPS></VM>"
+
+
+def image(number: int, more: str = "", what: str = "") -> bytes:
+    """Return the action document of a backup of VM 7."""
+    text = f"<IMAGE><ID>{number}</ID><TYPE>6</TYPE><SOURCE>b{number}</SOURCE><VMS><ID>7</ID></VMS>{more}</IMAGE>{what}"
+    return f"<DS_DRIVER_ACTION_DATA>{text}</DS_DRIVER_ACTION_DATA>".encode()
+
+
+PLACE = ("node1:/var/lib/one/datastores/0/7", "0", "one-7", "-", "7", "0")
+
+
+def backup(at_s: float, document: str, stdout: str = "b9 1", status: int = 0) -> list[SeenCall]:
+    """Return the calls of a backup of VM 7."""
+    rows = (("tm", "prebackup", b"", 0), ("ds", "backup", stdout.encode(), status), ("tm", "postbackup", b"", 0))
+    made = [
+        (at_s + n, at_s + n + 0.9, family, "x", name, PLACE, document.encode(), out, b"", failed)
+        for n, (family, name, out, failed) in enumerate(rows)
+    ]
+    return [SeenCall(*row) for row in made]
+
+
+def restore(at_s: float, increment: int, number: int = 9) -> SeenCall:
+    return SeenCall(at_s, at_s, "tm", "x", "restore", (PLACE[0], "7", str(number), str(increment), "-1"))
+
+
+def test_of_a_long_chain_the_last_increments_are_told() -> None:
+    """Proves that of 41 increments before the recording eight are told, that those restored are counted from there, and that one of the others is counted."""
+    retold = retell([*backup(10, vm(40)), restore(20, 41), restore(30, 40), restore(40, 3)])
+    steps = [step for step in retold.steps if step["op"] in ("vm.backup", "vm.restore")]
+    assert [step["op"] for step in steps] == ["vm.backup"] * 9 + ["vm.restore"] * 3 and len({step["image"] for step in steps}) == 1
+    assert [step.get("increment") for step in steps[-3:]] == [8, 7, None]
+    assert retold.left_out == {"increments that are older than those which the trace tells: the newest is restored": 1}
+
+
+def test_a_backup_that_failed_is_no_increment() -> None:
+    """Proves that after a backup that failed the chain goes on where it was, and that the first of a chain is asked for anew if it failed."""
+    steps = retell([*backup(10, vm(-1, -1, ids=())), *backup(20, vm(0), status=1), *backup(30, vm(0)), restore(40, 1)]).steps
+    assert [(step["op"], step.get("expect"), step.get("reset")) for step in steps if step["op"].startswith("vm.b")] == [
+        ("vm.backup", None, None),
+        ("vm.backup", "any", None),
+        ("vm.backup", None, None),
+    ]
+    assert len({step["image"] for step in steps if step["op"] in ("vm.backup", "vm.restore")}) == 1
+    steps = retell([*backup(10, vm(-1, -1, ids=()), status=1), *backup(20, vm(-1, -1, ids=()))]).steps
+    assert [(step["image"], step.get("reset")) for step in steps if step["op"] == "vm.backup"] == [("backup2", None), ("backup3", True)]
+
+
+def test_what_keep_last_does_is_part_of_the_backup() -> None:
+    """Proves that merging and removal are no operations of their own; that the backup may fail where they did; and that a user's deletion is one."""
+    full = [call for n in range(4) for call in backup(10 * n, vm(-1, -1, "FULL", range(9, 9 + n)), f"b{9 + n} 1")]
+    removed = [
+        SeenCall(at_s, at_s, "ds", "x", "rm", (str(id),), image(id), status=status) for at_s, id, status in ((40, 9, 1), (41, 9, 0), (42, 11, 0))
+    ]
+    steps = [step for step in retell([*full, *removed]).steps if step["op"] in ("vm.backup", "image.delete")]
+    labels = [step["image"] for step in steps[:4]]
+    assert len(set(labels)) == 4 and [step.get("expect") for step in steps] == [None, None, None, "any", None, None]
+    assert [(step["op"], step["image"]) for step in steps[4:]] == [("image.delete", labels[0]), ("image.delete", labels[2])]
+    merged = SeenCall(15, 15, "ds", "x", "increment_flatten", ("9",), image(9), status=1)
+    steps = retell([*backup(10, vm(2)), merged]).steps
+    assert [step.get("expect") for step in steps if step["op"] == "vm.backup"] == [None, None, None, "any"]
+
+
+def test_images_that_a_restore_made_are_told_with_it() -> None:
+    """Proves that the calls for new images of a backup are no operations of their own, and that a VM of them has those that the restore will make again."""
+    wanted = "<DESTINATION_DS_ID>1</DESTINATION_DS_ID><TEMPLATE><NAME>again</NAME><INCREMENT_ID>1</INCREMENT_ID><DISK_ID>0</DISK_ID><NO_IP>YES</NO_IP></TEMPLATE>"
+    new = b"<DS_DRIVER_ACTION_DATA><IMAGE><ID>12</ID><NAME>again, disk 0</NAME><TYPE>0</TYPE></IMAGE></DS_DRIVER_ACTION_DATA>"
+    calls = [
+        *backup(10, vm(0)),
+        SeenCall(20, 25, "ds", "x", "restore", ("0",), image(9, what=wanted), b"5 12"),
+        SeenCall(21, 22, "ds", "y", "cp", ("12",), new, b"/ds/1/abc raw"),
+        SeenCall(30, 31, "tm", "x", "clone", ("fe:/ds/1/abc", "node1:/var/lib/one/datastores/0/8/disk.0", "8", "1")),
+    ]
+    steps = retell(calls).steps
+    restored = next(step for step in steps if step["op"] == "image.restore")
+    assert {name: restored[name] for name in ("increment_id", "disk_id", "no_ip")} == {"increment_id": 1, "disk_id": 0, "no_ip": True}
+    assert next(step for step in steps if step.get("vm") == "vm8")["disks"] == [{"image": f"{restored['name']}, disk 0"}]
+    assert not any(step.get("image") in ("image12", "earlier3") for step in steps)
+
+
+def test_a_configuration_that_changes_is_counted() -> None:
+    """Proves that the first configuration is told, that volatile disks are asked for from when they are backed up, and that other changes are counted."""
+    later = vm(-1, -1, "FULL", (9,)).replace("<MODE>", "<BACKUP_VOLATILE>YES</BACKUP_VOLATILE><MODE>")
+    retold = retell([*backup(10, vm(-1, -1, "FULL", ())), *backup(20, later, "b10 1")])
+    assert [step.get("volatile") for step in retold.steps if step["op"] == "vm.backup"] == [None, True] and not +retold.left_out
+    retold = retell([*backup(10, vm(-1, -1, "FULL", ())), *backup(20, vm(-1, -1, ids=(9,)), "b10 1")])
+    assert retold.left_out == {"backups of VMs whose BACKUP_CONFIG had changed: told with the first one": 1}

@@ -6,7 +6,7 @@ Merged increments, and full backups that KEEP_LAST takes away, are oned's own wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lxml import etree
@@ -241,7 +241,7 @@ class Backups:
                 "VMs of whose backups no document tells the mode: told as " + ("increments" if vm in self.known.incremental else "full")
             ] += 1
             mine.config = Config("INCREMENT" if vm in self.known.incremental else "FULL")
-        elif now is not None and now.config != mine.config:
+        elif now is not None and now.config not in (mine.config, replace(mine.config, volatile=True)):
             self.teller.left_out["backups of VMs whose BACKUP_CONFIG had changed: told with the first one"] += 1
         self.teller.vm(vm).created |= {"backup": mine.config.told()} if mine.config.told() else {}
         return mine.config
@@ -253,16 +253,17 @@ class Backups:
         """
         free = [id for id in now.ids if all(one.number != id for one in self._all)]
         mine.kept = [one for one in mine.kept if one.number < 0 or one.number in now.ids]
-        for one in reversed([one for one in mine.kept if one.number < 0]):
+        for one in [one for one in reversed(mine.kept) if one.number < 0]:
             if free:
                 one.number = free.pop()
+                newest = now.last if one.number == now.chain else self.known.newest.get(one.number, one.last)
+                while at_end and free and one.last > newest >= 0:
+                    self._divided(mine, one, free.pop(), newest)
+                    newest = self.known.newest.get(one.number, one.last)
             elif not at_end:
                 # no image came of it, though no call tells why
                 mine.step["expect"] = "any"
                 self._gone(mine, one)
-        chain = next((one for one in mine.kept if one.number == now.chain), None)
-        if at_end and chain is not None and chain.last > now.last >= 0 and free:
-            self._divided(mine, chain, free.pop(), now.last)
         for id in free:
             self._earlier(vm, mine, id, now.last if id == now.chain else self.known.newest.get(id, 0))
         chain = next((one for one in mine.kept if one.number == now.chain), None)
@@ -284,7 +285,7 @@ class Backups:
         for step in newer.steps:
             step["image"] = newer.label
         newer.steps[0]["reset"] = True
-        mine.kept.append(newer)
+        mine.kept.insert(mine.kept.index(chain) + 1, newer)
         self._all.append(newer)
 
     def _earlier(self, vm: int, mine: Series, id: int, last: int) -> Kept:
