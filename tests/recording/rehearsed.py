@@ -29,7 +29,7 @@ def played(trace: Trace, contract: str) -> tuple[list[CallAsked], list[SeenCall]
     refused, latest, at_s = False, -1, 0.0
 
     def answer(call: CallAsked) -> CallFinished:
-        return CallFinished(call.call, True, _printed(call))
+        return CallFinished(call.call, True, printed(call))
 
     output: Output
     for n, output in rehearse(oned, trace, answer):
@@ -42,11 +42,12 @@ def played(trace: Trace, contract: str) -> tuple[list[CallAsked], list[SeenCall]
         argv = output.argv
         action = output.action.name + output.suffix
         document = output.document.encode()
-        seen.append(SeenCall(at_s, at_s + 0.05, output.action.family, output.mad, action, argv, document, _printed(output).encode()))
+        seen.append(SeenCall(at_s, at_s + 0.05, output.action.family, output.mad, action, argv, document, printed(output).encode()))
     return asked, seen, refused
 
 
-def _printed(call: CallAsked) -> str:
+def printed(call: CallAsked) -> str:
+    """Return what a driver prints."""
     return PRINTED.get(call.action.key, "").format(image=call.image, vm=call.vm, call=call.call)
 
 

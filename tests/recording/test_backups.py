@@ -10,11 +10,17 @@ from typing import Any
 
 import pytest
 from front_end import play
-from rehearsed import of_backups, played
+from kept_files import daemon_log, keep, recordings
+from lxml import etree
+from rehearsed import of_backups, played, printed
 
+from onesim.events import CallFinished, Refused
+from onesim.layout import Subjected, make_cloud
+from onesim.oned import Oned
 from onesim.recording.calls import SeenCall
 from onesim.recording.importing import read_kept
 from onesim.recording.retelling import retell
+from onesim.rehearsal import rehearse
 from onesim.spec import for_contract, load
 from onesim.trace import Trace, library, parse_trace
 
@@ -224,3 +230,41 @@ def test_a_configuration_that_changes_is_counted() -> None:
     assert [step.get("volatile") for step in retold.steps if step["op"] == "vm.backup"] == [None, True] and not +retold.left_out
     retold = retell([*backup(10, vm(-1, -1, "FULL", ())), *backup(20, vm(-1, -1, ids=(9,)), "b10 1")])
     assert retold.left_out == {"backups of VMs whose BACKUP_CONFIG had changed: told with the first one": 1}
+
+
+def standing_after(steps: Iterable[dict[str, Any]], contract: str) -> tuple[object, ...]:
+    """Return how the VM of a trace is backed up in the end: mode, KEEP_LAST, whether a chain goes on, its last increment, the number of images."""
+    oned = Oned(for_contract(contract), make_cloud(Subjected(b"", "fs", "shared", "shared", backup_mad="rsync"), True))
+    for _, output in rehearse(oned, parsed(steps), lambda call: CallFinished(call.call, True, printed(call))):
+        assert not isinstance(output, Refused), output
+    (vm,) = oned.cloud.vms.values()
+    return vm.backup.mode, vm.backup.keep_last, vm.backup.chain >= 0, vm.backup.last_increment, len(vm.backups)
+
+
+@pytest.mark.parametrize("version, least", [("7.0.1", 60), ("7.4.0", 15)])
+def test_backups_of_a_real_oned_leave_the_same(tmp_path: Path, version: str, least: int) -> None:
+    """Proves that of recorded backups and restores of a real oned, in which nothing failed, logs and the document make a trace that ends as they did.
+
+    Most VMs had backups before: those are told first.
+    """
+    right = 0
+    for n, row in enumerate(recordings()):
+        asked = [one for one in row["rpc"] if "args" in one and one["ok"]]
+        backups = (row.get("post") or {}).get("backups", "")
+        if row["oned_version"] != version or len(asked) != 1 or asked[0]["rpc"] not in ("one.vm.backup", "one.vm.restore"):
+            continue
+        if any(call["rc"] for call in row["calls"]) or not backups or "<LAST_BACKUP_ID>" in backups:
+            continue  # it failed, or the document was fetched before oned had stored the image
+        vm, root = str(asked[0]["args"][0]), tmp_path / str(n)
+        keep(root, vm, row)
+        daemon_log(root, row)
+        (root / "vm.xml").write_text(f"<VM><ID>{vm}</ID>{backups}</VM>")
+        found = read_kept([root], load())
+        retold = retell(found.calls, found.documents, found.images.values())
+        node = etree.fromstring(backups)
+        values = {name: node.findtext(f"BACKUP_CONFIG/{name}") or "" for name in ("MODE", "KEEP_LAST", "INCREMENTAL_BACKUP_ID", "LAST_INCREMENT_ID")}
+        seen = (values["MODE"], int(values["KEEP_LAST"]), values["INCREMENTAL_BACKUP_ID"] != "-1", int(values["LAST_INCREMENT_ID"]))
+        assert standing_after(retold.steps, version.rpartition(".")[0]) == (*seen, len(node.findall("BACKUP_IDS/ID"))), (row["operation"], backups)
+        assert not retold.left_out and not found.notes
+        right += 1
+    assert right >= least

@@ -234,6 +234,11 @@ class Teller:
             vm.restoring = None
         vm.epilog, vm.covered = event.action == "EPILOG", False
         state = event.action
+        if not vm.state and state in ("RESTORE", "BACKUP_POWEROFF"):
+            # the log begins with a VM that is off
+            self.known(Place("", int(event.argv[0])))
+            self.say(event.begun_s, "vm.poweroff", vm=vm.label)
+            vm.state = "POWEROFF"
         if state in _LEAVING:
             vm.leaving = _LEAVING[state]
         elif state.endswith("FAILURE"):
