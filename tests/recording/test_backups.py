@@ -178,6 +178,27 @@ def test_of_a_long_chain_the_last_increments_are_told() -> None:
     assert retold.left_out == {"increments that are older than those which the trace tells: the newest is restored": 1}
 
 
+def test_a_log_that_begins_late_is_told_with_what_was_before() -> None:
+    """Proves that where a log tells of two backups of a chain of four, and there is an older chain, those that are missing are told first."""
+    states = [SeenCall(at_s, at_s, "vm", "", state, ("7",)) for at_s, state in ((10, "BACKUP"), (11, "RUNNING"), (20, "BACKUP"), (21, "RUNNING"))]
+    steps = [step for step in retell(states, {7: etree.fromstring(vm(3, ids=(5, 9)))}).steps if step["op"] == "vm.backup"]
+    older, newer = steps[0]["image"], steps[1]["image"]
+    assert older != newer and [(step["image"], step.get("reset")) for step in steps] == [
+        (older, None),
+        (newer, True),
+        *((newer, None) for _ in range(3)),
+    ]
+
+
+def test_a_backup_that_was_there_before_is_no_later_one() -> None:
+    """Proves that images made of an older backup than those that were recorded are told as of one that was made before."""
+    older = SeenCall(20, 21, "ds", "x", "restore", ("0",), image(5, what="<TEMPLATE/>"), b"5 12")
+    steps = [step for step in retell([*backup(10, vm(-1, -1, "FULL", ())), older]).steps if step["op"] in ("vm.backup", "image.restore")]
+    assert [step["op"] for step in steps] == ["vm.backup", "vm.backup", "image.restore"] and steps[0]["image"] == steps[2]["image"] != steps[1][
+        "image"
+    ]
+
+
 def test_a_backup_that_failed_is_no_increment() -> None:
     """Proves that after a backup that failed the chain goes on where it was, and that the first of a chain is asked for anew if it failed."""
     steps = retell([*backup(10, vm(-1, -1, ids=())), *backup(20, vm(0), status=1), *backup(30, vm(0)), restore(40, 1)]).steps

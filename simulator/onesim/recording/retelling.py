@@ -12,11 +12,10 @@ from typing import Any
 
 from lxml import etree
 
-from onesim.recording import requested
+from onesim.recording import earlier, requested
 from onesim.recording.backup_facts import Survey, is_backup, standing, survey, vm_document, vm_of
 from onesim.recording.backups import Backups
 from onesim.recording.calls import Place, SeenCall, place
-from onesim.recording.earlier import EarlierDisk, context_disk, earlier_disks
 
 Step = dict[str, Any]
 _TYPES = {0: "OS", 1: "CDROM", 2: "DATABLOCK", 3: "KERNEL", 4: "RAMDISK", 5: "CONTEXT"}
@@ -311,44 +310,12 @@ class Teller:
         """Return a VM; one that ran before is deployed first, with the disks that are named, or that its document tells."""
         vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
         if not vm.state:
-            self._as_document(vm, where.host, document)
+            earlier.deploy(self, vm, where.host, document)
         if where.disk >= 0 and where.disk not in vm.disks:
             for id in range(where.disk + 1):
                 if id not in vm.disks:
                     vm.disks[id] = vm.created["disks"][id] = {"image": self.earlier()}
         return vm
-
-    def _as_document(self, vm: Vm, host: str, document: etree._Element | None) -> None:
-        """Deploy a VM with the disks that its document tells: those beyond the context came later, those that are missing have left."""
-        disks = {one.id: self._earlier_disk(vm, one) for one in earlier_disks(document)}
-        context = context_disk(document)
-        gone = [id for id in range(max(disks, default=0)) if id not in disks and id != context]
-        disks |= {id: {"image": self.earlier()} for id in gone}
-        vm.disks |= {id: disk for id, disk in disks.items() if context < 0 or id < context}
-        vm.created |= {"context": {"NETWORK": "YES"}} if context >= 0 else {}
-        # as early as there are its images, of which some may have been made before the eyes of one who saw no more of the VM
-        images = {disk.get("image") for disk in disks.values()} - {None}
-        at_s = max((at for at, _, step in self.steps if step.get("image") in images), default=0.0)
-        self._deployed(vm, max(at_s, 0.0), host)
-        for id in sorted(disks.keys() - vm.disks.keys()):
-            vm.disks[id] = disks[id]
-            self.say(vm.since_s, "vm.attach_disk", vm=vm.label, disk=disks[id])
-        for id in gone:
-            self.say(vm.since_s, "vm.detach_disk", vm=vm.label, disk=id)
-
-    def _earlier_disk(self, vm: Vm, disk: EarlierDisk) -> Step:
-        vm.sizes[disk.id] = _SIZE_MB
-        if disk.volatile:
-            return {"volatile": disk.volatile, "size_mb": _SIZE_MB} | ({"format": disk.format} if disk.volatile == "fs" else {})
-        vm.linked |= {disk.id} if disk.persistent or disk.cdrom else set()
-        label = (
-            self.images.get(disk.number)
-            or self.sources.get(disk.source)
-            or self.earlier("CDROM" if disk.cdrom else "OS", disk.format, disk.persistent)
-        )
-        self.images |= {disk.number: label} if disk.number >= 0 else {}
-        self.sources |= {disk.source: label} if disk.source else {}
-        return {"image": label}
 
     def _goes_on(self, vm: Vm, call: SeenCall, where: Place) -> bool:
         """Whether a call belongs to the operation whose calls are open."""
@@ -412,7 +379,7 @@ class Teller:
             return
         for call, where in calls:
             self._disk(vm, call, where)
-        self._deployed(vm, at, calls[-1][1].host, ok)
+        self.deployed(vm, at, calls[-1][1].host, ok)
 
     def _disk(self, vm: Vm, call: SeenCall, where: Place) -> Step | None:
         """Return the disk that a call makes, noted with its VM; None for a boot file."""
@@ -434,7 +401,8 @@ class Teller:
         vm.sizes[where.disk] = _SIZE_MB
         return disk
 
-    def _deployed(self, vm: Vm, at_s: float, host: str, ok: bool = True) -> None:
+    def deployed(self, vm: Vm, at_s: float, host: str, ok: bool = True) -> None:
+        """Tell that a VM was made and deployed."""
         vm.since_s = at_s
         vm.created = self.say(at_s, "vm.create", vm=vm.label, disks=dict(vm.disks), **vm.created)
         vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(host))
@@ -444,7 +412,7 @@ class Teller:
         call, there = next((one for one in calls if one[0].plain == "mv"), calls[0])
         here = place(call.argv[0])
         if not vm.state:
-            self._deployed(vm, 0.0, here.host if here else "")
+            self.deployed(vm, 0.0, here.host if here else "")
         for one, where in calls:
             if one.plain == "mv" and where.disk >= 0:
                 self.known(where)
@@ -556,7 +524,7 @@ def retell(calls: Sequence[SeenCall], vms: Mapping[int, etree._Element] | None =
     vms = vms or {}
     teller = Teller(survey(calls, vms, images))
     for id, document in vms.items():
-        if context_disk(document) >= 0:
+        if earlier.context_disk(document) >= 0:
             teller.vms[id] = Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}})
     for call in calls:
         if call.family == "ds":
