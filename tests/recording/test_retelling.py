@@ -15,7 +15,6 @@ from onesim.trace import library, parse_trace
 
 #: What calls do not tell, or are not told in full: each of these traces comes back with other calls. `docs/record.md` says why.
 DIFFERENT = {
-    "backup-cancel": "a cancelled backup",
     "image-datastores": "several image datastores",
     "images-together": "operations side by side",
     "nodes-moves": "system datastores",

@@ -483,7 +483,7 @@ class Teller:
         number = int(call.argv[3])
         if number in self.vms and self.vms[number].open:
             self._close(self.vms[number])
-        vm = self.known(Place(call.argv[0], number))
+        vm = self.known(Place(call.argv[0], number), vm_document(call.document))
         self._awake(vm, call.begun_s, True)
         self.say(call.begun_s, "vm.migrate_live", call.ok, vm=vm.label, host=self._host(call.argv[1]))
         vm.host = call.argv[1]
