@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lxml import etree
+
 from onesim.events import CallAsked, CallFinished, Output, Refused
 from onesim.layout import Subjected, make_cloud
 from onesim.oned import Oned
@@ -48,6 +50,10 @@ def played(trace: Trace, contract: str) -> tuple[list[CallAsked], list[SeenCall]
 
 def printed(call: CallAsked) -> str:
     """Return what a driver prints."""
+    if call.action.key == "ds/increment_flatten":
+        document = etree.fromstring(call.document)
+        kept = document.findall("IMAGE/BACKUP_INCREMENTS/INCREMENT")[-int(document.findtext("EXTRA_DATA/KEEP_LAST") or 0) :]
+        return "100 " + ",".join(f"{one.findtext('ID')}:{one.findtext('SOURCE')}" for one in kept)
     return PRINTED.get(call.action.key, "").format(image=call.image, vm=call.vm, call=call.call)
 
 

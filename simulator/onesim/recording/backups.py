@@ -91,8 +91,12 @@ class Backups(Chains):
         mine = self.series(vm_of(image))
         if not mine.step:
             self.teller.left_out["ds/increment_flatten after a backup that nothing tells of"] += 1
-        elif not call.ok:
+            return
+        if not call.ok:
             mine.step["expect"] = "any"
+        if not call.ok or not call.stdout.strip():
+            # when it is played again, they may be merged
+            self._kept(image).unmerged = True
 
     def removed(self, call: SeenCall, image: etree._Element) -> None:
         """Tell that a backup was deleted, unless it was KEEP_LAST's doing: that is part of the backup before."""
@@ -127,7 +131,7 @@ class Backups(Chains):
         step = self.teller.say(call.begun_s, "vm.restore", call.ok, vm=self.teller.vm(vm).label, image="", disk=which)
         self._named.append(_Named(step, vm, number(image), number(increment), mine.kept[-1] if mine.kept else None))
         if call.ok:
-            mine.chain, mine.unsure = None, False
+            mine.chain, mine.unsure = None, any(one.unmerged for one in mine.kept)
         return step
 
     def named(self, step: Step, image: int, increment: int = -1) -> None:
@@ -171,6 +175,8 @@ class Backups(Chains):
 
     def _increment(self, step: Step, name: str, kept: Kept, increment: int) -> None:
         """Say which increment is meant, as the trace counts them."""
+        if increment >= 0 and kept.unmerged:
+            step["expect"] = "any"
         if increment >= kept.skipped:
             step[name] = increment - kept.skipped
         elif increment >= 0:

@@ -19,7 +19,7 @@ _EARLIER_MAX = 8
 class Kept:
     """A backup image that `steps` made. `number` is its id, -1 as long as nothing tells; `source` what its driver answered, if that was seen.
 
-    `last` is its newest increment, as oned counts; `skipped` how many the trace lacks.
+    `last` is its newest increment, as oned counts; `skipped` how many the trace lacks; `unmerged` = some were there longer than they ought to be.
     """
 
     label: str
@@ -27,6 +27,7 @@ class Kept:
     source: str = ""
     last: int = 0
     skipped: int = 0
+    unmerged: bool = False
     steps: list[Step] = field(default_factory=list)
 
 
@@ -35,7 +36,7 @@ class Series:
     """The backups of a VM: those that are there, the oldest first; those that KEEP_LAST takes away; and the chain that goes on.
 
     `step` is the last one, made by `calls`; `open` = it is not among the others yet, `failed` = nothing came of it, `source` is what its driver answered.
-    `unsure` = one has failed since the last that did not, and might succeed when it is made again.
+    `unsure` = since the last that succeeded one has failed, or a restore ended the chain, and it may be otherwise when this is played again.
     """
 
     config: Config | None = None
