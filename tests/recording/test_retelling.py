@@ -15,9 +15,8 @@ from onesim.trace import library, parse_trace
 
 #: What calls do not tell, or are not told in full: each of these traces comes back with other calls. `docs/record.md` says why.
 DIFFERENT = {
-    "image-datastores": "several image datastores",
+    "image-datastores": "images that nobody registered",
     "images-together": "operations side by side",
-    "nodes-moves": "system datastores",
     "pool-before": "images that nobody registered",
     "pool-fresh": "operations side by side",
     "pool-lent": "images that nobody registered",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
+from onesim.recording.calls import Place
+
 if TYPE_CHECKING:
     from onesim.recording.retelling import Step, Teller, Vm
 
@@ -51,7 +53,7 @@ def context_disk(vm: etree._Element | None) -> int:
     return int(vm.findtext("TEMPLATE/CONTEXT/DISK_ID") or sys.maxsize)
 
 
-def deploy(teller: Teller, vm: Vm, host: str, document: etree._Element | None) -> None:
+def deploy(teller: Teller, vm: Vm, where: Place, document: etree._Element | None) -> None:
     """Deploy a VM with the disks that its document tells: those beyond the context came later, those that are missing have left."""
     disks = {one.id: _told(teller, vm, one) for one in earlier_disks(document)}
     context = context_disk(document)
@@ -62,7 +64,7 @@ def deploy(teller: Teller, vm: Vm, host: str, document: etree._Element | None) -
     # as early as there are its images, of which some may have been made before the eyes of one who saw no more of the VM
     images = {disk.get("image") for disk in disks.values()} - {None}
     at_s = max((at for at, _, step in teller.steps if step.get("image") in images), default=0.0)
-    teller.deployed(vm, max(at_s, 0.0), host)
+    teller.deployed(vm, max(at_s, 0.0), where)
     for id in sorted(disks.keys() - vm.disks.keys()):
         vm.disks[id] = disks[id]
         teller.say(vm.since_s, "vm.attach_disk", vm=vm.label, disk=disks[id])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lxml import etree
@@ -16,6 +16,7 @@ from onesim.recording import earlier, requested
 from onesim.recording.backup_facts import Survey, is_backup, standing, survey, vm_document, vm_of
 from onesim.recording.backups import Backups
 from onesim.recording.calls import Place, SeenCall, place
+from onesim.recording.stores import Stores
 
 Step = dict[str, Any]
 _TYPES = {0: "OS", 1: "CDROM", 2: "DATABLOCK", 3: "KERNEL", 4: "RAMDISK", 5: "CONTEXT"}
@@ -47,13 +48,14 @@ _CHANGES = {
 @dataclass
 class Vm:
     """What is known of a VM. `asked` are requests whose state has not come yet, `covered` is whether the state that it is in was told by a request,
-    `since_s` when it first ran, `restoring` the state of a restore of which no script has told yet.
+    `store` is its system datastore, `since_s` when it first ran, `restoring` the state of a restore of which no script has told yet.
 
     `disks` are those of vm.create, by id; `sizes` are the MiB that the trace gives them."""
 
     label: str
     state: str = "RUNNING"
     host: str = ""
+    store: str = ""
     disks: dict[int, Step] = field(default_factory=dict)
     linked: set[int] = field(default_factory=set)
     sizes: dict[int, int] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Teller:
         self.front_end = ""
         self.waiting_saves: list[int] = []
         self.backups = Backups(self, known)
+        self.stores = Stores(self)
         self.restored: dict[int, tuple[str, str]] = {}
         self.made = 0
 
@@ -149,9 +152,11 @@ class Teller:
             self.sources[source] = label
         kind = _TYPES.get(int(call.field("IMAGE/TYPE") or 0), "OS")
         persistent = call.field("IMAGE/PERSISTENT") == "1" or None
+        store = call.field("DATASTORE/ID")
+        self.stores.note(store, call.field("DATASTORE/TYPE"))
         if call.plain == "clone":
-            of = int(call.field("IMAGE/CLONING_ID") or -1)
-            self.say(call.begun_s, "image.clone", call.ok, image=label, of=self._image(of, call))
+            of = self._image(int(call.field("IMAGE/CLONING_ID") or -1), call)
+            self.say(call.begun_s, "image.clone", call.ok, image=label, of=of, datastore=self.stores.images(store, label, of))
         elif call.plain == "mkfs" and call.field("IMAGE/FORMAT") == "save_as":
             self.waiting_saves.append(number)
         elif call.plain == "mkfs":
@@ -167,18 +172,29 @@ class Teller:
                 fs=fs,
                 persistent=persistent,
                 type=None if kind == "DATABLOCK" else kind,
+                datastore=self.stores.images(store, label),
             )
         else:
             form = words[1].decode(errors="replace") if len(words) > 1 else call.field("IMAGE/FORMAT")
-            self.registered(call.begun_s, label, form, kind, bool(persistent), call.ok)
+            self.registered(call.begun_s, label, form, kind, bool(persistent), call.ok, store)
 
-    def registered(self, at_s: float, label: str, form: str, kind: str, persistent: bool, ok: bool = True) -> None:
+    def registered(self, at_s: float, label: str, form: str, kind: str, persistent: bool, ok: bool = True, store: str = "") -> None:
+        """Tell that an image was registered. `store` is the id of its datastore, if that is known."""
         if kind == "CDROM":
             self.cdroms.add(label)
         form = "qcow2" if form == "qcow2" else "raw"
         path = f"/var/tmp/{label}.{form}"
         self.say(at_s, "file.make", path=path, format=form, size_mb=_SIZE_MB)
-        self.say(at_s, "image.register", ok, image=label, path=path, persistent=persistent or None, type=None if kind == "OS" else kind)
+        self.say(
+            at_s,
+            "image.register",
+            ok,
+            image=label,
+            path=path,
+            persistent=persistent or None,
+            type=None if kind == "OS" else kind,
+            datastore=self.stores.images(store, label),
+        )
 
     def _image(self, number: int, call: SeenCall) -> str:
         """Return the label of an image; one that was there before is made first."""
@@ -187,7 +203,9 @@ class Teller:
         if number not in self.images:
             label = self.images[number] = f"image{number}"
             kind = _TYPES.get(int(call.field("IMAGE/TYPE") or 0), "OS")
-            self.registered(0.0, label, call.field("IMAGE/FORMAT"), kind, call.field("IMAGE/PERSISTENT") == "1")
+            self.registered(
+                0.0, label, call.field("IMAGE/FORMAT"), kind, call.field("IMAGE/PERSISTENT") == "1", store=call.field("IMAGE/DATASTORE_ID")
+            )
         return self.images[number]
 
     def _source(self, word: str, persistent: bool, kind: str = "OS") -> str:
@@ -310,7 +328,7 @@ class Teller:
         """Return a VM; one that ran before is deployed first, with the disks that are named, or that its document tells."""
         vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
         if not vm.state:
-            earlier.deploy(self, vm, where.host, document)
+            earlier.deploy(self, vm, where, document)
         if where.disk >= 0 and where.disk not in vm.disks:
             for id in range(where.disk + 1):
                 if id not in vm.disks:
@@ -368,7 +386,8 @@ class Teller:
                 vm.last["op"] = "vm.recover_recreate"
             elif vm.state == "UNDEPLOYED":
                 self.say(at, "vm.recover_recreate", vm=vm.label)
-            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(calls[-1][1].host))
+            where = calls[-1][1]
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(where.host), datastore=self._store(vm, where))
             vm.state = "RUNNING" if ok else "FAILED"
             return
         if vm.state:
@@ -379,7 +398,7 @@ class Teller:
             return
         for call, where in calls:
             self._disk(vm, call, where)
-        self.deployed(vm, at, calls[-1][1].host, ok)
+        self.deployed(vm, at, calls[-1][1], ok)
 
     def _disk(self, vm: Vm, call: SeenCall, where: Place) -> Step | None:
         """Return the disk that a call makes, noted with its VM; None for a boot file."""
@@ -401,18 +420,24 @@ class Teller:
         vm.sizes[where.disk] = _SIZE_MB
         return disk
 
-    def deployed(self, vm: Vm, at_s: float, host: str, ok: bool = True) -> None:
+    def deployed(self, vm: Vm, at_s: float, where: Place, ok: bool = True) -> None:
         """Tell that a VM was made and deployed."""
         vm.since_s = at_s
         vm.created = self.say(at_s, "vm.create", vm=vm.label, disks=dict(vm.disks), **vm.created)
-        vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(host))
-        vm.state, vm.host = ("RUNNING" if ok else "FAILED"), host
+        vm.store = self.stores.system(-1)
+        vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(where.host), datastore=self._store(vm, where))
+        vm.state, vm.host = ("RUNNING" if ok else "FAILED"), where.host
+
+    def _store(self, vm: Vm, where: Place) -> str | None:
+        """Return the system datastore that a VM goes to; None if it stays in the one that it has."""
+        before, vm.store = vm.store, self.stores.system(where.datastore, vm.store) if where.datastore >= 0 else vm.store
+        return vm.store if vm.store != before else None
 
     def _moves(self, vm: Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
         call, there = next((one for one in calls if one[0].plain == "mv"), calls[0])
         here = place(call.argv[0])
         if not vm.state:
-            self.deployed(vm, 0.0, here.host if here else "")
+            self.deployed(vm, 0.0, here or Place("", there.vm))
         for one, where in calls:
             if one.plain == "mv" and where.disk >= 0:
                 self.known(where)
@@ -421,14 +446,18 @@ class Teller:
         if call.script in ("stop", "resume") and here is not None:
             self.front_end = there.host if call.script == "stop" else here.host
         if here is not None and here.host == self.front_end != there.host:
-            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(there.host))
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(there.host), datastore=self._store(vm, there))
             vm.state = "RUNNING"
         elif self.front_end and there.host == self.front_end:
             # the calls of stop and of undeploy are the same; the names of transfer scripts are too
             vm.last = self.say(at, vm.leaving, ok, vm=vm.label)
             vm.state = "UNDEPLOYED"
         else:
-            vm.last = self.say(at, "vm.migrate", ok, vm=vm.label, host=self._host(there.host))
+            store, host = self._store(vm, there), self._host(there.host)
+            if store is None and vm.host and host == self._host(vm.host):
+                self.left_out["migrations between hosts or system datastores that have one name in the trace"] += 1
+            else:
+                vm.last = self.say(at, "vm.migrate", ok, vm=vm.label, host=host, datastore=store)
         vm.host = there.host
 
     def _ends(self, vm: Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
@@ -497,7 +526,7 @@ class Teller:
             self.backups.cancelled(where.vm, call)
         elif call.plain.startswith("pre") or (call.plain == "backup" and not self.backups.lacks(where.vm, "backup")):
             disks = [int(word) for word in call.argv[1].split(":") if word.isdigit()]
-            vm = self.known(Place(where.host, where.vm, max(disks, default=-1)), vm_document(call.document))
+            vm = self.known(replace(where, disk=max(disks, default=-1)), vm_document(call.document))
             if call.family == "tm" or call.field("VM/LCM_STATE"):
                 self._awake(vm, call.begun_s, call.plain.endswith("_live") or call.field("VM/LCM_STATE") == _BACKUP_RUNNING)
             # OpenNebula before 6.8 says nothing of a job
