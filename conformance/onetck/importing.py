@@ -33,5 +33,4 @@ def import_(
     with one_line():
         found = read_kept(paths, load(), set(vm or ()))
         seen = [call for call in found.calls if call.family == "tm"]
-        context = [id for id, document in found.documents.items() if document.find("TEMPLATE/CONTEXT") is not None]
-        deliver(retell(found.calls, context), seen, found.notes, name=name, out=out, calls=calls, as_json=as_json)
+        deliver(retell(found.calls, found.documents, found.images.values()), seen, found.notes, name=name, out=out, calls=calls, as_json=as_json)

@@ -154,6 +154,7 @@ def test_backups_restores_and_disks_of_running_vms_are_told(tmp_path: Path) -> N
     ]
     assert [one.get("disk") for one in steps if one["vm"] == "vm8"] == [{"image": "image44"}, {"image": "earlier3"}]
     assert retold.left_out == {
+        "VMs of whose backups no document tells the mode: told as full": 1,
         "attached disks of which oned.log tells too little: told as an image of their own": 1,
         "requests that oned refused: one.vm.disksnapshotrevert": 1,
     }

@@ -17,12 +17,13 @@ _DISK = re.compile(r"(?:([^:/]*):)?(/.*?)/+(\d+)(?:/(?:disk\.(\d+)|(kernel|initr
 
 @dataclass(frozen=True)
 class Place:
-    """Where a TM argument points: a host, a VM, and one of its disks (-1: none) or boot files."""
+    """Where a TM argument points: a host, a VM, one of its disks (-1: none) or boot files, and the system datastore (-1: not told)."""
 
     host: str
     vm: int
     disk: int = -1
     file: str = ""
+    datastore: int = -1
 
 
 @dataclass(frozen=True)
@@ -87,4 +88,5 @@ def place(word: str) -> Place | None:
     found = _DISK.fullmatch(word)
     if found is None:
         return None
-    return Place(found[1] or "", int(found[3]), int(found[4]) if found[4] else -1, found[5] or "")
+    datastore = found[2].rstrip("/").rpartition("/")[2]
+    return Place(found[1] or "", int(found[3]), int(found[4]) if found[4] else -1, found[5] or "", int(datastore) if datastore.isdigit() else -1)

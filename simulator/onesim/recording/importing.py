@@ -39,10 +39,11 @@ class _Kept:
 
 @dataclass
 class Imported:
-    """The calls, changes of state (family `vm`) and requests (family `rpc`) in their order; the VMs' documents; and how many of what could not be used."""
+    """The calls, changes of state (family `vm`) and requests (family `rpc`) in their order; documents of VMs and images by id; how many of what was of no use."""
 
     calls: list[SeenCall]
     documents: dict[int, etree._Element]
+    images: dict[int, etree._Element]
     notes: Counter[str]
 
 
@@ -50,7 +51,7 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
     """Read files and directories; of all VMs, or of some. Raises ConfigError for a path that is not there, or where none is of a kind that is known."""
     notes: Counter[str] = Counter()
     kept: dict[int, _Kept] = defaultdict(_Kept)
-    documents: dict[int, etree._Element] = {}
+    documents: dict[str, dict[int, etree._Element]] = {"VM": {}, "IMAGE": {}}
     daemon: list[list[Row]] = []
     known = 0
     for path in _files(paths):
@@ -80,7 +81,7 @@ def read_kept(paths: Iterable[Path], spec: Spec, vms: Collection[int] = ()) -> I
     asked = requests(sorted((row for rows in daemon for row in rows), key=lambda row: row[0]), notes)
     # of images only if no VM is asked for; first, as what was asked comes before what was done in the same second
     calls = [one for one in asked if not vms or (one.action.startswith("one.vm.") and one.argv[:1] and one.argv[0] in map(str, vms))] + calls
-    return Imported(sorted(calls, key=lambda call: call.begun_s), documents, notes)
+    return Imported(sorted(calls, key=lambda call: call.begun_s), documents["VM"], documents["IMAGE"], notes)
 
 
 def _files(paths: Iterable[Path]) -> Iterator[Path]:
@@ -149,19 +150,19 @@ def _log(path: Path, vm: _Kept, notes: Counter[str]) -> None:
     vm.states += here
 
 
-def _document(path: Path, documents: dict[int, etree._Element], notes: Counter[str]) -> None:
+def _document(path: Path, documents: Mapping[str, dict[int, etree._Element]], notes: Counter[str]) -> None:
     text = "\n".join(_lines(path, notes))
     try:
         root = etree.fromstring(text.encode(), PARSER)
     except etree.XMLSyntaxError:
         notes["documents that cannot be read"] += 1
         return
-    found = [root] if root.tag == "VM" else root.findall("VM")
+    found = [root] if root.tag in documents else [one for one in root if one.tag in documents]
     if not found:
-        notes[f"documents that are no VM but {root.tag!s}"] += 1
+        notes[f"documents that are no VM or image but {root.tag!s}"] += 1
     for one in found:
         if (one.findtext("ID") or "").isdigit():
-            documents[int(one.findtext("ID") or 0)] = one
+            documents[str(one.tag)][int(one.findtext("ID") or 0)] = one
 
 
 def _story(vm: int, kept: _Kept, suffixes: Mapping[str, str], notes: Counter[str]) -> Iterator[SeenCall]:

@@ -19,11 +19,13 @@ _OF_STATES = {
     "HOTPLUG": ("one.vm.attach", "one.vm.detach"),
     "DISK_SNAPSHOT": ("one.vm.disksnapshotcreate", "one.vm.disksnapshotrevert", "one.vm.disksnapshotdelete"),
     "DISK_RESIZE": ("one.vm.diskresize",),
+    "BACKUP": ("one.vm.backup",),
+    "RESTORE": ("one.vm.restore",),
 }
 #: States whose transfer script tells as much as the request, or more: disks that come to a VM which is off, or leave it.
 _SCRIPTS_TELL = ("HOTPLUG_PROLOG", "HOTPLUG_EPILOG")
 #: Transfer scripts that tell no more than the request does. One is written over when its phase runs again, while the requests are all there.
-COVERED = ("disk_saveas", "disk_snapshot", "disk_resize")
+COVERED = ("disk_saveas", "disk_snapshot", "disk_resize", "restore")
 _WAITING = {method for methods in _OF_STATES.values() for method in methods}
 _OF_SNAPSHOTS = ("snapshotdelete", "snapshotrevert", "snapshotflatten")
 _SWITCHES = {
@@ -47,15 +49,20 @@ def request(teller: Teller, call: SeenCall) -> None:
 def state(teller: Teller, vm: Vm, event: SeenCall) -> bool:
     """Take a state that a request has led to. Return whether it is one of those, and known."""
     prefix = next((one for one in _OF_STATES if event.action.startswith(one)), "")
-    waiting = [one for one in vm.asked if one.action in _OF_STATES.get(prefix, ()) and one.begun_s <= event.begun_s + 1]
     if event.action.startswith("HOTPLUG_") and prefix == "HOTPLUG":
         return False
-    if not waiting:
-        return False
-    vm.asked.remove(waiting[0])
-    if prefix not in _SCRIPTS_TELL:
-        _told(teller, vm, waiting[0], event)
-    return True
+    call = taken(vm, event, prefix)
+    if call is not None and prefix not in _SCRIPTS_TELL:
+        _told(teller, vm, call, event)
+    return call is not None
+
+
+def taken(vm: Vm, event: SeenCall, state: str) -> SeenCall | None:
+    """Return the request that has led to a state, which is then no longer waited for; None if there is none."""
+    waiting = [one for one in vm.asked if one.action in _OF_STATES.get(state, ()) and one.begun_s <= event.begun_s + 1]
+    if waiting:
+        vm.asked.remove(waiting[0])
+    return waiting[0] if waiting else None
 
 
 def _told(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
@@ -63,10 +70,13 @@ def _told(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
     disk = int(words[1]) if len(words) > 1 and words[1].isdigit() else -1
     number = int(words[0])
     vm.covered = True
+    if call.action == "one.vm.restore":
+        _restored(teller, vm, call, event)
+        return
     if (call.action != "one.vm.attach" and disk < 0) or (call.action == "one.vm.disksaveas" and not call.stdout.isdigit()):
         teller.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
         return
-    teller.known(Place(vm.host, number, disk), call)
+    teller.known(Place(vm.host, number, disk))
     if call.action == "one.vm.attach":
         told = _disk(teller, words[1] if len(words) > 1 else "")
         vm.last = teller.say(at, "vm.attach_disk", event.ok, vm=vm.label, disk=told)
@@ -90,21 +100,22 @@ def _told(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
         vm.last = teller.say(at, f"vm.snapshot_{what}", event.ok, vm=vm.label, disk=disk, snapshot=snapshot)
 
 
+def _restored(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
+    if len(call.argv) < 4:
+        vm.covered = False
+        return
+    teller.known(Place(vm.host, int(call.argv[0])))
+    vm.last = teller.backups.disks_restored(int(call.argv[0]), event, *call.argv[1:4])
+
+
 def _disk(teller: Teller, template: str) -> dict[str, Any]:
     """Return the disk that the beginning of a template tells of: an image by its number, swap space, or else an image that nothing is known of."""
     if found := re.search(r'IMAGE_ID\s*=\s*"?(\d+)(?![\d.])', template):
-        return {"image": _label(teller, int(found[1]))}
+        return {"image": teller.numbered(int(found[1]))}
     if re.search(r"TYPE\s*=\s*\"?swap", template, re.IGNORECASE):
         return {"volatile": "swap", "size_mb": _SIZE_MB}
     teller.left_out["attached disks of which oned.log tells too little: told as an image of their own"] += 1
     return {"image": teller.earlier()}
-
-
-def _label(teller: Teller, number: int) -> str:
-    if number not in teller.images:
-        teller.images[number] = f"image{number}"
-        teller.registered(0.0, f"image{number}", "raw", "OS", False)
-    return teller.images[number]
 
 
 def _image(teller: Teller, call: SeenCall) -> None:
@@ -116,8 +127,10 @@ def _image(teller: Teller, call: SeenCall) -> None:
             return
         number = int(call.stdout)
         label = f"image{number}"
+        if number in teller.restored:
+            return
         if what == "clone" and words and words[0].isdigit():
-            of = _label(teller, int(words[0]))
+            of = teller.numbered(int(words[0]))
             teller.say(at, "image.clone", ok, image=label, of=of)
         elif call.script == "mkfs":
             teller.say(at, "image.make", ok, image=label, size_mb=_SIZE_MB, format="raw")
@@ -131,11 +144,29 @@ def _image(teller: Teller, call: SeenCall) -> None:
     number = int(words[0])
     switch = _SWITCHES.get((what, words[1] if len(words) > 1 else ""))
     if switch is not None:
-        teller.say(at, switch, ok, image=_label(teller, number))
+        teller.say(at, switch, ok, image=teller.numbered(number))
     elif what == "delete":
         op = "image.delete_forced" if words[1:2] == ("true",) else "image.delete"
-        teller.say(at, op, ok, image=_label(teller, number))
+        if number in teller.images:
+            teller.say(at, op, ok, image=teller.numbered(number))
+        else:
+            teller.backups.named(teller.say(at, op, ok, image=""), number)
+    elif what == "restore":
+        _images_restored(teller, call, number)
     elif what in _OF_SNAPSHOTS and len(words) > 1 and words[1].isdigit():
-        teller.say(at, f"image.{what.replace('snapshot', 'snapshot_')}", ok, image=_label(teller, number), snapshot=int(words[1]))
+        teller.say(at, f"image.{what.replace('snapshot', 'snapshot_')}", ok, image=teller.numbered(number), snapshot=int(words[1]))
     else:
         teller.left_out[f"requests: {call.action}"] += 1
+
+
+def _images_restored(teller: Teller, call: SeenCall, number: int) -> None:
+    """Tell of images that are made of a backup. The images that its driver then asks for are among the requests: their ids are the result."""
+    teller.restored |= {int(word): ("", "") for word in call.stdout.decode().split()[1:] if word.isdigit()}
+    template = call.argv[2] if len(call.argv) > 2 else ""
+    step = teller.say(call.begun_s, "image.restore", call.ok, image="")
+    increment = re.search(r'INCREMENT_ID\s*=\s*"?(\d+)(?![\d.])', template)
+    disk = re.search(r'DISK_ID\s*=\s*"?(\d+)(?![\d.])', template)
+    step |= {"disk_id": int(disk[1])} if disk else {}
+    if template.endswith("..."):
+        teller.left_out["images restored of which oned.log tells too little: told as of the whole newest increment, but for what it tells"] += 1
+    teller.backups.named(step, number, int(increment[1]) if increment else -1)

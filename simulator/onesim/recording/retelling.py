@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from onesim.recording import requested
+from lxml import etree
+
+from onesim.recording import earlier, requested
+from onesim.recording.backup_facts import Survey, is_backup, standing, survey, vm_document, vm_of
+from onesim.recording.backups import Backups
 from onesim.recording.calls import Place, SeenCall, place
+from onesim.recording.stores import Stores
 
 Step = dict[str, Any]
 _TYPES = {0: "OS", 1: "CDROM", 2: "DATABLOCK", 3: "KERNEL", 4: "RAMDISK", 5: "CONTEXT"}
@@ -25,6 +30,8 @@ _SNAPSHOTS = {
 #: A pause after which a disk that comes to a VM is no more part of its deployment, where nothing else says so.
 _PAUSE_S = 5.0
 _SIZE_MB = 2
+#: LCM_STATE of a VM that runs while it is backed up.
+_BACKUP_RUNNING = "69"
 #: States of a VM, as its log tells them, and the operations that lead to them; storage calls alone do not tell these apart, or there are none.
 _LEAVING = {"SAVE_STOP": "vm.stop", "EPILOG_STOP": "vm.stop", "SHUTDOWN_UNDEPLOY": "vm.undeploy", "EPILOG_UNDEPLOY": "vm.undeploy"}
 _CHANGES = {
@@ -40,14 +47,15 @@ _CHANGES = {
 
 @dataclass
 class Vm:
-    """What is known of a VM. `asked` are requests whose state has not come yet, `backup` is its last one,
-    `covered` whether the state that it is in was told by a request.
+    """What is known of a VM. `asked` are requests whose state has not come yet, `covered` is whether the state that it is in was told by a request,
+    `store` is its system datastore, `since_s` when it first ran, `restoring` the state of a restore of which no script has told yet.
 
     `disks` are those of vm.create, by id; `sizes` are the MiB that the trace gives them."""
 
     label: str
     state: str = "RUNNING"
     host: str = ""
+    store: str = ""
     disks: dict[int, Step] = field(default_factory=dict)
     linked: set[int] = field(default_factory=set)
     sizes: dict[int, int] = field(default_factory=dict)
@@ -58,8 +66,8 @@ class Vm:
     epilog: bool = False
     covered: bool = False
     asked: list[SeenCall] = field(default_factory=list)
-    backup: Step = field(default_factory=dict)
-    backed_up_s: float = 0.0
+    since_s: float = 0.0
+    restoring: SeenCall | None = None
     open: list[tuple[SeenCall, Place]] = field(default_factory=list)
 
 
@@ -74,7 +82,7 @@ class Retold:
 class Teller:
     """Takes calls, requests and states in the order in which they began, and makes the steps of a trace of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Survey) -> None:
         self.steps: list[tuple[float, int, Step]] = []
         self.left_out: Counter[str] = Counter()
         self.vms: dict[int, Vm] = {}
@@ -84,7 +92,9 @@ class Teller:
         self.hosts: dict[str, str] = {}
         self.front_end = ""
         self.waiting_saves: list[int] = []
-        self.backups: dict[int, int] = {}
+        self.backups = Backups(self, known)
+        self.stores = Stores(self)
+        self.restored: dict[int, tuple[str, str]] = {}
         self.made = 0
 
     def say(self, at_s: float, op: str, ok: bool = True, **arguments: Any) -> Step:
@@ -98,9 +108,12 @@ class Teller:
 
     def image_call(self, call: SeenCall) -> None:
         number = int(call.field("IMAGE/ID") or -1) if call.plain not in ("monitor", "stat", "backup", "backup_cancel", "ls") else -1
+        image = call.document.find("IMAGE") if number >= 0 and call.document is not None else None
         if call.plain in ("monitor", "stat", "ls"):
-            # stat leads up to cp, and is told with it
-            self.left_out[f"ds/{call.plain}"] += call.plain != "stat"
+            # stat leads up to cp, ls is asked by tm/restore: each is told with it
+            self.left_out[f"ds/{call.plain}"] += call.plain == "monitor"
+        elif image is not None and is_backup(image) and vm_of(image) >= 0 and call.plain in ("rm", "restore", "increment_flatten"):
+            self._of_backup(call, image)
         elif call.plain in ("cp", "mkfs", "clone") and number >= 0:
             self._new_image(call, number)
         elif call.plain == "rm" and number >= 0:
@@ -109,26 +122,41 @@ class Teller:
             name = self._image(number, call)
             snapshot = int(call.field("IMAGE/TARGET_SNAPSHOT") or 0)
             self.say(call.begun_s, f"image.{call.plain.replace('snap', 'snapshot')}", call.ok, image=name, snapshot=snapshot)
-        elif call.plain in ("export", "restore") and number >= 0:
-            self.say(call.begun_s, f"image.{call.plain}", call.ok, image=self._image(number, call))
-        elif call.plain == "backup":
+        elif call.plain == "export" and number >= 0:
+            self.say(call.begun_s, "image.export", call.ok, image=self._image(number, call))
+        elif call.plain in ("backup", "backup_cancel"):
             self._backup(call)
-        elif call.plain == "backup_cancel":
-            self.left_out["ds/backup_cancel"] += 1
         else:
             self.left_out[f"ds/{call.plain}"] += 1
 
+    def _of_backup(self, call: SeenCall, image: etree._Element) -> None:
+        if call.plain == "rm":
+            self.backups.removed(call, image)
+        elif call.plain == "increment_flatten":
+            self.backups.flattened(call, image)
+        else:
+            given = self.backups.images_restored(call, image)
+            self.restored |= {int(word): (call.field("TEMPLATE/NAME"), given) for word in call.stdout.split()[1:] if word.isdigit()}
+
     def _new_image(self, call: SeenCall, number: int) -> None:
-        label = self.images[number] = f"image{number}"
         words = call.stdout.split()
         source = words[0].decode(errors="replace") if words else call.field("IMAGE/SOURCE")
+        if number in self.restored:
+            # the driver has asked for it as it restored a backup, and will again; its name begins as it was told to
+            asked, given = self.restored[number]
+            if source and asked and call.field("IMAGE/NAME").startswith(asked):
+                self.images[number] = self.sources[source] = given + call.field("IMAGE/NAME").removeprefix(asked)
+            return
+        label = self.images[number] = f"image{number}"
         if source:
             self.sources[source] = label
         kind = _TYPES.get(int(call.field("IMAGE/TYPE") or 0), "OS")
         persistent = call.field("IMAGE/PERSISTENT") == "1" or None
+        store = call.field("DATASTORE/ID")
+        self.stores.note(store, call.field("DATASTORE/TYPE"))
         if call.plain == "clone":
-            of = int(call.field("IMAGE/CLONING_ID") or -1)
-            self.say(call.begun_s, "image.clone", call.ok, image=label, of=self._image(of, call))
+            of = self._image(int(call.field("IMAGE/CLONING_ID") or -1), call)
+            self.say(call.begun_s, "image.clone", call.ok, image=label, of=of, datastore=self.stores.images(store, label, of))
         elif call.plain == "mkfs" and call.field("IMAGE/FORMAT") == "save_as":
             self.waiting_saves.append(number)
         elif call.plain == "mkfs":
@@ -144,18 +172,29 @@ class Teller:
                 fs=fs,
                 persistent=persistent,
                 type=None if kind == "DATABLOCK" else kind,
+                datastore=self.stores.images(store, label),
             )
         else:
             form = words[1].decode(errors="replace") if len(words) > 1 else call.field("IMAGE/FORMAT")
-            self.registered(call.begun_s, label, form, kind, bool(persistent), call.ok)
+            self.registered(call.begun_s, label, form, kind, bool(persistent), call.ok, store)
 
-    def registered(self, at_s: float, label: str, form: str, kind: str, persistent: bool, ok: bool = True) -> None:
+    def registered(self, at_s: float, label: str, form: str, kind: str, persistent: bool, ok: bool = True, store: str = "") -> None:
+        """Tell that an image was registered. `store` is the id of its datastore, if that is known."""
         if kind == "CDROM":
             self.cdroms.add(label)
         form = "qcow2" if form == "qcow2" else "raw"
         path = f"/var/tmp/{label}.{form}"
         self.say(at_s, "file.make", path=path, format=form, size_mb=_SIZE_MB)
-        self.say(at_s, "image.register", ok, image=label, path=path, persistent=persistent or None, type=None if kind == "OS" else kind)
+        self.say(
+            at_s,
+            "image.register",
+            ok,
+            image=label,
+            path=path,
+            persistent=persistent or None,
+            type=None if kind == "OS" else kind,
+            datastore=self.stores.images(store, label),
+        )
 
     def _image(self, number: int, call: SeenCall) -> str:
         """Return the label of an image; one that was there before is made first."""
@@ -164,7 +203,9 @@ class Teller:
         if number not in self.images:
             label = self.images[number] = f"image{number}"
             kind = _TYPES.get(int(call.field("IMAGE/TYPE") or 0), "OS")
-            self.registered(0.0, label, call.field("IMAGE/FORMAT"), kind, call.field("IMAGE/PERSISTENT") == "1")
+            self.registered(
+                0.0, label, call.field("IMAGE/FORMAT"), kind, call.field("IMAGE/PERSISTENT") == "1", store=call.field("IMAGE/DATASTORE_ID")
+            )
         return self.images[number]
 
     def _source(self, word: str, persistent: bool, kind: str = "OS") -> str:
@@ -179,11 +220,19 @@ class Teller:
             self.registered(0.0, label, "qcow2" if source.endswith("qcow2") else "raw", kind, persistent)
         return self.sources[source]
 
-    def earlier(self) -> str:
-        """Return the label of an image that was there before, and of which nothing is known."""
+    def numbered(self, number: int) -> str:
+        """Return the label of an image of which no more than its number is known; one that was there before is made first."""
+        if number not in self.images:
+            self.images[number] = f"image{number}"
+            self.registered(0.0, f"image{number}", "raw", "OS", False)
+        return self.images[number]
+
+    def earlier(self, kind: str = "OS", form: str = "raw", persistent: bool = False) -> str:
+        """Return the label of an image that was there before the VMs that have it."""
         self.made += 1
-        self.registered(0.0, f"earlier{self.made}", "raw", "OS", False)
-        return f"earlier{self.made}"
+        label = f"earlier{self.made}"
+        self.registered(-1.0, label, form, kind, persistent)
+        return label
 
     # VMs
 
@@ -197,8 +246,16 @@ class Teller:
         vm.told = True
         if vm.open:
             self._close(vm)
+        if vm.restoring is not None:
+            self.backups.disks_restored(int(event.argv[0]), vm.restoring, "", "", "")
+            vm.restoring = None
         vm.epilog, vm.covered = event.action == "EPILOG", False
         state = event.action
+        if not vm.state and state in ("RESTORE", "BACKUP_POWEROFF"):
+            # the log begins with a VM that is off
+            self.known(Place("", int(event.argv[0])))
+            self.say(event.begun_s, "vm.poweroff", vm=vm.label)
+            vm.state = "POWEROFF"
         if state in _LEAVING:
             vm.leaving = _LEAVING[state]
         elif state.endswith("FAILURE"):
@@ -212,28 +269,19 @@ class Teller:
             op, vm.state = _CHANGES[state]
             vm.last = self.say(event.begun_s, op, vm=vm.label)
         elif state in ("BACKUP", "BACKUP_POWEROFF"):
-            self.known(Place(vm.host, int(event.argv[0])), event)
-            self._backed_up(vm, event)
-        elif state == "BACKUP_CANCEL" and vm.backup:
-            # at the time of the backup, as it belongs to it
-            vm.backup["expect"] = "any"
-            self.say(vm.backed_up_s, "vm.backup_cancel", vm=vm.label, beside="ds/backup", expect="any")
-        elif not requested.state(self, vm, event) and state in ("HOTPLUG", "HOTPLUG_SNAPSHOT", "HOTPLUG_RESIZE", "DISK_SNAPSHOT", "DISK_RESIZE"):
-            self.left_out[f"states {state}: what was done then stands in no transfer script, nor in an oned.log that was given"] += 1
-
-    def _backed_up(self, vm: Vm, call: SeenCall) -> None:
-        self.made += 1
-        vm.backed_up_s = call.begun_s
-        vm.backup = self.say(call.begun_s, "vm.backup", call.ok, vm=vm.label, datastore="backups", image=f"backup{self.made}")
-
-    def _restored(self, vm: Vm, call: SeenCall, disk: str, increment: str) -> None:
-        if not vm.backup:
-            self.left_out["tm/restore of a backup that nothing tells of"] += 1
+            self.known(Place(vm.host, int(event.argv[0])))
+            asked = requested.taken(vm, event, "BACKUP")
+            self.backups.begun(int(event.argv[0]), event, None, reset=asked is not None and asked.argv[2:3] == ("true",))
+        elif state == "BACKUP_CANCEL":
+            self.backups.cancelled(int(event.argv[0]), event)
+        elif requested.state(self, vm, event):
             return
-        self._awake(vm, call.begun_s, False)
-        which = int(disk) if disk.isdigit() else None
-        number = int(increment) if increment.isdigit() else None
-        self.say(call.begun_s, "vm.restore", call.ok, vm=vm.label, image=vm.backup["image"], disk=which, increment=number)
+        elif state == "RESTORE":
+            # its script tells of which backup, if it is there
+            self.known(Place(vm.host, int(event.argv[0])))
+            vm.restoring = event
+        elif state in ("HOTPLUG", "HOTPLUG_SNAPSHOT", "HOTPLUG_RESIZE", "DISK_SNAPSHOT", "DISK_RESIZE"):
+            self.left_out[f"states {state}: what was done then stands in no transfer script, nor in an oned.log that was given"] += 1
 
     def vm_call(self, call: SeenCall) -> None:
         plain = call.plain
@@ -256,7 +304,7 @@ class Teller:
             vm = self.vm(where.vm)
             vm.open.append((call, where))
             return
-        vm = self.known(where, call)
+        vm = self.known(where, vm_document(call.document))
         if vm.covered and call.script in requested.COVERED:
             if not call.ok:
                 vm.last["expect"] = "any"
@@ -266,29 +314,25 @@ class Teller:
             vm.sizes[where.disk] = size = vm.sizes.get(where.disk, _SIZE_MB) + 1
             self.say(call.begun_s, "vm.disk_resize", call.ok, vm=vm.label, disk=where.disk, size_mb=size)
         elif plain == "restore" and len(call.argv) > 4:
-            self._restored(vm, call, call.argv[4], call.argv[3])
+            self._awake(vm, call.begun_s, False)
+            vm.restoring = None
+            self.backups.disks_restored(where.vm, call, *call.argv[2:5])
         elif plain == "cpds":
             self._saved(vm, call, where)
         elif plain.startswith(("prebackup", "postbackup")):
-            if plain.startswith("pre"):
-                self._awake(vm, call.begun_s, plain.endswith("_live"))
-                self.backups[where.vm] = len(self.steps)
-                self._backed_up(vm, call)
+            self._backup(call)
         else:
             self.left_out[f"tm/{plain}"] += 1
 
-    def known(self, where: Place, call: SeenCall) -> Vm:
-        """Return the VM of a call; one that ran before is deployed first, with the disks that are named."""
+    def known(self, where: Place, document: etree._Element | None = None) -> Vm:
+        """Return a VM; one that ran before is deployed first, with the disks that are named, or that its document tells."""
         vm = self.vms.setdefault(where.vm, Vm(f"vm{where.vm}", state=""))
         if not vm.state:
-            self._deployed(vm, 0.0, where.host)
+            earlier.deploy(self, vm, where, document)
         if where.disk >= 0 and where.disk not in vm.disks:
             for id in range(where.disk + 1):
                 if id not in vm.disks:
-                    self.made += 1
-                    label = f"earlier{self.made}"
-                    self.registered(-1.0, label, "raw", "OS", False)
-                    vm.disks[id] = vm.created["disks"][id] = {"image": label}
+                    vm.disks[id] = vm.created["disks"][id] = {"image": self.earlier()}
         return vm
 
     def _goes_on(self, vm: Vm, call: SeenCall, where: Place) -> bool:
@@ -342,7 +386,8 @@ class Teller:
                 vm.last["op"] = "vm.recover_recreate"
             elif vm.state == "UNDEPLOYED":
                 self.say(at, "vm.recover_recreate", vm=vm.label)
-            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(calls[-1][1].host))
+            where = calls[-1][1]
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(where.host), datastore=self._store(vm, where))
             vm.state = "RUNNING" if ok else "FAILED"
             return
         if vm.state:
@@ -353,7 +398,7 @@ class Teller:
             return
         for call, where in calls:
             self._disk(vm, call, where)
-        self._deployed(vm, at, calls[-1][1].host, ok)
+        self.deployed(vm, at, calls[-1][1], ok)
 
     def _disk(self, vm: Vm, call: SeenCall, where: Place) -> Step | None:
         """Return the disk that a call makes, noted with its VM; None for a boot file."""
@@ -375,39 +420,51 @@ class Teller:
         vm.sizes[where.disk] = _SIZE_MB
         return disk
 
-    def _deployed(self, vm: Vm, at_s: float, host: str, ok: bool = True) -> None:
+    def deployed(self, vm: Vm, at_s: float, where: Place, ok: bool = True) -> None:
+        """Tell that a VM was made and deployed."""
+        vm.since_s = at_s
         vm.created = self.say(at_s, "vm.create", vm=vm.label, disks=dict(vm.disks), **vm.created)
-        vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(host))
-        vm.state, vm.host = ("RUNNING" if ok else "FAILED"), host
+        vm.store = self.stores.system(-1)
+        vm.last = self.say(at_s, "vm.deploy", ok, vm=vm.label, host=self._host(where.host), datastore=self._store(vm, where))
+        vm.state, vm.host = ("RUNNING" if ok else "FAILED"), where.host
+
+    def _store(self, vm: Vm, where: Place) -> str | None:
+        """Return the system datastore that a VM goes to; None if it stays in the one that it has."""
+        before, vm.store = vm.store, self.stores.system(where.datastore, vm.store) if where.datastore >= 0 else vm.store
+        return vm.store if vm.store != before else None
 
     def _moves(self, vm: Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
         call, there = next((one for one in calls if one[0].plain == "mv"), calls[0])
         here = place(call.argv[0])
         if not vm.state:
-            self._deployed(vm, 0.0, here.host if here else "")
+            self.deployed(vm, 0.0, here or Place("", there.vm))
         for one, where in calls:
             if one.plain == "mv" and where.disk >= 0:
-                self.known(where, one)
+                self.known(where)
         at = call.begun_s
         # the script that takes a VM to the front-end, and the one that brings it back
         if call.script in ("stop", "resume") and here is not None:
             self.front_end = there.host if call.script == "stop" else here.host
         if here is not None and here.host == self.front_end != there.host:
-            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(there.host))
+            vm.last = self.say(at, "vm.deploy", ok, vm=vm.label, host=self._host(there.host), datastore=self._store(vm, there))
             vm.state = "RUNNING"
         elif self.front_end and there.host == self.front_end:
             # the calls of stop and of undeploy are the same; the names of transfer scripts are too
             vm.last = self.say(at, vm.leaving, ok, vm=vm.label)
             vm.state = "UNDEPLOYED"
         else:
-            vm.last = self.say(at, "vm.migrate", ok, vm=vm.label, host=self._host(there.host))
+            store, host = self._store(vm, there), self._host(there.host)
+            if store is None and vm.host and host == self._host(vm.host):
+                self.left_out["migrations between hosts or system datastores that have one name in the trace"] += 1
+            else:
+                vm.last = self.say(at, "vm.migrate", ok, vm=vm.label, host=host, datastore=store)
         vm.host = there.host
 
     def _ends(self, vm: Vm, calls: Sequence[tuple[SeenCall, Place]], ok: bool) -> None:
         at = calls[0][0].begun_s
         whole = any(where.disk < 0 and not where.file for _, where in calls)
         for _, where in calls:
-            self.known(where, calls[0][0])
+            self.known(where)
         if whole:
             forced = not vm.epilog and (vm.linked - self._read_only(vm)) & {where.disk for call, where in calls if call.plain == "delete"}
             vm.last = self.say(at, "vm.recover_delete" if forced else "vm.terminate", ok, vm=vm.label)
@@ -455,33 +512,49 @@ class Teller:
         number = int(call.argv[3])
         if number in self.vms and self.vms[number].open:
             self._close(self.vms[number])
-        vm = self.known(Place(call.argv[0], number), call)
+        vm = self.known(Place(call.argv[0], number), vm_document(call.document))
         self._awake(vm, call.begun_s, True)
         self.say(call.begun_s, "vm.migrate_live", call.ok, vm=vm.label, host=self._host(call.argv[1]))
         vm.host = call.argv[1]
 
     def _backup(self, call: SeenCall) -> None:
-        numbers = [int(word) for word in call.argv[-2:] if word.isdigit()]
-        if not numbers or numbers[0] not in self.backups:
-            self.left_out["ds/backup without what leads up to it"] += 1
-            return
-        step = self.steps[self.backups[numbers[0]]][2]
-        if not call.ok:
-            step["expect"] = "any"
-        elif call.stdout.split():
-            self.sources[call.stdout.split()[0].decode(errors="replace")] = step["image"]
+        """Take a call of a backup. It begins with the first of them that is seen: a transfer driver may not be recorded, or a datastore driver."""
+        where = place(call.argv[0]) if call.argv else None
+        if where is None:
+            self.left_out[f"{call.family}/{call.plain}: arguments that are not understood"] += 1
+        elif call.plain == "backup_cancel":
+            self.backups.cancelled(where.vm, call)
+        elif call.plain.startswith("pre") or (call.plain == "backup" and not self.backups.lacks(where.vm, "backup")):
+            disks = [int(word) for word in call.argv[1].split(":") if word.isdigit()]
+            vm = self.known(replace(where, disk=max(disks, default=-1)), vm_document(call.document))
+            if call.family == "tm" or call.field("VM/LCM_STATE"):
+                self._awake(vm, call.begun_s, call.plain.endswith("_live") or call.field("VM/LCM_STATE") == _BACKUP_RUNNING)
+            # OpenNebula before 6.8 says nothing of a job
+            job = int(call.argv[3]) if len(call.argv) > 5 and call.argv[3].isdigit() else None
+            self.backups.begun(where.vm, call, standing(call.document), job=job)
+            self.backups.call(where.vm, call)
+        elif self.backups.series(where.vm).open:
+            self.backups.call(where.vm, call)
 
     def _host(self, name: str) -> str:
-        """Return the name of a host in the trace: host01, host02, in the order in which they are met; those beyond share the two that worlds have."""
+        """Return the name of a host in the trace: host01, host02, in the order in which they are met; those beyond share the two that worlds have.
+
+        The first, where nothing tells the host.
+        """
+        if not name:
+            return "host01"
         if name not in self.hosts:
             self.hosts[name] = f"host{len(self.hosts) % 2 + 1:02}"
         return self.hosts[name]
 
 
-def retell(calls: Iterable[SeenCall], with_context: Iterable[int] = ()) -> Retold:
-    """Return the operations that calls, in the order of their beginnings, are of. `with_context` are VMs that are known to have a context."""
-    teller = Teller()
-    teller.vms = {id: Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}}) for id in with_context}
+def retell(calls: Sequence[SeenCall], vms: Mapping[int, etree._Element] | None = None, images: Iterable[etree._Element] = ()) -> Retold:
+    """Return the operations that calls, in the order of their beginnings, are of. `vms` and `images` are documents of a front-end."""
+    vms = vms or {}
+    teller = Teller(survey(calls, vms, images))
+    for id, document in vms.items():
+        if earlier.context_disk(document) >= 0:
+            teller.vms[id] = Vm(f"vm{id}", state="", created={"context": {"NETWORK": "YES"}})
     for call in calls:
         if call.family == "ds":
             teller.image_call(call)
@@ -496,6 +569,7 @@ def retell(calls: Iterable[SeenCall], with_context: Iterable[int] = ()) -> Retol
             teller._close(vm)
         for one in vm.asked:
             teller.left_out[f"requests that no log of a VM tells more of: {one.action}"] += 1
+    teller.backups.finish()
     steps = [_plain(step) for _, _, step in sorted(teller.steps, key=lambda one: one[:2])]
     return Retold(steps, teller.left_out)
 
