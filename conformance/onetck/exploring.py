@@ -7,7 +7,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -148,42 +148,50 @@ class Explorer:
         texts = [render(one, self.setting.spec.spec) for one in traces]
         new = {text: one for text, one in zip(texts, traces, strict=True) if text not in self._known}
         if new:
-            cases = {f"explored-{n}": text for n, text in enumerate(new)}
-            plan = [
-                PlannedCase(renamed(new[text], name), foresee(self.setting.spec, self.setting.subject, new[text])) for name, text in cases.items()
-            ]
-            broken: dict[str, set[str]] = {name: set() for name in cases}
-            with tempfile.TemporaryDirectory(prefix="onetck-explore-") as scratch:
-                out = Path(scratch)
-                ran = execution.execute(
-                    self.setting.spec,
-                    self.setting.driver,
-                    self.setting.subject,
-                    plan,
-                    out,
-                    jobs=self.jobs,
-                    progress=Progress(call=self._in_time),
-                    command=sys.argv,
-                    seed=self.seed,
-                )
-                history = out / "history.jsonl"
-                if len(ran) < len(plan):
-                    raise KeyboardInterrupt
-                operations = {(one.case, one.n): one.operation for one in read(history, Record) if isinstance(one, Call)}
-                judged = judge(read(history, Record), self.setting.spec, self.profile, history.name, head(history), "")
-                required = {row.requirement: row for row in judged.requirements if row.required}
-                for result in judged.results:
-                    if result.verdict in FAILURES and result.requirement in required:
-                        broken[result.case].add(result.requirement)
-                        self._at[cases[result.case], result.requirement] = max(
-                            (operations.get((result.case, one.call), -1) for one in result.evidence), default=-1
-                        )
-                        if result.evidence:
-                            self._said[result.requirement] = f"{required[result.requirement].sentence} {result.evidence[0].sentence}"
-            self.found.runs += len(ran)
-            self.found.calls += sum(one.calls for one in ran)
-            self._known |= {text: frozenset(broken[name]) for name, text in cases.items()}
+            try:
+                self._judge(new)
+            except TraceError:  # what came about was something else than in memory: playing each alone tells whose it was
+                if len(new) == 1:
+                    self._known |= dict.fromkeys(new, frozenset[str]())
+                for one in new.values() if len(new) > 1 else ():
+                    self._play([one])
         return [self._known[text] for text in texts]
+
+    def _judge(self, new: Mapping[str, Trace]) -> None:
+        """Play traces, by their text, and note the requirements that each breaks. Raises TraceError where one asks for what cannot be in this run."""
+        cases = {f"explored-{n}": text for n, text in enumerate(new)}
+        plan = [PlannedCase(renamed(new[text], name), foresee(self.setting.spec, self.setting.subject, new[text])) for name, text in cases.items()]
+        broken: dict[str, set[str]] = {name: set() for name in cases}
+        with tempfile.TemporaryDirectory(prefix="onetck-explore-") as scratch:
+            out = Path(scratch)
+            ran = execution.execute(
+                self.setting.spec,
+                self.setting.driver,
+                self.setting.subject,
+                plan,
+                out,
+                jobs=self.jobs,
+                progress=Progress(call=self._in_time),
+                command=sys.argv,
+                seed=self.seed,
+            )
+            history = out / "history.jsonl"
+            if len(ran) < len(plan):
+                raise KeyboardInterrupt
+            operations = {(one.case, one.n): one.operation for one in read(history, Record) if isinstance(one, Call)}
+            judged = judge(read(history, Record), self.setting.spec, self.profile, history.name, head(history), "")
+            required = {row.requirement: row for row in judged.requirements if row.required}
+            for result in judged.results:
+                if result.verdict in FAILURES and result.requirement in required:
+                    broken[result.case].add(result.requirement)
+                    self._at[cases[result.case], result.requirement] = max(
+                        (operations.get((result.case, one.call), -1) for one in result.evidence), default=-1
+                    )
+                    if result.evidence:
+                        self._said[result.requirement] = f"{required[result.requirement].sentence} {result.evidence[0].sentence}"
+        self.found.runs += len(ran)
+        self.found.calls += sum(one.calls for one in ran)
+        self._known |= {text: frozenset(broken[name]) for name, text in cases.items()}
 
     def _in_time(self, call: Call) -> None:
         """Give up a case, whose world then goes, when the time is over."""

@@ -15,6 +15,7 @@ import msgspec
 
 from onesim.events import CallAsked, CallFinished, Refused
 from onesim.faultrules import HYPERVISOR
+from onesim.guests import impossible
 from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.model import FRONTEND
 from onesim.oned import Oned
@@ -306,10 +307,7 @@ def _final(spec: ContractSpec, subject: Subjected, trace: Trace, failing: Mappin
 
     def comes(n: int, step: Step) -> None:
         nonlocal possible
-        if step.op == "guest.write":
-            id = cloud.find("vm", step.arguments["vm"])
-            vm = cloud.vms.get(-1 if id is None else id)
-            possible = possible and vm is not None and vm.state == "RUNNING" and any(disk.id == step.arguments["disk"] for disk in vm.disks)
+        possible = possible and not (step.op == "guest.write" and impossible(cloud, step))
 
     for n, output in rehearse(oned, trace, answer, comes):
         if isinstance(output, Refused) and trace.steps[n].expect == "success":

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from onesim.cloud import MadConf
 from onesim.errors import ConfigError, TraceError
 from onesim.events import CallAsked, CallFinished, Refused
+from onesim.guests import impossible
 from onesim.layout import Subjected, make_cloud, shared_of
 from onesim.oned import Oned
 from onesim.pool_datastores import pool_able, pool_kind
@@ -91,7 +92,7 @@ def choose(
 def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, ...]:
     """Play a trace with the null driver and return the actions called, without repetition, in order.
 
-    Raises TraceError for an operation that oned refuses although nothing has failed.
+    Raises TraceError for an operation that oned refuses, or a guest that does not run, although nothing has failed.
     """
     seen: dict[str, None] = {}
     faults = ((n, step.arguments) for n, step in enumerate(trace.steps) if step.op == "fault.next")
@@ -106,9 +107,13 @@ def foresee(spec: ContractSpec, subject: Subjected, trace: Trace) -> tuple[str, 
         failing = planned is not None or trace.steps[asked.operation].expect == "failure"
         return CallFinished(asked.call, not failing, null_output(spec, asked, sizes), "refused")
 
+    def comes(n: int, step: Step) -> None:
+        if clean and step.op == "guest.write" and (wrong := impossible(oned.cloud, step)):
+            raise TraceError(f"{trace.path}:{step.line}: {step.op} {wrong}")
+
     clean = True
     oned = Oned(spec, make_cloud(subject, shared_of(subject, trace.header.shared)))
-    for n, output in rehearse(oned, trace, driver):
+    for n, output in rehearse(oned, trace, driver, comes):
         step = trace.steps[n]
         clean = clean and step.expect == "success"
         if isinstance(output, CallAsked) and output.action.family != "vmm":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from onesim.cloud import Cloud
 from onesim.content import disk_key, pattern
 from onesim.errors import TraceError
 from onesim.hypervisor import Hypervisor
@@ -22,6 +23,17 @@ from onesim.world.interface import Question, World
 MIB = 1024 * 1024
 _KINDS = ("nonpersistent", "persistent", "volatile")
 _MOMENTS_MAX = 64  # of one operation; a driver that asks libvirt again and again brings no more
+
+
+def impossible(cloud: Cloud, step: Step) -> str:
+    """Return why a guest cannot do what a step says, such as that its VM does not run; empty if it can."""
+    id = cloud.find("vm", step.arguments["vm"])
+    vm = cloud.vms.get(-1 if id is None else id)
+    if vm is None:
+        return "names no VM that exists"
+    if step.op == "guest.write" and all(one.id != step.arguments["disk"] for one in vm.disks):
+        return "names no disk of a VM that exists"
+    return "" if vm.state == "RUNNING" else f"needs a RUNNING VM; {vm.name} is {vm.state}"
 
 
 class Guests:
@@ -45,16 +57,14 @@ class Guests:
 
         Raises TraceError where nothing was lost.
         """
+        wrong = impossible(self.tracking.cloud, step)
+        if wrong and lost:
+            return f"{step.op} became impossible ({wrong}) after {lost}"
+        if wrong:
+            raise TraceError(f"{self.trace.path}:{step.line}: {step.op} {wrong}")
         vm = self._vm(step)
-        disk = next((one for one in vm.disks if one.id == step.arguments.get("disk")), None) if vm is not None else None
-        if vm is None or (disk is None and step.op == "guest.write"):
-            if lost:
-                return f"{step.op} became impossible (there is no such {'VM' if vm is None else 'disk'}) after {lost}"
-            raise TraceError(f"{self.trace.path}:{step.line}: {step.op} names no {'VM' if vm is None else 'disk of a VM'} that exists")
-        if vm.state != "RUNNING":
-            if lost:
-                return f"{step.op} became impossible (the VM is {vm.state}) after {lost}"
-            raise TraceError(f"{self.trace.path}:{step.line}: {step.op} needs a RUNNING VM; {vm.name} is {vm.state}")
+        assert vm is not None, "it is possible"
+        disk = next((one for one in vm.disks if one.id == step.arguments.get("disk")), None)
         if disk is None:
             self._busy[vm.id], self._moments = step, 0
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -74,6 +74,33 @@ def test_what_fails_in_a_walk_is_no_find(setting: Setting) -> None:
 
     with pytest.raises(HarnessError, match="no room"):
         InMemory(setting, 1, broken).explore()
+
+
+def test_a_trace_that_cannot_be_spoils_none_beside_it(setting: Setting) -> None:
+    """Of traces that are played together one asks for what cannot be: it breaks nothing, and what another one breaks is told."""
+
+    class Judging(InMemory):
+        """An explorer whose traces are played after all, by a stand-in."""
+
+        _play = Explorer._play
+
+        def _judge(self, new: Mapping[str, Trace]) -> None:
+            if any(len(one.steps) == 1 for one in new.values()):
+                raise TraceError("explored:0: oned refuses vm.deploy")
+            self._known |= dict.fromkeys(new, frozenset({"X-001"}))
+
+    steps = tuple(Step(0, op, arguments) for op, arguments in SAVED)
+    traces = [Trace("x", TraceHeader(1, "x", "x"), steps[:n]) for n in (1, 2)]
+    assert Judging(setting, 1, lambda trace: False)._play(traces) == [frozenset(), {"X-001"}]
+
+
+def test_a_guest_that_does_not_run_is_foreseen(setting: Setting) -> None:
+    """A trace in which it is to write is refused before anything is played."""
+    trace = Trace(
+        "x", TraceHeader(1, "x", "x"), (*(Step(0, op, arguments) for op, arguments in SAVED[:2]), Step(3, "guest.write", {"vm": "v", "disk": 0}))
+    )
+    with pytest.raises(TraceError, match=r"3: guest\.write needs a RUNNING VM; v is PENDING"):
+        foresee(setting.spec, setting.subject, trace)
 
 
 def test_a_file_that_a_walk_registers_has_its_own_size(setting: Setting) -> None:
