@@ -6,17 +6,19 @@ Merged increments, and full backups that KEEP_LAST takes away, are oned's own wo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 from lxml import etree
 
-from onesim.recording.backup_facts import Standing, Survey, number, vm_of
-from onesim.recording.calls import SeenCall
+from onesim.recording.backup_facts import Standing, Survey, number, standing, vm_document, vm_of
+from onesim.recording.calls import SeenCall, place
 from onesim.recording.chains import Chains, Kept, Series
+from onesim.recording.earlier import known
+from onesim.recording.steps import Step
+from onesim.recording.vms import Vms
 
-if TYPE_CHECKING:
-    from onesim.recording.retelling import Step, Teller
+#: LCM_STATE of a VM that runs while it is backed up.
+_RUNNING = "69"
 
 
 @dataclass
@@ -33,11 +35,30 @@ class _Named:
 class Backups(Chains):
     """Takes calls, states and requests that are about backups, and makes steps of them."""
 
-    def __init__(self, teller: Teller, known: Survey) -> None:
-        super().__init__(teller, known)
+    def __init__(self, vms: Vms, known: Survey) -> None:
+        super().__init__(vms, known)
         self._named: list[_Named] = []
 
     # what is made
+
+    def seen(self, call: SeenCall) -> None:
+        """Take a call of a backup. It begins with the first of them that is seen: a transfer driver may not be recorded, or a datastore driver."""
+        where = place(call.argv[0]) if call.argv else None
+        if where is None:
+            self.steps.left_out[f"{call.family}/{call.plain}: arguments that are not understood"] += 1
+        elif call.plain == "backup_cancel":
+            self.cancelled(where.vm, call)
+        elif call.plain.startswith("pre") or (call.plain == "backup" and not self.lacks(where.vm, "backup")):
+            disks = [int(word) for word in call.argv[1].split(":") if word.isdigit()]
+            vm = known(self.vms, replace(where, disk=max(disks, default=-1)), vm_document(call.document))
+            if call.family == "tm" or call.field("VM/LCM_STATE"):
+                self.vms.awake(vm, call.begun_s, call.plain.endswith("_live") or call.field("VM/LCM_STATE") == _RUNNING)
+            # OpenNebula before 6.8 says nothing of a job
+            job = int(call.argv[3]) if len(call.argv) > 5 and call.argv[3].isdigit() else None
+            self.begun(where.vm, call, standing(call.document), job=job)
+            self.call(where.vm, call)
+        elif self.series(where.vm).open:
+            self.call(where.vm, call)
 
     def begun(self, vm: int, call: SeenCall, now: Standing | None, *, reset: bool = False, job: int | None = None) -> None:
         """Tell a backup of a VM. `now` is what its document tells as the backup begins; else `reset` is whether a new chain was asked for."""
@@ -50,7 +71,7 @@ class Backups(Chains):
             reset = now.chain < 0 and config.mode == "INCREMENT" and (mine.chain is not None or mine.unsure)
         if reset:
             mine.chain = None
-        image = mine.chain.label if mine.chain is not None else self.label("backup")
+        image = mine.chain.label if mine.chain is not None else self.steps.label("backup")
         mine.step = self.say(vm, call.begun_s, image, reset=reset or None, volatile=volatile, job=job)
         mine.at_s, mine.calls, mine.open, mine.failed, mine.source = call.begun_s, [], True, False, ""
         if not call.ok:
@@ -74,12 +95,12 @@ class Backups(Chains):
         """Tell that the last backup was given up; at the time of the backup, as that goes on meanwhile."""
         mine = self.series(vm)
         if not mine.step:
-            self.teller.left_out["cancelled backups of which nothing else tells"] += 1
+            self.steps.left_out["cancelled backups of which nothing else tells"] += 1
             return
         running = [one for one in mine.calls if one.begun_s <= call.begun_s <= one.ended_s] or mine.calls[-1:]
         beside = f"{running[-1].family}/{running[-1].action}" if running else "ds/backup"
         mine.step["expect"] = "any"
-        self.teller.say(mine.at_s, "vm.backup_cancel", vm=self.teller.vm(vm).label, beside=beside, expect="any")
+        self.steps.say(mine.at_s, "vm.backup_cancel", vm=self.vms.vm(vm).label, beside=beside, expect="any")
         if not mine.calls:
             # a log tells of no calls
             self._fails(mine)
@@ -90,7 +111,7 @@ class Backups(Chains):
         """Take increments that were merged as part of the backup before."""
         mine = self.series(vm_of(image))
         if not mine.step:
-            self.teller.left_out["ds/increment_flatten after a backup that nothing tells of"] += 1
+            self.steps.left_out["ds/increment_flatten after a backup that nothing tells of"] += 1
             return
         if not call.ok:
             mine.step["expect"] = "any"
@@ -107,15 +128,15 @@ class Backups(Chains):
             if not call.ok:
                 mine.step["expect"] = "any"
             return
-        self.teller.say(call.begun_s, "image.delete", call.ok, image=kept.label)
+        self.steps.say(call.begun_s, "image.delete", call.ok, image=kept.label)
         if call.ok:
             self.gone(mine, kept)
 
     def images_restored(self, call: SeenCall, image: etree._Element) -> str:
         """Tell that new images were made of a backup. Return the name that they are given; empty if that is left to the driver."""
         kept = self._kept(image)
-        name = self.label("restored") if call.field("TEMPLATE/NAME") else ""
-        step = self.teller.say(call.begun_s, "image.restore", call.ok, image=kept.label, name=name or None)
+        name = self.steps.label("restored") if call.field("TEMPLATE/NAME") else ""
+        step = self.steps.say(call.begun_s, "image.restore", call.ok, image=kept.label, name=name or None)
         if call.field("TEMPLATE/INCREMENT_ID").isdigit():
             self._increment(step, "increment_id", kept, int(call.field("TEMPLATE/INCREMENT_ID")))
         if call.field("TEMPLATE/DISK_ID").isdigit():
@@ -128,7 +149,7 @@ class Backups(Chains):
         mine = self.series(vm)
         self.settle(mine)
         which = int(disk) if disk.isdigit() else None
-        step = self.teller.say(call.begun_s, "vm.restore", call.ok, vm=self.teller.vm(vm).label, image="", disk=which)
+        step = self.steps.say(call.begun_s, "vm.restore", call.ok, vm=self.vms.vm(vm).label, image="", disk=which)
         self._named.append(_Named(step, vm, number(image), number(increment), mine.kept[-1] if mine.kept else None))
         if call.ok:
             mine.chain, mine.unsure = None, any(one.unmerged for one in mine.kept)
@@ -154,10 +175,10 @@ class Backups(Chains):
                 one.step["image"] = kept.label
                 self._increment(one.step, "increment" if one.step["op"] == "vm.restore" else "increment_id", kept, one.increment)
             elif one.step["op"].startswith("image.delete"):
-                one.step["image"] = self.teller.numbered(one.number)
+                one.step["image"] = self.vms.images.numbered(one.number)
             else:
-                self.teller.left_out[f"{one.step['op']} of a backup that nothing tells of"] += 1
-                self.teller.steps = [row for row in self.teller.steps if row[2] is not one.step]
+                self.steps.left_out[f"{one.step['op']} of a backup that nothing tells of"] += 1
+                self.steps.rows = [row for row in self.steps.rows if row[2] is not one.step]
 
     def _fails(self, mine: Series) -> None:
         mine.step["expect"] = "any"
@@ -180,4 +201,4 @@ class Backups(Chains):
         if increment >= kept.skipped:
             step[name] = increment - kept.skipped
         elif increment >= 0:
-            self.teller.left_out["increments that are older than those which the trace tells: the newest is restored"] += 1
+            self.steps.left_out["increments that are older than those which the trace tells: the newest is restored"] += 1

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onesim.recording.backup_facts import Config, Standing, Survey
 from onesim.recording.calls import Place, SeenCall
-
-if TYPE_CHECKING:
-    from onesim.recording.retelling import Step, Teller
+from onesim.recording.earlier import known
+from onesim.recording.steps import Step
+from onesim.recording.vms import Vms
 
 #: Increments that are told of a chain which was there before, where KEEP_LAST does not ask for more.
 _EARLIER_MAX = 8
@@ -55,8 +55,8 @@ class Series:
 class Chains:
     """The backups of all VMs. `known` is what documents tell at whatever time."""
 
-    def __init__(self, teller: Teller, known: Survey) -> None:
-        self.teller, self.known = teller, known
+    def __init__(self, vms: Vms, known: Survey) -> None:
+        self.vms, self.steps, self.known = vms, vms.steps, known
         self.of: dict[int, Series] = {}
         self.all: list[Kept] = []
 
@@ -98,11 +98,11 @@ class Chains:
             mine.config = seen.config
         elif mine.config is None:
             mode, told = ("INCREMENT", "increments") if vm in self.known.incremental else ("FULL", "full")
-            self.teller.left_out[f"VMs of whose backups no document tells the mode: told as {told}"] += 1
+            self.steps.left_out[f"VMs of whose backups no document tells the mode: told as {told}"] += 1
             mine.config = Config(mode)
         elif now is not None and now.config not in (mine.config, replace(mine.config, volatile=True)):
-            self.teller.left_out["backups of VMs whose BACKUP_CONFIG had changed: told with the first one"] += 1
-        self.teller.vm(vm).created |= {"backup": mine.config.told()} if mine.config.told() else {}
+            self.steps.left_out["backups of VMs whose BACKUP_CONFIG had changed: told with the first one"] += 1
+        self.vms.vm(vm).created |= {"backup": mine.config.told()} if mine.config.told() else {}
         return mine.config
 
     def agree(self, vm: int, mine: Series, now: Standing, at_s: float, at_end: bool = False) -> None:
@@ -129,7 +129,7 @@ class Chains:
         if chain is None:
             return
         if chain.last < now.last:
-            self._increments(vm, mine, chain, now.last - chain.last, self.teller.vm(vm).since_s if at_end else at_s, ahead=at_end)
+            self._increments(vm, mine, chain, now.last - chain.last, self.vms.vm(vm).since_s if at_end else at_s, ahead=at_end)
             chain.last = now.last
         elif chain.last > now.last and not at_end:
             mine.step["expect"] = "any"
@@ -138,7 +138,7 @@ class Chains:
 
     def _divided(self, mine: Series, chain: Kept, id: int, last: int) -> None:
         """Take the first of what was told as one chain for another one, the image `id`; the rest began with a reset."""
-        newer = Kept(self.label("backup"), chain.number, last=last)
+        newer = Kept(self.steps.label("backup"), chain.number, last=last)
         newer.steps = chain.steps[-last - 1 :]
         chain.number, chain.last, chain.steps = id, chain.last - last - 1, chain.steps[: -last - 1]
         for step in newer.steps:
@@ -149,11 +149,11 @@ class Chains:
 
     def _earlier(self, vm: int, mine: Series, id: int, last: int) -> Kept:
         """Return a backup that was made before: it is told as soon as there is the VM. `last` is its newest increment."""
-        self.teller.known(Place(self.teller.vm(vm).host, vm))
+        known(self.vms, Place(self.vms.vm(vm).host, vm))
         config = self.configured(vm, mine, None)
-        kept = Kept(self.label("backup"), id, last=last)
+        kept = Kept(self.steps.label("backup"), id, last=last)
         at = sum(0 <= one.number < id for one in mine.kept)
-        self._increments(vm, mine, kept, last + 1, self.teller.vm(vm).since_s, ahead=True)
+        self._increments(vm, mine, kept, last + 1, self.vms.vm(vm).since_s, ahead=True)
         if config.mode == "INCREMENT" and at:
             kept.steps[0]["reset"] = True
         if config.mode == "INCREMENT" and len(mine.kept) > at and mine.kept[at].steps:
@@ -180,11 +180,6 @@ class Chains:
             likely.number, found = max(likely.number, id), likely
         return found or self._earlier(vm, self.series(vm), id, newest)
 
-    def label(self, what: str) -> str:
-        """Return a name that nothing has yet."""
-        self.teller.made += 1
-        return f"{what}{self.teller.made}"
-
     def say(self, vm: int, at_s: float, image: str, **more: Any) -> Step:
         """Tell a backup."""
-        return self.teller.say(at_s, "vm.backup", vm=self.teller.vm(vm).label, datastore="backups", image=image, **more)
+        return self.steps.say(at_s, "vm.backup", vm=self.vms.vm(vm).label, datastore="backups", image=image, **more)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onesim.recording.calls import Place, SeenCall
+from onesim.recording.earlier import known
+from onesim.recording.steps import SIZE_MB
+from onesim.recording.teller import Teller
+from onesim.recording.vms import Vm
 
-if TYPE_CHECKING:
-    from onesim.recording.retelling import Teller, Vm
-
-_SIZE_MB = 2
 #: States of a VM, by how their names begin, and the requests that lead to them.
 _OF_STATES = {
     "HOTPLUG_PROLOG": ("one.vm.attach",),
@@ -39,9 +39,9 @@ _SWITCHES = {
 def request(teller: Teller, call: SeenCall) -> None:
     """Take a request: tell it if it is about an image, keep it with its VM until the state comes that it leads to."""
     if call.status == 1:
-        teller.left_out[f"requests that oned refused: {call.action}"] += 1
+        teller.steps.left_out[f"requests that oned refused: {call.action}"] += 1
     elif call.action in _WAITING and call.argv and call.argv[0].isdigit():
-        teller.vm(int(call.argv[0])).asked.append(call)
+        teller.vms.vm(int(call.argv[0])).asked.append(call)
     elif call.action.startswith("one.image."):
         _image(teller, call)
 
@@ -74,48 +74,48 @@ def _told(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
         _restored(teller, vm, call, event)
         return
     if (call.action != "one.vm.attach" and disk < 0) or (call.action == "one.vm.disksaveas" and not call.stdout.isdigit()):
-        teller.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
+        teller.steps.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
         return
-    teller.known(Place(vm.host, number, disk))
+    known(teller.vms, Place(vm.host, number, disk))
     if call.action == "one.vm.attach":
         told = _disk(teller, words[1] if len(words) > 1 else "")
-        vm.last = teller.say(at, "vm.attach_disk", event.ok, vm=vm.label, disk=told)
+        vm.last = teller.steps.say(at, "vm.attach_disk", event.ok, vm=vm.label, disk=told)
         if event.ok:
             free = max(vm.disks, default=-1) + 1
-            vm.disks[free], vm.sizes[free] = told, _SIZE_MB
+            vm.disks[free], vm.sizes[free] = told, SIZE_MB
     elif call.action == "one.vm.detach":
-        vm.last = teller.say(at, "vm.detach_disk", event.ok, vm=vm.label, disk=disk)
+        vm.last = teller.steps.say(at, "vm.detach_disk", event.ok, vm=vm.label, disk=disk)
         vm.linked.discard(disk)
     elif call.action == "one.vm.disksaveas":
         label = f"image{call.stdout.decode()}"
-        teller.images[int(call.stdout)] = label
+        teller.images.labels[int(call.stdout)] = label
         snapshot = int(words[4]) if len(words) > 4 and words[4].isdigit() else None
-        vm.last = teller.say(at, "vm.disk_saveas", event.ok, vm=vm.label, disk=disk, image=label, snapshot=snapshot)
+        vm.last = teller.steps.say(at, "vm.disk_saveas", event.ok, vm=vm.label, disk=disk, image=label, snapshot=snapshot)
     elif call.action == "one.vm.diskresize":
-        vm.sizes[disk] = size = vm.sizes.get(disk, _SIZE_MB) + 1
-        vm.last = teller.say(at, "vm.disk_resize", event.ok, vm=vm.label, disk=disk, size_mb=size)
+        vm.sizes[disk] = size = vm.sizes.get(disk, SIZE_MB) + 1
+        vm.last = teller.steps.say(at, "vm.disk_resize", event.ok, vm=vm.label, disk=disk, size_mb=size)
     else:
         what = call.action.removeprefix("one.vm.disksnapshot")
         snapshot = int(words[2]) if what != "create" and len(words) > 2 and words[2].isdigit() else None
-        vm.last = teller.say(at, f"vm.snapshot_{what}", event.ok, vm=vm.label, disk=disk, snapshot=snapshot)
+        vm.last = teller.steps.say(at, f"vm.snapshot_{what}", event.ok, vm=vm.label, disk=disk, snapshot=snapshot)
 
 
 def _restored(teller: Teller, vm: Vm, call: SeenCall, event: SeenCall) -> None:
     if len(call.argv) < 4:
         vm.covered = False
         return
-    teller.known(Place(vm.host, int(call.argv[0])))
+    known(teller.vms, Place(vm.host, int(call.argv[0])))
     vm.last = teller.backups.disks_restored(int(call.argv[0]), event, *call.argv[1:4])
 
 
 def _disk(teller: Teller, template: str) -> dict[str, Any]:
     """Return the disk that the beginning of a template tells of: an image by its number, swap space, or else an image that nothing is known of."""
     if found := re.search(r'IMAGE_ID\s*=\s*"?(\d+)(?![\d.])', template):
-        return {"image": teller.numbered(int(found[1]))}
+        return {"image": teller.images.numbered(int(found[1]))}
     if re.search(r"TYPE\s*=\s*\"?swap", template, re.IGNORECASE):
-        return {"volatile": "swap", "size_mb": _SIZE_MB}
-    teller.left_out["attached disks of which oned.log tells too little: told as an image of their own"] += 1
-    return {"image": teller.earlier()}
+        return {"volatile": "swap", "size_mb": SIZE_MB}
+    teller.steps.left_out["attached disks of which oned.log tells too little: told as an image of their own"] += 1
+    return {"image": teller.images.earlier()}
 
 
 def _image(teller: Teller, call: SeenCall) -> None:
@@ -123,50 +123,50 @@ def _image(teller: Teller, call: SeenCall) -> None:
     words = call.argv
     if what in ("allocate", "clone"):
         if not call.stdout.isdigit():
-            teller.left_out[f"requests whose result is missing: {call.action}"] += 1
+            teller.steps.left_out[f"requests whose result is missing: {call.action}"] += 1
             return
         number = int(call.stdout)
         label = f"image{number}"
-        if number in teller.restored:
+        if number in teller.images.restored:
             return
         if what == "clone" and words and words[0].isdigit():
-            of = teller.numbered(int(words[0]))
-            teller.say(at, "image.clone", ok, image=label, of=of)
+            of = teller.images.numbered(int(words[0]))
+            teller.steps.say(at, "image.clone", ok, image=label, of=of)
         elif call.script == "mkfs":
-            teller.say(at, "image.make", ok, image=label, size_mb=_SIZE_MB, format="raw")
+            teller.steps.say(at, "image.make", ok, image=label, size_mb=SIZE_MB, format="raw")
         else:
-            teller.registered(at, label, "raw", "OS", False, ok)
-        teller.images[number] = label
+            teller.images.registered(at, label, "raw", "OS", False, ok)
+        teller.images.labels[number] = label
         return
     if not words or not words[0].isdigit():
-        teller.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
+        teller.steps.left_out[f"requests whose arguments are not understood: {call.action}"] += 1
         return
     number = int(words[0])
     switch = _SWITCHES.get((what, words[1] if len(words) > 1 else ""))
     if switch is not None:
-        teller.say(at, switch, ok, image=teller.numbered(number))
+        teller.steps.say(at, switch, ok, image=teller.images.numbered(number))
     elif what == "delete":
         op = "image.delete_forced" if words[1:2] == ("true",) else "image.delete"
-        if number in teller.images:
-            teller.say(at, op, ok, image=teller.numbered(number))
+        if number in teller.images.labels:
+            teller.steps.say(at, op, ok, image=teller.images.numbered(number))
         else:
-            teller.backups.named(teller.say(at, op, ok, image=""), number)
+            teller.backups.named(teller.steps.say(at, op, ok, image=""), number)
     elif what == "restore":
         _images_restored(teller, call, number)
     elif what in _OF_SNAPSHOTS and len(words) > 1 and words[1].isdigit():
-        teller.say(at, f"image.{what.replace('snapshot', 'snapshot_')}", ok, image=teller.numbered(number), snapshot=int(words[1]))
+        teller.steps.say(at, f"image.{what.replace('snapshot', 'snapshot_')}", ok, image=teller.images.numbered(number), snapshot=int(words[1]))
     else:
-        teller.left_out[f"requests: {call.action}"] += 1
+        teller.steps.left_out[f"requests: {call.action}"] += 1
 
 
 def _images_restored(teller: Teller, call: SeenCall, number: int) -> None:
     """Tell of images that are made of a backup. The images that its driver then asks for are among the requests: their ids are the result."""
-    teller.restored |= {int(word): ("", "") for word in call.stdout.decode().split()[1:] if word.isdigit()}
+    teller.images.restored |= {int(word): ("", "") for word in call.stdout.decode().split()[1:] if word.isdigit()}
     template = call.argv[2] if len(call.argv) > 2 else ""
-    step = teller.say(call.begun_s, "image.restore", call.ok, image="")
+    step = teller.steps.say(call.begun_s, "image.restore", call.ok, image="")
     increment = re.search(r'INCREMENT_ID\s*=\s*"?(\d+)(?![\d.])', template)
     disk = re.search(r'DISK_ID\s*=\s*"?(\d+)(?![\d.])', template)
     step |= {"disk_id": int(disk[1])} if disk else {}
     if template.endswith("..."):
-        teller.left_out["images restored of which oned.log tells too little: told as of the whole newest increment, but for what it tells"] += 1
+        teller.steps.left_out["images restored of which oned.log tells too little: told as of the whole newest increment, but for what it tells"] += 1
     teller.backups.named(step, number, int(increment[1]) if increment else -1)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from onesim.recording.retelling import Teller
+from onesim.recording.steps import Steps
 
 _SYSTEM = ("system", "system2")
 _IMAGES = "images"
@@ -17,8 +16,8 @@ _FILES = "2"  # DATASTORE/TYPE
 class Stores:
     """The datastores in the order in which they are met, by their ids. System datastores beyond two share the two names."""
 
-    def __init__(self, teller: Teller) -> None:
-        self.teller = teller
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
         self._system: dict[int, str] = {}
         self._images: dict[int, str] = {}
         self._of: dict[str, str] = {}
@@ -53,5 +52,5 @@ class Stores:
             first = kind == _IMAGES and _IMAGES not in self._images.values()
             self._images[id] = kind if first else f"{kind}{len(self._images) + 1}"
             if not first:
-                self.teller.say(-2.0, "datastore.create", datastore=self._images[id], like=_IMAGES, **more)
+                self._steps.say(-2.0, "datastore.create", datastore=self._images[id], like=_IMAGES, **more)
         return self._images[id]
