@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -170,10 +170,11 @@ def certify(
 ) -> Judgement:
     """Run the cases as often as wished, judge, and write the reports. `progress` is entered once for each time."""
     repeat = conclude.repeat_command((*setting.repeat, *wish.words))
+    given = provenance.given(setting)  # many small files: beside a thread that calculates each of them would wait for its turn
     if wish.times == 1:
         following = _following(setting, profile, wish.out, repeat)
         with _prepared(setting), progress() as told:
-            whole = _execute(setting, wish, profile, cases, wish.out, told, following)
+            whole = _execute(setting, wish, profile, cases, wish.out, told, following, given)
         if wish.beside and whole:
             beside.play(setting, cases, wish.out, wish.jobs, wish.seed, progress)
         return conclude.conclude(setting.spec, wish.out, profile, repeat, setting.waivers, following.results)
@@ -183,7 +184,7 @@ def certify(
         execution.prepare_out(out)
         following = _following(setting, profile, out, repeat)
         with progress() as told:
-            whole = _execute(setting, wish, profile, cases, out, told, following)
+            whole = _execute(setting, wish, profile, cases, out, told, following, given)
         if wish.beside and whole and n == 1:
             beside.play(setting, cases, out, wish.jobs, wish.seed, progress)
         judgements.append(conclude.conclude(setting.spec, out, profile, repeat, setting.waivers, following.results))
@@ -215,7 +216,14 @@ def _following(setting: Setting, profile: Profile, out: Path, repeat: str) -> Fo
 
 
 def _execute(
-    setting: Setting, wish: Wish, profile: Profile, cases: Sequence[PlannedCase], out: Path, progress: Progress, following: Following
+    setting: Setting,
+    wish: Wish,
+    profile: Profile,
+    cases: Sequence[PlannedCase],
+    out: Path,
+    progress: Progress,
+    following: Following,
+    given: Mapping[str, bytes],
 ) -> bool:
     """Execute the cases. Returns whether all of them ran."""
     shutil.rmtree(out / conclude.REFERENCE, ignore_errors=True)  # what was played beside an earlier run
@@ -234,7 +242,7 @@ def _execute(
         judged=following.ended,
         fail_fast=wish.fail_fast,
         claimed=[name for name in setting.claimed.split(",") if name],
-        given=provenance.given(setting),
+        given=given,
         faults=wish.faults,
         described=described(setting),
         more=partial(faultcases.follow, setting, cases, profile, out, wish.faults, wish.seed, progress.more) if wish.faults != "off" else None,
