@@ -27,7 +27,7 @@ from onesim.schedule import Chooser, Recorded, Replayed, Seeded
 from onesim.spec import ContractSpec
 from onesim.trace import Trace
 from onesim.world.served import AgentWorld
-from onetck import backends, provenance
+from onetck import backends, cores, provenance
 from onetck.driver import OF_THE_FRONT_END, Driver
 from onetck.plan import PlannedCase
 from onetck.selftest.source import code_lines
@@ -163,7 +163,7 @@ def execute(
             world.detach() if staying else world.close()
 
     interrupted = False
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with ThreadPoolExecutor(max_workers=jobs, initializer=cores.apart(jobs)) as pool:
         # a long case that begins last leaves the others with nothing to do
         ordered = sorted(plan, key=lambda case: -len(case.trace.steps)) if jobs > 1 and not fail_fast else plan
         pending: set[Future[tuple[CaseSummary, Sequence[str]] | None]] = {pool.submit(one, case) for case in ordered}

@@ -17,9 +17,10 @@ First: TypeAlias = Callable[[Iterator[Trace]], tuple[int, Trace] | None]
 def shorter(trace: Trace, last: int, first: First) -> Iterator[Trace]:
     """Yield ever shorter traces that break, until no step more can go. `last` is the operation in which it showed; -1 if nobody knows.
 
-    First what comes later goes, then all that overlaps, whole objects and kinds of operation, pieces from the largest to single steps, and parts of steps.
+    First what comes later goes, then all that overlaps, what has nothing to do with that operation, objects from half of them to single ones and kinds of
+    operation, pieces from the largest to single steps, and parts of steps.
     """
-    for candidates in (_until, _alone):
+    for candidates in (_until, _alone, _concerned):
         found = first(iter(candidates(trace, last)))
         if found is not None:
             yield (trace := found[1])
@@ -52,11 +53,29 @@ def _alone(trace: Trace, last: int) -> list[Trace]:
     return [_kept(trace, [replace(step, beside="") for step in trace.steps])] if any(step.beside for step in trace.steps) else []
 
 
+def _concerned(trace: Trace, last: int) -> list[Trace]:
+    """Return the trace with no other VMs and images than those of the operation and of what is beside it, and what these were made from."""
+    group = next((group for group in trace.groups() if group[0][0] <= last <= group[-1][0]), ())
+    wanted: set[str] = set()
+    more = {label for _, step in group for label in _labels(step)}
+    while more != wanted:
+        wanted = more
+        # a VM is made from images, an image from one of them or from a disk of a VM
+        more = wanted.union(*(_labels(step) for step in trace.steps if _made(step) in wanted))
+    kept = [step for step in trace.steps if wanted.issuperset(_labels(step))]
+    return [_kept(trace, kept)] if group and len(kept) < len(trace.steps) else []
+
+
 def _coarse(trace: Trace) -> Iterator[Trace]:
-    """Yield the trace without what belongs to one object, with another image in place of one, and without one kind of operation; what is most of it first."""
-    labels = dict.fromkeys(str(step.arguments[kind]) for step in trace.steps for kind in ("vm", "image") if kind in step.arguments)
+    """Yield the trace without what belongs to some objects, with another image in place of one, and without one kind of operation; what is most of it first."""
+    labels = list(dict.fromkeys(str(step.arguments[kind]) for step in trace.steps for kind in ("vm", "image") if kind in step.arguments))
     kinds = dict.fromkeys(step.op for step in trace.steps)
-    pieces = [[step for step in trace.steps if not _concerns(step, label)] for label in labels]
+    pieces, size = [], max(len(labels) // 2, 1)
+    while labels and size:
+        for n in range(0, len(labels), size):
+            some = set(labels[n : n + size])
+            pieces.append([step for step in trace.steps if some.isdisjoint(_labels(step))])
+        size //= 2
     images = dict.fromkeys(str(step.arguments["image"]) for step in trace.steps if "image" in step.arguments)
     pieces += [_replaced(trace, image, other) for image in images for other in images if other != image]
     pieces += [[step for step in trace.steps if step.op != op] for op in kinds]
@@ -87,9 +106,15 @@ def _replaced(trace: Trace, image: str, other: str) -> list[Step]:
     return kept
 
 
-def _concerns(step: Step, label: str) -> bool:
+def _made(step: Step) -> str:
+    """Return the VM or image that a step makes or changes out of others."""
+    return str(step.arguments.get("image") or (step.arguments["vm"] if step.op == "vm.create" else ""))
+
+
+def _labels(step: Step) -> set[str]:
+    """Return the VMs and images that a step is about."""
     named = [step.arguments.get(kind) for kind in ("vm", "image", "of")] + [row.get("image") for row in step.arguments.get("disks", ())]
-    return label in named
+    return {str(label) for label in named if label is not None}
 
 
 def _kept(trace: Trace, steps: Sequence[Step]) -> Trace:

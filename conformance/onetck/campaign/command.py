@@ -17,6 +17,7 @@ import msgspec
 import typer
 
 from onereport.results import EXIT_CONFORMANT, EXIT_NO_VERDICT, EXIT_NOT
+from onetck import cores
 from onetck.campaign.cluster import on_cluster
 from onetck.campaign.matrix import Job, Plan, read_matrix
 from onetck.campaign.playing import LOST, Row, play
@@ -87,7 +88,7 @@ def _told(counts: Counter[str]) -> str:
 
 def _here(left: Iterable[Job], at_once: int) -> Iterator[Row]:
     """Yield the rows as runs end: each is a process of its own, and costs no other one what becomes of it."""
-    with ThreadPoolExecutor(at_once) as pool:
+    with ThreadPoolExecutor(at_once, initializer=cores.apart(at_once)) as pool:
         waiting = iter(left)
         under_way: set[Future[Row]] = {pool.submit(play, msgspec.to_builtins(job)) for job in islice(waiting, at_once * _AHEAD)}
         try:

@@ -12,6 +12,7 @@ import msgspec
 
 from onesim.data import data_dir
 from onesim.errors import HarnessError
+from onetck import cores
 from onetck.conclude import find_profile
 from onetck.plan import PlannedCase, choose
 from onetck.selftest.playing import play
@@ -133,7 +134,7 @@ def measure(chosen: list[Role], known: Mapping[str, CaseSeen], jobs: int, told: 
         return None if stop.is_set() else _measure(key, *work[key])
 
     seen = dict(known)
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with ThreadPoolExecutor(max_workers=jobs, initializer=cores.apart(jobs)) as pool:
         try:
             for result in pool.map(one, [key for key in work if key not in known]):
                 if result is not None:

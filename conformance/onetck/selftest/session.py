@@ -13,6 +13,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from onesim.errors import ConfigError
+from onetck import cores
 from onetck.driver import OF_THE_FRONT_END
 from onetck.execution import require_world
 from onetck.selftest import baseline as measuring
@@ -143,7 +144,7 @@ def _run(bench: Bench, mutants: Sequence[Mutant], results: Results, jobs: int, t
     def one(mutant: Mutant) -> Trial | None:
         return None if stop.is_set() else attempt(bench, mutant)
 
-    with ThreadPoolExecutor(max_workers=jobs) as pool:
+    with ThreadPoolExecutor(max_workers=jobs, initializer=cores.apart(jobs)) as pool:
         pending: set[Future[Trial | None]] = {pool.submit(one, mutant) for mutant in left}
         try:
             while pending:

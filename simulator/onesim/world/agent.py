@@ -37,7 +37,7 @@ from onesim.world.striking import Striking
 from onesim.world.virsh import Virsh
 from onesim.world.visiting import Visiting
 from onesim.world.web import Web
-from onesim.world.work import WORK, lay, members, needs_root
+from onesim.world.work import WORK, lay, members
 
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -164,7 +164,7 @@ class Agent:
         try:
             do = message["do"]
             if do in WORK:
-                result = self.starter.within(message["host"], partial(WORK[do], message), root=needs_root(message))
+                result = self.starter.do(message)
             else:
                 owner = next((one for one in (self.programs, self.web, self.virsh, self.services, self.visiting) if do in one.VERBS), self)
                 result = getattr(owner, f"do_{do}")(message)

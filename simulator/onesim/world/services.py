@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from onesim.world import calls
 from onesim.world.calls import SERVICES
-from onesim.world.work import WORK
 
 if TYPE_CHECKING:
     from onesim.world.agent import Agent
@@ -38,7 +37,7 @@ class Services:
     def do_serve(self, message: dict[str, Any]) -> dict[str, Any]:
         """Start a service in a directory of its own. `failed` says why it could not be started."""
         name, home = message["path"], f"{SERVICES}/{message['path']}"
-        made = self.agent.starter.within(message["host"], partial(WORK["mkdir"], {"paths": [home]}))
+        made = self.agent.starter.do({"do": "mkdir", "host": message["host"], "paths": [home]})
         if "error" in made:
             return {"failed": made["error"]}
         null, output, failed = os.open("/dev/null", os.O_RDONLY), os.pipe(), os.pipe()

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import resource
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from onesim.world import lines, nsview, quiet, sshd, tree
 from onesim.world import syscalls as sc
+from onesim.world.hands import Hand
+from onesim.world.work import WORK, needs_root
 
-_HELPER_S = 60
 _REACH_S = 5.0
 
 
@@ -30,10 +31,12 @@ class Starter:
     #: Trees in which hardly any call changes something. The agent's view of them must be that of the processes' own file systems.
     calm: tuple[str, ...] = ("/etc", "/var/lib/one/remotes", "/var/tmp/one")
     gates: list[str]
+    hands: dict[tuple[str, bool], Hand]
 
     def __init__(self, hosts: list[str], *, shared: list[str], sharing: frozenset[str], wide: bool) -> None:
         self.hosts, self.shared, self.sharing, self.wide = hosts, shared, sharing, wide
         self.quiet, self.parts = quiet.Quiet(), dict[str, tree.Picture]()
+        self.hands = {}
         self.views: dict[str, tuple[int, ...]] = {}
         self.namespaces: dict[str, str] = {}
         self.userns = -1
@@ -206,7 +209,11 @@ class Starter:
 
     def daemons(self) -> frozenset[int]:
         """Return the processes that are neither calls' nor services'."""
-        return frozenset()
+        return self.aides()
+
+    def aides(self) -> frozenset[int]:
+        """Return the processes that do the agent's own work on the hosts."""
+        return frozenset(hand.pid for hand in self.hands.values() if not hand.gone())
 
     def admit(self, host: str, spared: frozenset[int], *, up: bool) -> None:
         """Let a host be reached by ssh, or not any more, where that is no matter of the harness; then only the processes that are `spared` go on there."""
@@ -233,33 +240,31 @@ class Starter:
             os.setresuid(nsview.ONEADMIN, nsview.ONEADMIN, nsview.ONEADMIN)
         sc.no_new_privileges()
 
+    def do(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Do a piece of work that has a name in its host's view with the driver's rights, or the world's root's where it needs them. Returns its result."""
+        host, root = message["host"], needs_root(message)
+        if host not in self.views:
+            return {"error": f"host {host!r} is not in this world; there are {', '.join(self.hosts)}"}
+        hand = self.hands.get((host, root))
+        if hand is not None and hand.gone():
+            hand.close()
+            hand = None
+        if hand is None:
+            hand = self.hands[host, root] = Hand(partial(self._become, host, root), lambda message: WORK[message["do"]](message))
+        return hand.do(message)
+
+    def _become(self, host: str, root: bool) -> None:
+        self._enter(host)
+        self.take_rights(root)
+
     def within(self, host: str, work: Callable[[], dict[str, Any]], *, root: bool = False) -> dict[str, Any]:
-        """Do something in a host's view with the driver's rights (or as world-root) and return its result."""
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.alarm(_HELPER_S)
-                self._enter(host)
-                self.take_rights(root)
-                os.chdir("/")
-                result = work()
-            except OSError as error:
-                result = {"error": f"{error.strerror}: {error.filename}"}
-            except ValueError as error:
-                result = {"error": str(error)}
-            data = memoryview(json.dumps(result).encode())
-            while data:
-                data = data[os.write(writer, data) :]
-            os._exit(0)
-        os.close(writer)
-        with open(reader, "rb") as pipe:
-            text = pipe.read()
-        self._wait_for(pid)
-        answer: dict[str, Any] = json.loads(text) if text else {"error": "did not end in time"}
-        return answer
+        """Do something that is no piece of work with a name, in a host's view as `do` does, in a child of its own. Returns its result."""
+        hand = Hand(partial(self._become, host, root), lambda message: work())
+        try:
+            return hand.do({})
+        finally:
+            hand.close()
+            self._wait_for(hand.pid)
 
     def _wait_for(self, pid: int) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -287,7 +292,7 @@ class OwnServers(Starter):
 
     def daemons(self) -> frozenset[int]:
         """Return the SSH servers with what they start for each session."""
-        return sshd.servers()
+        return super().daemons() | sshd.servers()
 
 
 def embedded(settings: dict[str, Any]) -> Starter:

@@ -117,9 +117,10 @@ class Striking:
             return
         views = {view for view, name in self.agent.starter.namespaces.items() if name == host}
         stopped: list[int] = []
+        aides = self.agent.starter.aides()
         for pid in calls.processes():
             with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{pid}/ns/mnt") in views:
+                if pid not in aides and os.readlink(f"/proc/{pid}/ns/mnt") in views:
                     os.kill(pid, signal.SIGSTOP)
                     stopped.append(pid)
         self._paused[host] = time.monotonic() + paused_ms / 1000

@@ -1,4 +1,5 @@
-"""Short work inside a host's view: files and disks. Each function runs in a child of the agent, with the driver's rights; standard library only."""
+"""Short work inside a host's view: files and disks. Each function runs in a child of the agent (`onesim.world.hands`), with the driver's rights;
+standard library only."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from onesim.world import disk, libvirt, usage
+from onesim.world.hands import attempted
 
 Message = dict[str, Any]
 _ONEADMINS = ("/var/lib/one", "/var/tmp", "/tmp", "/etc/one")
@@ -132,12 +135,5 @@ WORK: dict[str, Callable[[Message], Message]] = {
     "datastores": usage.datastores,
     "read": usage.read,
     "libvirt": libvirt.effect,
-    "several": lambda message: {"results": [_attempted(WORK[one["do"]], one) for one in message["of"]]},
+    "several": lambda message: {"results": [attempted(partial(WORK[one["do"]], one)) for one in message["of"]]},
 }
-
-
-def _attempted(work: Callable[[Message], Message], message: Message) -> Message:
-    try:
-        return work(message)
-    except OSError as error:
-        return {"error": f"{error.strerror}: {error.filename}"}
