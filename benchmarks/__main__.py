@@ -94,7 +94,7 @@ def replayed(quick: bool) -> Iterator[Row]:
 def suite(quick: bool) -> Iterator[Row]:
     """Tell how long a run takes, by backend and worlds at once."""
     first = 0.0
-    cases = ["--case", "image-raw", "--case", "vm-example", "--case", "vm-siblings"] if quick else []
+    cases = ["--profile", "quick"] if quick else []
     for backend, jobs in itertools.product(("namespaces", "docker"), ("1", "2")):
         with tempfile.TemporaryDirectory() as scratch:
             words = ["run", str(data_dir("reference_driver") / "remotes"), "--backend", backend, "-j", jobs, "--no-lines", *cases, "--out", scratch]

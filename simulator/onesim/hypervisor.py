@@ -5,7 +5,7 @@ It is not under test. It fails where a real one would: a disk that is missing at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,8 +58,9 @@ class Files:
 _BRING = r'''set -o pipefail; cd "$1"; tar --sparse -cf - disk.* | ssh "$2" "mkdir -p $(printf %q "$3") && tar --sparse -xf - -C $(printf %q "$3")"'''
 
 
-def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files, *, brings: bool = True) -> str:
-    """Carry out a hypervisor action. `disks` are the places at which there must be something, by disk id. Returns the error, empty for success.
+def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Callable[[], Files], *, brings: bool = True) -> str:
+    """Carry out a hypervisor action. `disks` are the places at which there must be something, by disk id; `files` is asked where a VM boots.
+    Returns the error, empty for success.
 
     `brings` tells whether a migration takes the disks along to a host whose storage is its own.
     """
@@ -67,7 +68,8 @@ def act(world: World, asked: CallAsked, disks: Mapping[int, Seat], files: Files,
     match asked.action.name:
         case "deploy":
             deployment = asked.arguments["deployment_file"].rsplit("/", 1)[-1]
-            laid = {deployment: files.deployment, "vm.xml": files.vm, "ds.xml": files.datastore}
+            told = files()
+            laid = {deployment: told.deployment, "vm.xml": told.vm, "ds.xml": told.datastore}
             wanted = list(disks.values())
             return _missing(wanted, world.put_all(host, {f"{directory}/{name}": text.encode() for name, text in laid.items()}, wanted))
         case "save":

@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from onesim import documents, hypervisor, measuring, validation
 from onesim.events import CallAsked, Outcome
@@ -241,7 +242,7 @@ class Scripts:
             error = str(struck.arguments.get("arg", "")).partition(" ")[2] or "the hypervisor refuses"
             self.domains.fails(asked, vm)
         else:
-            error = hypervisor.act(self.world, asked, places, self._files(asked, document), brings=self.spec.holds(since="5.13.80"))
+            error = hypervisor.act(self.world, asked, places, partial(self._files, asked, document), brings=self.spec.holds(since="5.13.80"))
         error = error or self.domains.acted(asked, vm, asked.facts["vm_directory"], document)
         if error and asked.action.name == "deploy":
             self.observer.unbooted[vm.id] = asked.operation

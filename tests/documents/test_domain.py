@@ -162,7 +162,7 @@ def test_the_deployment_file_lies_where_it_is_laid() -> None:
     vm = oned.cloud.vms[0]
     world, domain = Putting(), domain_xml(vm, oned.cloud, oned.spec)
     deploy = CallAsked(9, 1, oned.spec.actions["vmm/deploy"], "kvm", "", (), {"deployment_file": "/x/deployment.0"}, "", "nothing", call.facts)
-    assert act(world, deploy, {}, Files(domain, "<VM/>", "<DATASTORE/>")) == ""  # type: ignore[arg-type]
+    assert act(world, deploy, {}, lambda: Files(domain, "<VM/>", "<DATASTORE/>")) == ""  # type: ignore[arg-type]
     directory = oned.cloud.directory(vm.history[-1], vm)
     assert world.files == {
         ("host01", f"{directory}/deployment.0"): domain.encode(),
@@ -201,6 +201,6 @@ def test_a_disk_with_an_address_grows_by_the_hypervisor(disk: str, status: int, 
     arguments = {"disk_id": disk, "size_mb": "5"}
     asked = CallAsked(9, 1, action, "kvm", "", (), arguments, "", "nothing", {"host": "host01", "vm_directory": "/d"})
     world = Enlarging(status)
-    assert act(world, asked, seats, Files("", "", "")) == error  # type: ignore[arg-type]
+    assert act(world, asked, seats, lambda: Files("", "", "")) == error  # type: ignore[arg-type]
     wanted = [("host01", ["qemu-img", "resize", "-q", "-f", "raw", enlarged, "5242880"], False)]
     assert world.done == (wanted if enlarged else [])
