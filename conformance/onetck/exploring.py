@@ -131,10 +131,20 @@ class Explorer:
         )
         for one, broken in zip(batch, self._play(batch), strict=False):
             if broken:
-                self.found.trace, self.found.requirement = one, min(broken)
+                self.found.trace, self.found.requirement = one, self._cause(one, broken)
                 self.found.steps = len(one.steps), len(one.steps)
-                self.told(f"{min(broken)} is broken in a walk of {len(one.steps)} steps; it is made shorter")
+                self.told(f"{self.found.requirement} is broken in a walk of {len(one.steps)} steps; it is made shorter")
                 raise _Enough
+
+    def _cause(self, trace: Trace, broken: frozenset[str]) -> str:
+        """Return the requirement that broke first; of several in one operation one that is about a single action."""
+        text, rows = render(trace, self.setting.spec.spec), self.setting.spec.requirements
+
+        def rank(one: str) -> tuple[bool, int, bool, str]:
+            at, action = self._at.get((text, one), -1), rows[one].action
+            return at < 0, at, not action or action.endswith("*"), one
+
+        return min(broken, key=rank)
 
     def _possible(self, trace: Trace) -> bool:
         try:

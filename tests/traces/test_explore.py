@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ def setting() -> Setting:
 
 
 class InMemory(Explorer):
-    """An explorer whose walks are not played: a trace breaks X-001 if `breaks` says so of it. It stops after `walks` walks."""
+    """An explorer whose walks are not played: a trace breaks TM-CLONE-001 if `breaks` says so of it. It stops after `walks` walks."""
 
     def __init__(self, setting: Setting, seed: int, breaks: Callable[[Trace], bool], walks: int = 6, *, faults: bool = False) -> None:
         profile = certify.certified(setting, certify.Wish(Path("x"), "core"))
@@ -47,7 +48,7 @@ class InMemory(Explorer):
         if self.found.trace is None and len(self.seen) >= self.walks:
             self.deadline_s = 0.0
         self.found.runs += len(traces)
-        return [frozenset({"X-001"} if self.breaks(one) else ()) for one in traces]
+        return [frozenset({"TM-CLONE-001"} if self.breaks(one) else ()) for one in traces]
 
 
 def test_walks_are_legal_and_the_same_with_the_same_seed(setting: Setting) -> None:
@@ -87,11 +88,11 @@ def test_a_trace_that_cannot_be_spoils_none_beside_it(setting: Setting) -> None:
         def _judge(self, new: Mapping[str, Trace]) -> None:
             if any(len(one.steps) == 1 for one in new.values()):
                 raise TraceError("explored:0: oned refuses vm.deploy")
-            self._known |= dict.fromkeys(new, frozenset({"X-001"}))
+            self._known |= dict.fromkeys(new, frozenset({"TM-CLONE-001"}))
 
     steps = tuple(Step(0, op, arguments) for op, arguments in SAVED)
     traces = [Trace("x", TraceHeader(1, "x", "x"), steps[:n]) for n in (1, 2)]
-    assert Judging(setting, 1, lambda trace: False)._play(traces) == [frozenset(), {"X-001"}]
+    assert Judging(setting, 1, lambda trace: False)._play(traces) == [frozenset(), {"TM-CLONE-001"}]
 
 
 def test_a_guest_that_does_not_run_is_foreseen(setting: Setting) -> None:
@@ -132,7 +133,7 @@ def test_what_breaks_is_made_as_short_as_can_be(setting: Setting) -> None:
     """Of a walk in which some disk gets a second snapshot only what that needs is left: an image, a VM, its deployment, and two snapshots."""
 
     found = InMemory(setting, 1, two_snapshots, walks=200).explore()
-    assert found.trace is not None and found.whole and found.requirement == "X-001"
+    assert found.trace is not None and found.whole and found.requirement == "TM-CLONE-001"
     ops = [step.op for step in found.trace.steps if step.op not in ("file.make", "vm.poweroff", "vm.suspend")]
     assert ops in ([birth, "vm.create", "vm.deploy", "vm.snapshot_create", "vm.snapshot_create"] for birth in ("image.register", "image.make")), (
         render(found.trace, setting.spec.spec)
@@ -172,6 +173,61 @@ def test_an_image_that_comes_of_much_gives_way_to_another_one(setting: Setting) 
         "vm.snapshot_create",
         "vm.snapshot_create",
     ]
+
+
+def test_what_has_nothing_to_do_with_the_failure_goes_at_once(setting: Setting) -> None:
+    """Of twelve VMs and their images one is left after the first try: the one that the operation is about, with what it was made from."""
+    steps = list[Step]()
+    for n in range(12):
+        steps += [
+            Step(0, "image.make", {"image": f"image{n}", "size_mb": 1, "format": "raw", "persistent": False}),
+            Step(0, "vm.create", {"vm": f"vm{n}", "disks": [{"image": f"image{n}"}]}),
+            Step(0, "vm.deploy", {"vm": f"vm{n}", "host": "host01"}, beside="*" if n else ""),
+        ]
+    steps.append(Step(0, "vm.disk_saveas", {"vm": "vm3", "disk": 0, "image": "saved"}))
+    tried = list[Trace]()
+
+    def first(candidates: Iterator[Trace]) -> tuple[int, Trace] | None:
+        for n, one in enumerate(candidates):
+            tried.append(one)
+            if any(step.op == "vm.disk_saveas" for step in one.steps):
+                foresee(setting.spec, setting.subject, one)
+                return n, one
+        return None
+
+    alone, concerned = itertools.islice(shorter(Trace("x", TraceHeader(1, "x", "x"), tuple(steps)), len(steps) - 1, first), 2)
+    assert len(alone.steps) == len(steps) and len(tried) == 2
+    assert [(step.op, step.arguments.get("image", step.arguments.get("vm"))) for step in concerned.steps] == [
+        ("image.make", "image3"),
+        ("vm.create", "vm3"),
+        ("vm.deploy", "vm3"),
+        ("vm.disk_saveas", "saved"),
+    ]
+
+
+def test_objects_go_by_halves(setting: Setting) -> None:
+    """Of 32 VMs of which two are needed, and nobody knows in which operation it shows, the others go in a few steps and not one by one."""
+    steps = [Step(0, "image.make", {"image": "image", "size_mb": 1, "format": "raw", "persistent": False})]
+    steps += [Step(0, "vm.create", {"vm": f"vm{n}", "disks": [{"image": "image"}]}) for n in range(32)]
+
+    def first(candidates: Iterator[Trace]) -> tuple[int, Trace] | None:
+        wanted = {"vm5", "vm20"}
+        return next(((n, one) for n, one in enumerate(candidates) if wanted <= {step.arguments.get("vm") for step in one.steps}), None)
+
+    found = list(shorter(Trace("x", TraceHeader(1, "x", "x"), tuple(steps)), -1, first))
+    assert [step.arguments["vm"] for step in found[-1].steps] == ["vm5", "vm20"]
+    assert len(found) <= 12, [len(one.steps) for one in found]
+
+
+def test_of_several_requirements_the_one_that_broke_first_is_told(setting: Setting) -> None:
+    """Of those in one operation the one about a single action, then the first by name; one of which nobody knows where it broke comes last."""
+    explorer = InMemory(setting, 1, lambda trace: False)
+    trace = Trace("x", TraceHeader(1, "x", "x"), tuple(Step(0, op, arguments) for op, arguments in SAVED))
+    text = render(trace, setting.spec.spec)
+    at = {"TM-ASK-004": 4, "TM-RESIZE-002": 4, "TM-RESIZE-001": 4, "TM-CLONE-001": 7}
+    explorer._at = {(text, name): operation for name, operation in at.items()}
+    assert explorer._cause(trace, frozenset({*at, "DS-CP-001"})) == "TM-RESIZE-001"
+    assert explorer._cause(trace, frozenset({"DS-CP-001", "TM-CLONE-001"})) == "TM-CLONE-001"
 
 
 @pytest.mark.parametrize(
