@@ -8,6 +8,20 @@ import os
 from collections.abc import Callable
 
 
+def count() -> int:
+    """Return how many cores there are for this process: a container or `taskset` may leave it fewer than the machine has."""
+    return len(os.sched_getaffinity(0))
+
+
+#: So many jobs can be asked for.
+JOBS_MAX = 64
+
+
+def jobs() -> int:
+    """Return how many jobs there are if nobody says: as many as cores."""
+    return min(count(), JOBS_MAX)
+
+
 def apart(jobs: int) -> Callable[[], None]:
     """Return what each thread of a job calls first: where there is exactly one core for each, it keeps to its own, with all processes that it starts.
 

@@ -208,7 +208,7 @@ def _header(
     environment = {
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "cores": str(os.cpu_count() or 0),
+        "cores": str(cores.count()),
         "user": "root" if os.geteuid() == 0 else "ordinary user",
     }
     return Header(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import sys
@@ -15,7 +14,7 @@ import typer
 from onereport.results import EXIT_CONFORMANT, EXIT_NOT, EXIT_NOTHING
 from onesim.errors import ConfigError
 from onesim.tracetext import renamed, render
-from onetck import certify, execution
+from onetck import certify, cores, execution
 from onetck.exploring import Explored, Explorer, with_title
 from onetck.setting import Given, Setting, settle
 from onetck.terminal import ContractOption, err_console, one_line, out_console, terminate_as_interrupt, write_page
@@ -44,8 +43,11 @@ def explore(
         "explored.jsonl"
     ),
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Worlds at once; as many as cores if not given.", show_default=False)
-    ] = os.cpu_count() or 1,
+        int,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, max=cores.JOBS_MAX, help="Worlds at once; as many as cores if not given.", show_default=False
+        ),
+    ] = cores.jobs(),
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Walk random legal lifecycles over a driver until one breaks a requirement; write the shortest trace that still does. Exit status 1 if one was found."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +16,7 @@ from onereport.likeness import MODES
 from onesim.errors import ConfigError
 from onesim.spec import ContractSpec, for_contract
 from onesim.trace import Trace
-from onetck import certify, conclude
+from onetck import certify, conclude, cores
 from onetck import replay as replays
 from onetck.plan import PlannedCase, foresee
 from onetck.progress import terminal_progress
@@ -65,8 +64,11 @@ def replay(
     timeout_s: Annotated[float | None, typer.Option("--timeout-s", metavar="S", help="Seconds that one call may take.")] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where history, results and reports of the replay go.")] = Path("onetck-replay"),
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
-    ] = os.cpu_count() or 1,
+        int,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, max=cores.JOBS_MAX, help="Cases at once; as many as cores if not given.", show_default=False
+        ),
+    ] = cores.jobs(),
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the difference as a page, too.", show_default=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the difference as JSON.")] = False,
 ) -> None:

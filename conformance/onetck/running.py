@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from onereport.jsonout import summary
 from onereport.results import EXIT_INTERRUPTED, EXIT_NOTHING
 from onereport.text import render_lines, render_text
 from onesim.schedule import diverged
-from onetck import certify, rendering
+from onetck import certify, cores, rendering
 from onetck.certify import Wish
 from onetck.judge import Judgement
 from onetck.options import (
@@ -70,8 +69,11 @@ def run(
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where history, results and reports go.")] = Path("onetck-results"),
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once; as many as cores if not given.", show_default=False)
-    ] = os.cpu_count() or 1,
+        int,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, max=cores.JOBS_MAX, help="Cases at once; as many as cores if not given.", show_default=False
+        ),
+    ] = cores.jobs(),
     mad: MadOption = None,
     backend: BackendOption = "",
     yes: YesOption = False,

@@ -17,7 +17,7 @@ import typer
 from onereport.results import EXIT_NOTHING
 from onesim.executor import CaseSummary
 from onesim.rows import Profile
-from onetck import certify, execution
+from onetck import certify, cores, execution
 from onetck.certify import Wish
 from onetck.execution import Progress
 from onetck.following import Following
@@ -47,7 +47,7 @@ def watch(
         list[str] | None, typer.Option("--case", metavar="NAME", help="Watch this case alone; may be repeated.", show_default=False)
     ] = None,
     text: Annotated[str, typer.Option("-k", metavar="TEXT", help="Watch cases with this in their name.")] = "",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Cases at once.")] = 2,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=cores.JOBS_MAX, help="Cases at once.")] = 2,
 ) -> None:
     """Run the cases once, then wait: when a script is saved, those run again that ran one of its changed lines. Ctrl-C ends it with status 2."""
     with one_line():

@@ -46,6 +46,17 @@ def test_with_more_jobs_than_cores_nobody_is_tied(all_cores: str, more: int) -> 
     assert seen(jobs) == [all_cores] * jobs
 
 
+def test_as_many_jobs_as_cores_are_left_to_this_process(all_cores: str) -> None:
+    told = [sys.executable, "-c", "from onetck import cores; print(cores.count())"]
+    one = subprocess.run(["taskset", "-c", all_cores.split()[-1], *told], capture_output=True, text=True, check=True).stdout
+    assert (int(one), cores.count()) == (1, len(all_cores.split()))
+
+
+def test_a_machine_with_many_cores_has_no_more_jobs_than_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(192)))
+    assert (cores.count(), cores.jobs()) == (192, cores.JOBS_MAX)
+
+
 def test_one_job_has_all_cores(all_cores: str) -> None:
     assert seen(1) == [all_cores]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import Counter
@@ -38,7 +37,7 @@ def campaign(
     store: Annotated[
         Path | None, typer.Option("--store", metavar="DIR", help="Where the rows go; FILE.runs if not given.", show_default=False)
     ] = None,
-    at_once: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=256, help="Runs at once on this machine.")] = os.cpu_count() or 1,
+    at_once: Annotated[int, typer.Option("--jobs", "-j", metavar="N", min=1, max=256, help="Runs at once on this machine.")] = cores.jobs(),
     scheduler: Annotated[str, typer.Option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster: tcp://HOST:PORT.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, repeat
 
+from onetck import cores
 from onetck.lint.findings import Finding, Rules
 from onetck.lint.sources import Script, Sources
 
@@ -31,7 +32,7 @@ _NUMBER = re.compile(r"\bline (\d+)|:\s?(\d+):")
 def check_syntax(sources: Sources, rules: Rules) -> Iterator[Finding]:
     """Yield the scripts that do not parse, and those that cannot be looked at."""
     found: list[tuple[Script, str]] = []
-    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max(2, cores.count())) as pool:
         jobs: list[Iterable[tuple[Script, str]]] = []
         batches: dict[tuple[str, str], list[Script]] = {}
         for script in _once(sources):

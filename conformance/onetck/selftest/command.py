@@ -12,6 +12,7 @@ import typer
 
 from onereport.results import EXIT_NO_VERDICT, EXIT_NOT, EXIT_NOTHING
 from onesim.errors import ConfigError
+from onetck import cores
 from onetck.selftest import session, show
 from onetck.selftest.baseline import CaseSeen
 from onetck.selftest.page import render_page
@@ -35,8 +36,11 @@ def selftest(
     count: Annotated[int, typer.Option("--sample", metavar="K", min=0, help="So many of these mutants, chosen by --seed.", show_default=False)] = 0,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Chooses the sample.")] = 0,
     jobs: Annotated[
-        int, typer.Option("--jobs", "-j", metavar="N", min=1, max=64, help="Mutants at once; as many as cores if not given.", show_default=False)
-    ] = os.cpu_count() or 1,
+        int,
+        typer.Option(
+            "--jobs", "-j", metavar="N", min=1, max=cores.JOBS_MAX, help="Mutants at once; as many as cores if not given.", show_default=False
+        ),
+    ] = cores.jobs(),
     role: Annotated[
         list[str] | None,
         typer.Option(
