@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +61,18 @@ def test_work_that_hangs_ends_its_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     hand = Hand(nowhere, work)
     assert hand.do({"do": "hang"}) == {"error": "did not end in time"}
     assert hand.gone()
-    assert os.waitpid(hand.pid, 0)[1] == 14, "by its alarm"
+    assert os.waitpid(hand.pid, 0)[1] == signal.SIGALRM
+
+
+def test_a_hand_that_somebody_has_stopped_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hands, "_WORK_S", 1)
+    monkeypatch.setattr(hands, "_LATE_S", 0)
+    hand = Hand(nowhere, work)
+    os.kill(hand.pid, signal.SIGSTOP)
+    assert hand.do({"do": "tell", "text": "x"}) == {"error": "did not end in time"}
+    assert os.waitpid(hand.pid, 0)[1] == signal.SIGKILL
+    assert hand.gone()
+    hand.close()
 
 
 def test_a_hand_that_crashes_is_gone_and_says_no_more(hand: Hand) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 Message = dict[str, Any]
 _WORK_S = 60
+_LATE_S = 5
 _FDS = 1 << 16
 
 
@@ -36,6 +37,7 @@ class Hand:
             os._exit(0)
         theirs.close()
         self._socket = ours
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _WORK_S + _LATE_S, 0))
 
     def gone(self) -> bool:
         """Whether it has ended: a driver may kill what its user runs."""
@@ -43,11 +45,15 @@ class Hand:
 
     def do(self, message: Message) -> Message:
         """Have a piece of work done and return its result; `error` says what went wrong."""
-        with contextlib.suppress(OSError):
+        try:
             _send(self._socket, message)
             answer = _receive(self._socket)
             if answer is not None:
                 return answer
+        except BlockingIOError:  # somebody has stopped it, and its alarm with it
+            os.kill(self.pid, signal.SIGKILL)
+        except OSError:
+            pass
         return {"error": "did not end in time"}
 
     def close(self) -> None:
