@@ -184,10 +184,11 @@ def compare(count: int, rounds: int) -> dict[str, tuple[float, float]]:
         "trees and bytes observed": (lambda: played(setting, trace, Observer), lambda: played(setting, none, Observer)),
     }
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-    for _ in range(rounds):
+    for n in range(rounds):
         for name, (whole, empty) in ways.items():
             (wall, cpu), (no_wall, no_cpu) = measured(whole), measured(empty)
             taken[name].append(((wall - no_wall) / count, (cpu - no_cpu) / count))
+            print(f"round {n + 1}, {name}: {taken[name][-1][0]:.3f} s each, {taken[name][-1][1]:.3f} s processor", file=sys.stderr, flush=True)
     return {name: (min(one for one, _ in rows), min(one for _, one in rows)) for name, rows in taken.items()}
 
 

@@ -26,7 +26,7 @@ from onetck.setting import Given, Setting, settle
 from onetck.shortening import shorter
 
 #: Those that are found soon enough for each run of CI.
-SHORT = ("a-vm-moves-eight-times", "a-failed-clone-keeps-its-lock")
+SHORT = ("a-vm-moves-eight-times", "a-failed-snapshot-keeps-its-lock")
 
 
 @pytest.fixture(scope="module")
