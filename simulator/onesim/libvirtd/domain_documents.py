@@ -9,14 +9,18 @@ from lxml import etree
 from onesim.libvirtd.effects import Refused
 from onesim.libvirtd.model import Disk, Domain, Layer
 
-_PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_blank_text=True, remove_comments=True)
 _SOURCE = {"file": "file", "block": "dev", "network": "name"}
+
+
+def _parser() -> etree.XMLParser:
+    """Return a parser for one document: those of one parser share their table of names, which threads must not change at once."""
+    return etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_blank_text=True, remove_comments=True)
 
 
 def read(data: bytes, what: str) -> Any:
     """Parse a document that a command was given. Raises Refused with libvirt's words about `what`."""
     try:
-        return etree.fromstring(data, _PARSER)
+        return etree.fromstring(data, _parser())
     except etree.XMLSyntaxError as error:
         line = error.position[0] if error.position else 1
         raise Refused(f"({what}):{line}: {(error.msg or '').partition(', line')[0]}\n(null)\n^") from None
@@ -71,7 +75,7 @@ def _disk(node: Any) -> Disk:
 
 def dump(domain: Domain, *, inactive: bool = False, kept: bool = False) -> str:
     """Return the document of a domain as dumpxml prints it; `inactive` as it will be started next, `kept` as snapshots and checkpoints keep it."""
-    root = etree.fromstring(domain.document, _PARSER)
+    root = etree.fromstring(domain.document, _parser())
     live = domain.running and not inactive and not kept
     root.attrib.pop("id", None)
     if live:
