@@ -38,6 +38,10 @@ class MadConf:
         return next((mode for name, mode in self.modes.items() if name.lower() == system_tm.lower()), None)
 
 
+#: What a transfer manager has of which nothing is configured.
+_DEFAULTS = MadConf()
+
+
 @dataclass
 class Cloud:
     """All objects. `vms_dir` is the front-end directory of the VMs' files; `now_s` is virtual time in seconds since the epoch.
@@ -92,7 +96,7 @@ class Cloud:
 
     def conf(self, tm_mad: str) -> MadConf:
         """Return the configuration of a transfer manager; an unknown one has the defaults."""
-        return self.tm_conf.get(tm_mad, MadConf())
+        return self.tm_conf.get(tm_mad, _DEFAULTS)
 
     def directory(self, record: History, vm: Vm) -> str:
         """Return the VM's directory in the system datastore of a history record: the same path on every machine."""

@@ -32,6 +32,7 @@ from onesim.world.lines import Lines
 from onesim.world.links import Links
 from onesim.world.programs import Programs
 from onesim.world.services import Services
+from onesim.world.spawning import NotStarted
 from onesim.world.starting import Starter, embedded
 from onesim.world.striking import Striking
 from onesim.world.virsh import Virsh
@@ -50,6 +51,8 @@ _ENVIRONMENT = {
 _WATCHED = ("/var/lib/one", "/etc", "/var/tmp", "/tmp")
 _WATCH_S = 0.1
 _PIPE_BYTES = 65536  # what a pipe holds
+_AIDES = 4  # a hand and a spawner for either user of a host
+_ROUND = 16  # so that what starts programs may stay when a thread comes or goes beside them
 _GRACE_S = 1.0
 
 
@@ -86,6 +89,7 @@ class Agent:
         self.virsh = Virsh(self)
         self.services = Services(self, _ENVIRONMENT)
         self.visiting = Visiting(self)
+        self.starter.attend(self.selector, self._ended, self.waiting)
         self.selector.register(control, selectors.EVENT_READ, self._control_ready)
         if listener is not None:
             self.selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
@@ -108,6 +112,7 @@ class Agent:
             self.programs.tick()
             if self.running and time.monotonic() - watched > _WATCH_S:
                 watched = time.monotonic()
+                self.starter.unstick()
                 for call in self.running.values():
                     self.lines.trim(call.id, call.leader)
             for call in list(self.running.values()):
@@ -191,9 +196,13 @@ class Agent:
                 return
             if pid == 0:
                 return
-            handler = self.waiting.pop(pid, None)
-            if handler is not None:
-                handler(os.waitstatus_to_exitcode(status))
+            self._ended(pid, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, pid: int, status: int) -> None:
+        self.starter.aides.discard(pid)
+        handler = self.waiting.pop(pid, None)
+        if handler is not None:
+            handler(status)
 
     def do_run(self, message: dict[str, Any]) -> dict[str, Any] | None:
         """Start a call; the reply follows when it has ended."""
@@ -212,18 +221,15 @@ class Agent:
         data = bytes(shim.stdin) if shim is not None else base64.b64decode(message["stdin"])
         stdin = self._input(data)
         self.network.prepare(call)
-        out, err, failed = os.pipe(), os.pipe(), os.pipe()
-        pid = self.starter.spawn(
-            call.host,
-            message["argv"],
-            (stdin, out[1], err[1]),
-            {**given, **traced, "ONETCK_CALL": call.id},
-            root=message["root"],
-            limits=self.bounds(call),
-            cwd=shim.cwd if shim is not None else message["cwd"],
-            failed=failed[1],
-        )
-        for fd in (out[1], err[1], failed[1]):
+        out, err = os.pipe(), os.pipe()
+        environment = {**given, **traced, "ONETCK_CALL": call.id}
+        cwd = shim.cwd if shim is not None else message["cwd"]
+        try:
+            fds = stdin, out[1], err[1]
+            call.leader = self.starter.spawn(call.host, message["argv"], fds, environment, root=message["root"], limits=self.bounds(call), cwd=cwd)
+        except NotStarted as error:
+            call.ended_by = _exec_failure(error, message["argv"][0], call.host, self)
+        for fd in (out[1], err[1]):
             os.close(fd)
         if len(data) <= _PIPE_BYTES:
             call.stdin = stdin  # kept, so that what the script leaves in it can be counted
@@ -231,18 +237,16 @@ class Agent:
             os.close(stdin)
         if shim is not None:
             shim.call = call
-        call.leader = pid
-        call.sessions.add(pid)
         self.running[call.id] = call
-        why = os.read(failed[0], 64)  # ends at exec
-        os.close(failed[0])
-        if why:
-            call.ended_by = _exec_failure(why, message["argv"][0], call.host, self)
         for name, fd in (("stdout", out[0]), ("stderr", err[0])):
             os.set_blocking(fd, False)
             call.open_streams[name] = fd
             self.selector.register(fd, selectors.EVENT_READ, partial(self._output, call, name, fd))
-        self.waiting[pid] = lambda status: self._leader_ended(call, status)
+        if call.leader:
+            call.sessions.add(call.leader)
+            self.waiting[call.leader] = partial(self._leader_ended, call)
+        else:
+            self._leader_ended(call, 127)
         return None
 
     def _input(self, data: bytes) -> int:
@@ -271,7 +275,8 @@ class Agent:
         Where other calls may run beside it, the watch alone counts its processes.
         """
         crowd = CROWD if self.holding.on else 1
-        return {**call.limits, "processes": call.limits["processes"] * crowd + self.programs.tasks() + self.services.tasks()}
+        beside = self.programs.tasks() + self.services.tasks() + _AIDES * len(self.hosts)
+        return {**call.limits, "processes": call.limits["processes"] * crowd + _ROUND * -(-beside // _ROUND)}
 
     def _alone(self, call: Call) -> bool:
         return call.alone and not self.kept and not self.programs.active
@@ -422,19 +427,10 @@ class Agent:
         fds, self.fds = self.fds[:3], []
         if message["host"] not in self.hosts:
             return {"error": "this world has no such host"}
-        failed = os.open("/dev/null", os.O_WRONLY)
         environment = {**_ENVIRONMENT, "TERM": message["term"], "PS1": f"oneadmin@{message['host']}:\\w$ "}
-        pid = self.starter.spawn(
-            message["host"],
-            ["/bin/bash", "--norc", "-i"],
-            (fds[0], fds[1], fds[2]),
-            environment,
-            root=False,
-            limits={},
-            cwd="/var/lib/one",
-            failed=failed,
-        )
-        for fd in (*fds, failed):
+        words = ["/bin/bash", "--norc", "-i"]
+        pid = self.starter.spawn(message["host"], words, (fds[0], fds[1], fds[2]), environment, root=False, limits={}, cwd="/var/lib/one")
+        for fd in fds:
             os.close(fd)
         self.waiting[pid] = lambda status: self.send({"reply": message["id"], "status": status})
         return None
@@ -442,16 +438,16 @@ class Agent:
     def do_close(self, message: dict[str, Any]) -> dict[str, Any]:
         """End the world."""
         self.send({"reply": message["id"]})
+        self.starter.dismiss()
         os._exit(0)
 
 
-def _exec_failure(why: bytes, path: str, host: str, agent: Agent) -> str:
-    stage, _, number = why.decode().partition(" ")
-    if stage != "exec":
+def _exec_failure(error: NotStarted, path: str, host: str, agent: Agent) -> str:
+    if error.stage != "exec":
         return "world_lost"
-    if int(number) == errno.EACCES:
+    if error.errno == errno.EACCES:
         return "not_executable"
-    if int(number) == errno.ENOENT and not agent.starter.within(host, lambda: {"value": os.path.exists(path)})["value"]:
+    if error.errno == errno.ENOENT and not agent.starter.within(host, lambda: {"value": os.path.exists(path)})["value"]:
         return "missing"
     return "bad_interpreter"
 

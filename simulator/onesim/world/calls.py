@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+_TICKS_S = os.sysconf("SC_CLK_TCK")
 _PASSES = 20
 DATAGRAMS_MAX = 1000
 #: Below it every service has a directory of its own; it is not watched: what daemons write there is nobody's doing.
@@ -140,6 +141,15 @@ def owner(pid: int, running: dict[str, Call], *, certain: bool = False) -> Call 
                 return call
         at, steps = int(row[1]), steps + 1
     return running.get(_environment_id(pid)) or (next(iter(running.values())) if len(running) == 1 and not certain else None)
+
+
+def orphan(parent: int, since_s: float, known: Collection[int]) -> int:
+    """Return the process that leads a session, was started after a moment of the machine's boot time by a process that is gone, and is not known; or 0."""
+    for pid in processes():
+        row = _stat(pid)
+        if row and int(row[1]) in (1, parent) and int(row[3]) == pid and int(row[19]) >= int(since_s * _TICKS_S) and pid not in known:
+            return pid
+    return 0
 
 
 def usage(call: Call, alone: bool, spared: Spared) -> tuple[int, float]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from onesim.world import calls
 from onesim.world import syscalls as sc
 from onesim.world.senders import process_at
+from onesim.world.spawning import NotStarted
 
 if TYPE_CHECKING:
     from onesim.world.agent import Agent
@@ -273,11 +274,15 @@ class Doors:
             fds = (os.open("/dev/null", os.O_RDONLY), fds[1], fds[2])
         if call is not None:
             environment = {**environment, "ONETCK_CALL": call.id}
-        failed_reader, failed = os.pipe()
         limits = self.agent.bounds(call) if call is not None else {}
-        child = self.agent.starter.spawn(host, argv, fds, environment, root=root, limits=limits, cwd="/" if root else "/var/lib/one", failed=failed)
-        for fd in (*fds, failed, failed_reader):
-            os.close(fd)
+        try:
+            child = self.agent.starter.spawn(host, argv, fds, environment, root=root, limits=limits, cwd="/" if root else "/var/lib/one")
+        except NotStarted:
+            self._answer(connection, "exit 127")
+            return
+        finally:
+            for fd in fds:
+                os.close(fd)
         if call is not None:
             call.sessions.add(child)
         connection.setblocking(True)

@@ -35,7 +35,7 @@ class Containers(OwnServers):
         self.hosts, self.shared, self.wide = settings["hosts"], settings["shared"], True
         self.sharing = frozenset(self.hosts) - frozenset(settings["apart"])
         self.addresses: dict[str, str] = settings["addresses"]
-        self.hands, self.views, self.namespaces, self.userns = {}, {}, {}, -1
+        self.aides, self.hands, self.spawners, self.views, self.namespaces, self.userns = set(), {}, {}, {}, {}, -1
         self.leaders: dict[str, int] = {}
         self._network = os.open("/proc/self/ns/net", os.O_RDONLY)
         for host in self.hosts:

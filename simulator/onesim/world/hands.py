@@ -46,8 +46,8 @@ class Hand:
     def do(self, message: Message) -> Message:
         """Have a piece of work done and return its result; `error` says what went wrong."""
         try:
-            _send(self._socket, message)
-            answer = _receive(self._socket)
+            self._socket.sendall(packed(message))
+            answer = receive(self._socket)
             if answer is not None:
                 return answer
         except BlockingIOError:  # somebody has stopped it, and its alarm with it
@@ -81,24 +81,32 @@ def _serve(connection: socket.socket, enter: Callable[[], None], work: Callable[
         return {}
 
     refused = attempted(entered)
-    os.dup2(connection.fileno(), 3)
-    os.closerange(4, _FDS)  # a pipe of a call that stays open here would never end
-    with socket.socket(fileno=3) as mine:
-        connection.detach()
-        while (message := _receive(mine)) is not None:
-            signal.alarm(_WORK_S)
-            answer = refused or attempted(partial(work, message))
-            signal.alarm(0)
-            _send(mine, answer)
+    keep_only(connection.fileno())  # a pipe of a call that stays open here would never end
+    while (message := receive(connection)) is not None:
+        signal.alarm(_WORK_S)
+        answer = refused or attempted(partial(work, message))
+        signal.alarm(0)
+        connection.sendall(packed(answer))
 
 
-def _send(connection: socket.socket, message: Message) -> None:
+def keep_only(*fds: int) -> None:
+    """Close all descriptors of this process but its standard ones and these."""
+    at = 3
+    for fd in sorted(fds):
+        os.closerange(at, fd)
+        at = fd + 1
+    os.closerange(at, _FDS)
+
+
+def packed(message: Message) -> bytes:
+    """Return a message as it goes over a connection: its length and its text."""
     data = json.dumps(message).encode()
-    connection.sendall(struct.pack(">I", len(data)) + data)
+    return struct.pack(">I", len(data)) + data
 
 
-def _receive(connection: socket.socket) -> Message | None:
-    head = connection.recv(4, socket.MSG_WAITALL)
+def receive(connection: socket.socket, begun: bytes = b"") -> Message | None:
+    """Return the next message, of which the beginning may have been read; None when the other side has gone."""
+    head = begun + connection.recv(4 - len(begun), socket.MSG_WAITALL)
     if len(head) < 4:
         return None
     (length,) = struct.unpack(">I", head)

@@ -39,7 +39,7 @@ class Machine(OwnServers):
         self.shared = settings["shared"]
         self.sharing = frozenset(settings["hosts"]) - frozenset(settings["apart"])
         self.addresses: dict[str, str] = settings["addresses"]
-        self.hands, self.views, self.namespaces, self.userns = {}, {}, {}, -1
+        self.aides, self.hands, self.spawners, self.views, self.namespaces, self.userns = set(), {}, {}, {}, {}, -1
         self.groups = os.getgrouplist("oneadmin", nsview.ONEADMIN)
         self._server = 0
         self._build(settings)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from onesim.world import calls, clients, shims
 from onesim.world import syscalls as sc
+from onesim.world.spawning import NotStarted
 
 if TYPE_CHECKING:
     from onesim.world.agent import Agent
@@ -107,15 +108,18 @@ class Programs:
             self.agent.starter.within(host, partial(shims.lay, shim), root=True)
             self.view = self.agent.starter.shadow(host, shims.TREE, shims.REMOTES)
             self._listen()
-        stdin, stdout, errors, failed = os.pipe(), os.pipe(), os.pipe(), os.pipe()
+        stdin, stdout, errors = os.pipe(), os.pipe(), os.pipe()
         fds = (stdin[0], stdout[1], errors[1])
-        pid = self.agent.starter.spawn(
-            self.view, message["argv"], fds, {**self.environment, **message["env"]}, root=False, limits=_LIMITS, cwd="/var/lib/one", failed=failed[1]
-        )
-        for fd in (*fds, failed[1]):
-            os.close(fd)
-        why = os.read(failed[0], 64)  # ends at exec
-        os.close(failed[0])
+        environment = {**self.environment, **message["env"]}
+        try:
+            pid = self.agent.starter.spawn(self.view, message["argv"], fds, environment, root=False, limits=_LIMITS, cwd="/var/lib/one")
+        except NotStarted as error:
+            for fd in (stdin[1], stdout[0], errors[0]):
+                os.close(fd)
+            return {"failed": error.strerror}
+        finally:
+            for fd in fds:
+                os.close(fd)
         program = _Program(message["name"], pid, stdin[1], stdout[0], errors[0])
         for fd in (stdin[1], stdout[0], errors[0]):
             os.set_blocking(fd, False)
@@ -123,7 +127,7 @@ class Programs:
         self.agent.waiting[pid] = partial(self._ended, program)
         self._watch(stdout[0], partial(self._stdout, program))
         self._watch(errors[0], partial(self._stderr, program))
-        return {"failed": os.strerror(int(why.split()[1]))} if why else {}
+        return {}
 
     def do_tell(self, message: dict[str, Any]) -> dict[str, Any]:
         """Write to a program's stdin; what it does not take at once is kept for it."""
@@ -308,7 +312,7 @@ class Programs:
             return
         with contextlib.suppress(KeyError, ValueError):
             self.agent.selector.unregister(shim.connection.fileno())
-        if shim.call is not None:
+        if shim.call is not None and shim.call.leader:
             with contextlib.suppress(OSError):
                 os.killpg(shim.call.leader, signal.SIGTERM)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from onesim.world import calls
 from onesim.world.calls import SERVICES
+from onesim.world.spawning import NotStarted
 
 if TYPE_CHECKING:
     from onesim.world.agent import Agent
@@ -40,27 +41,29 @@ class Services:
         made = self.agent.starter.do({"do": "mkdir", "host": message["host"], "paths": [home]})
         if "error" in made:
             return {"failed": made["error"]}
-        null, output, failed = os.open("/dev/null", os.O_RDONLY), os.pipe(), os.pipe()
+        null, output = os.open("/dev/null", os.O_RDONLY), os.pipe()
         variable, _, value = self._mark.decode().partition("=")
-        pid = self.agent.starter.spawn(
-            message["host"],
-            ["/bin/bash", "-c", message["command"]],
-            (null, output[1], output[1]),
-            {**self.environment, variable: value},
-            root=message.get("root", False),
-            limits=_LIMITS,
-            cwd=home,
-            failed=failed[1],
-        )
-        for fd in (null, output[1], failed[1]):
-            os.close(fd)
-        why = os.read(failed[0], 64)  # ends at exec
-        os.close(failed[0])
+        try:
+            pid = self.agent.starter.spawn(
+                message["host"],
+                ["/bin/bash", "-c", message["command"]],
+                (null, output[1], output[1]),
+                {**self.environment, variable: value},
+                root=message.get("root", False),
+                limits=_LIMITS,
+                cwd=home,
+            )
+        except NotStarted as error:
+            os.close(output[0])
+            return {"failed": error.strerror}
+        finally:
+            for fd in (null, output[1]):
+                os.close(fd)
         self._said[name], self._status[name] = bytearray(), 0
         os.set_blocking(output[0], False)
         self.agent.selector.register(output[0], selectors.EVENT_READ, partial(self._heard, name, output[0]))
         self.agent.waiting[pid] = partial(self._ended, name)
-        return {"failed": os.strerror(int(why.split()[1]))} if why else {}
+        return {}
 
     def do_service(self, message: dict[str, Any]) -> dict[str, Any]:
         """Tell how the command of a service has ended (0 while it runs) and the end of what the service has said."""
@@ -79,14 +82,17 @@ class Services:
         self._status[name] = status
 
     def pids(self) -> frozenset[int]:
-        """Return the processes of all services, and those of the hosts themselves."""
+        """Return the processes of all services, those of the hosts themselves, and those that do the agent's work."""
+        return self._told() | self.agent.starter.aides
+
+    def _told(self) -> frozenset[int]:
         marked = frozenset(pid for pid in calls.processes() if self._marked(pid)) if self._status else frozenset()
         return marked | self.agent.starter.daemons()
 
     def tasks(self) -> int:
-        """Return how many processes and threads they have: they count against the bound of a script, whose user is theirs."""
+        """Return how many processes and threads services and hosts have: they count against the bound of a script, whose user is theirs."""
         count = 0
-        for pid in self.pids():
+        for pid in self._told():
             with contextlib.suppress(OSError):
                 count += len(os.listdir(f"/proc/{pid}/task"))
         return count

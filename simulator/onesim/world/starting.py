@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import os
 import resource
+import selectors
 import signal
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
-from onesim.world import lines, nsview, quiet, sshd, tree
+from onesim.world import calls, lines, nsview, quiet, sshd, tree
 from onesim.world import syscalls as sc
 from onesim.world.hands import Hand
+from onesim.world.spawning import NotStarted, Spawner
 from onesim.world.work import WORK, needs_root
 
 _REACH_S = 5.0
+_BOUNDS = ("processes", "memory_mb")
+_SPAWNER_MB = 256  # of address space; the watch over resident memory is exact
 
 
 class Starter:
     """Knows the namespaces of the hosts. `namespaces` tells a host by the link of its mount namespace; `shared` are the directories that those `sharing` have
-    in common. `own_ssh` = the hosts have an SSH server of their own; `daemons` are the processes that belong to the hosts themselves.
+    in common. `own_ssh` = the hosts have an SSH server of their own; `daemons` are the processes that belong to the hosts themselves, `aides` the children
+    that do the agent's own work on them.
     """
 
     own_ssh = False
@@ -31,12 +38,14 @@ class Starter:
     #: Trees in which hardly any call changes something. The agent's view of them must be that of the processes' own file systems.
     calm: tuple[str, ...] = ("/etc", "/var/lib/one/remotes", "/var/tmp/one")
     gates: list[str]
+    aides: set[int]
     hands: dict[tuple[str, bool], Hand]
+    spawners: dict[tuple[str, bool], tuple[Spawner, dict[str, float]]]
 
     def __init__(self, hosts: list[str], *, shared: list[str], sharing: frozenset[str], wide: bool) -> None:
         self.hosts, self.shared, self.sharing, self.wide = hosts, shared, sharing, wide
         self.quiet, self.parts = quiet.Quiet(), dict[str, tree.Picture]()
-        self.hands = {}
+        self.hands, self.spawners, self.aides = {}, {}, set()
         self.views: dict[str, tuple[int, ...]] = {}
         self.namespaces: dict[str, str] = {}
         self.userns = -1
@@ -107,43 +116,50 @@ class Starter:
         for fd in fds:
             os.close(fd)
 
+    def attend(self, selector: selectors.BaseSelector, ended: Callable[[int, int], None], waiting: Collection[int]) -> None:
+        """Tell `ended` the process id and the status of each program that has ended, while this selector is asked; `waiting` are those that run."""
+        self._selector, self._ended, self._waiting = selector, ended, waiting
+
     def spawn(
-        self,
-        host: str,
-        argv: list[str],
-        fds: tuple[int, int, int],
-        environment: dict[str, str],
-        *,
-        root: bool,
-        limits: dict[str, float],
-        cwd: str,
-        failed: int,
+        self, host: str, argv: list[str], fds: tuple[int, int, int], environment: dict[str, str], *, root: bool, limits: dict[str, float], cwd: str
     ) -> int:
-        """Start a program on a host. In the child a failure to do so is written to `failed` as stage and errno. Returns the process id."""
-        pid = os.fork()
-        if pid:
-            return pid
-        stage = b"view"
+        """Start a program on a host, the first of a session. Returns its process id. Raises NotStarted."""
+        wanted = {name: limits[name] for name in _BOUNDS} if limits else {}
+        spawner, bounds = self.spawners.get((host, root), (None, None))
+        if spawner is not None and (bounds != wanted or spawner.gone()):
+            spawner.dismiss()
+            spawner = None
+        if spawner is None:
+            spawner = Spawner(partial(self._become, host, root, wanted), self._ended)
+            self.spawners[host, root] = spawner, wanted
+            self.aides.add(spawner.pid)
+            self._selector.register(spawner.reports, selectors.EVENT_READ, partial(self._hear, spawner))
+        began = time.clock_gettime(time.CLOCK_BOOTTIME)
         try:
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
-            os.setsid()
-            kept = os.dup(failed) if failed in (0, 1, 2) else failed
-            for target, fd in enumerate(fds):
-                os.dup2(fd, target)
-            self._enter(host)
-            self.take_rights(root, limits)
-            stage = b"cwd"
-            os.chdir(cwd)
-            stage = b"exec"
-            os.dup2(kept, 3, inheritable=False)
-            kept = 3
-            os.closerange(4, 256)
-            os.execve(argv[0], argv, environment)
-        except OSError as error:
-            os.write(kept, stage + b" %d" % (error.errno or 0))
-        os._exit(127)
+            return spawner.start(argv, fds, environment, cwd)
+        except NotStarted as error:
+            orphan = calls.orphan(spawner.pid, began, self._waiting) if error.errno == errno.ESRCH else 0
+            if not orphan:
+                raise
+            return orphan  # the program's first deed was to kill whatever its user runs
+
+    def _hear(self, spawner: Spawner) -> None:
+        if not spawner.hear():
+            self._selector.unregister(spawner.reports)
+            os.close(spawner.reports)
+
+    def dismiss(self) -> None:
+        """End the children that do the agent's own work; what they and theirs have used counts for this process then."""
+        for pid in self.aides:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in self.aides:
+            self._wait_for(pid)
+
+    def unstick(self) -> None:
+        """Go on where somebody has stopped what starts programs."""
+        for spawner, _ in self.spawners.values():
+            spawner.unstick()
 
     def _enter(self, host: str) -> None:
         for view in self.views[host]:
@@ -208,12 +224,8 @@ class Starter:
         return host, "/proc/net"
 
     def daemons(self) -> frozenset[int]:
-        """Return the processes that are neither calls' nor services'."""
-        return self.aides()
-
-    def aides(self) -> frozenset[int]:
-        """Return the processes that do the agent's own work on the hosts."""
-        return frozenset(hand.pid for hand in self.hands.values() if not hand.gone())
+        """Return the processes that are neither calls' nor services', and no `aides`."""
+        return frozenset()
 
     def admit(self, host: str, spared: frozenset[int], *, up: bool) -> None:
         """Let a host be reached by ssh, or not any more, where that is no matter of the harness; then only the processes that are `spared` go on there."""
@@ -227,7 +239,7 @@ class Starter:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if limits:
             _bound(resource.RLIMIT_NPROC, int(limits["processes"]))
-            _bound(resource.RLIMIT_AS, int(limits["memory_mb"]) * 4 << 20)
+            _bound(resource.RLIMIT_AS, max(int(limits["memory_mb"]) * 4, _SPAWNER_MB) << 20)
         if root:
             return
         if self.wide:
@@ -251,11 +263,12 @@ class Starter:
             hand = None
         if hand is None:
             hand = self.hands[host, root] = Hand(partial(self._become, host, root), lambda message: WORK[message["do"]](message))
+            self.aides.add(hand.pid)
         return hand.do(message)
 
-    def _become(self, host: str, root: bool) -> None:
+    def _become(self, host: str, root: bool, limits: dict[str, float] | None = None) -> None:
         self._enter(host)
-        self.take_rights(root)
+        self.take_rights(root, limits)
 
     def within(self, host: str, work: Callable[[], dict[str, Any]], *, root: bool = False) -> dict[str, Any]:
         """Do something that is no piece of work with a name, in a host's view as `do` does, in a child of its own. Returns its result."""

@@ -117,7 +117,7 @@ class Striking:
             return
         views = {view for view, name in self.agent.starter.namespaces.items() if name == host}
         stopped: list[int] = []
-        aides = self.agent.starter.aides()
+        aides = self.agent.starter.aides
         for pid in calls.processes():
             with contextlib.suppress(OSError):
                 if pid not in aides and os.readlink(f"/proc/{pid}/ns/mnt") in views:
