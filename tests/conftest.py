@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -46,7 +47,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what another Python runs, or the next commit, where `--sample` asks for that.
 
     The cases of a test run the same code of ours on other data: the first and every fifth one after it are kept. What is played whole runs the code that
-    the component tests run as well. Of tests whose cases take long together, one n-th is played after each commit (`turns(n)`), so that n commits play all.
+    the component tests run as well. Of tests whose cases take long together, one n-th is played after each commit (`turns(n)`), so that n commits play all;
+    the names decide which test begins where, so that no commit has to play much more than another.
     """
     if not config.getoption("sample"):
         return
@@ -58,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         name = item.nodeid.partition("[")[0]
         seen[name] = n = seen.get(name, -1) + 1
         if marker := item.get_closest_marker("turns"):
-            (kept if (n - turn) % marker.args[0] == 0 else dropped).append(item)
+            (kept if (n + crc32(name.encode()) - turn) % marker.args[0] == 0 else dropped).append(item)
         elif item.get_closest_marker("components"):
             kept.append(item)
         else:

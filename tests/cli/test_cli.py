@@ -61,6 +61,7 @@ def test_the_reference_driver_is_conformant_and_leaves_its_files(tmp_path: Path)
     )  # over the files of the run before
 
 
+@pytest.mark.turns(4)
 @pytest.mark.components
 def test_the_reference_driver_is_conformant_under_the_older_contract(tmp_path: Path) -> None:
     """The dump as an argument, SOURCE alone, errors between separators."""
@@ -363,6 +364,7 @@ def open_path() -> Iterator[Path]:
         yield Path(path)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.components
 def test_an_ordinary_user_gets_the_same_verdict(open_path: Path) -> None:
     """Without root: CONFORMANT under both contracts, with one mapped id and a user namespace for the driver."""

@@ -32,6 +32,7 @@ def faults_of(out: Path) -> list[FaultInjected]:
     return [record for record in read(out / "history.jsonl", Record) if isinstance(record, FaultInjected)]
 
 
+@pytest.mark.turns(4)
 def test_the_reference_driver_loses_nothing(tmp_path: Path) -> None:
     """Basic faults on the life of an image and its copy: conformant; every case is a trace that can be played alone, every fault has struck."""
     run = onetck(tmp_path, str(REFERENCE), "--faults", "basic", "--seed", "3", "--case", "image-clone", *CERTIFIED)
@@ -66,6 +67,7 @@ def hasty(tmp_path: Path) -> Path:
     return tmp_path / "driver"
 
 
+@pytest.mark.turns(4)
 def test_a_failure_is_repeated_from_its_own_trace(hasty: Path, tmp_path: Path) -> None:
     """A lock that outlives a failure breaks GEN-FAULT-001; the report gives the command, which fails in the same way without the rest of the run."""
     first = onetck(tmp_path / "a", str(hasty), "--faults", "basic", "--case", "image-clone")

@@ -51,6 +51,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one process", "two workers"])
 def test_a_right_driver_passes_both_ways(folder: Path, workers: tuple[str, ...]) -> None:
     """The same verdicts, exit status 0, all reports."""
@@ -62,6 +63,7 @@ def test_a_right_driver_passes_both_ways(folder: Path, workers: tuple[str, ...])
     assert {path.name for path in (folder / "by-pytest").iterdir()} == {path.name for path in (folder / "by-run").iterdir()}
 
 
+@pytest.mark.turns(4)
 def test_faults_strike_both_ways(folder: Path) -> None:
     """The cases that passed are played again with faults: the same fault cases, verdicts and exit status."""
     asked = ("--profile", "ds-export", "--faults", "basic", "--seed", "3")
@@ -74,6 +76,7 @@ def test_faults_strike_both_ways(folder: Path) -> None:
     assert ("GEN-FAULT-001", "") in found
 
 
+@pytest.mark.turns(4)
 def test_a_broken_driver_fails_both_ways_and_says_why(folder: Path) -> None:
     """The same verdicts, exit status 1; the failed test tells the requirement, the case and the command, and no stack."""
     (folder / "remotes/tm/shared/resize").write_text("#!/bin/bash\nexit 0\n")

@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("kind", ["fs", "disk"])
 def test_a_pool_on_a_block_device_is_worked_on_alike(kind: str, disks: Any, tmp_path: Path) -> None:
     """Requirement by requirement the same on a file system and on partitions of a loop device as on the model of them; and nothing is left on the machines."""

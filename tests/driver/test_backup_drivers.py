@@ -168,6 +168,7 @@ def plain(fe: FrontEnd) -> Store:
     return Store(fe, "backup")
 
 
+@pytest.mark.turns(4)
 def test_chains_come_back(store: Store) -> None:
     """Every increment comes back as the disks were, also zeros that were written over data, before increments are merged and after; then all goes."""
     states = []

@@ -21,6 +21,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.turns(4)
 def test_the_driver_passes_what_the_cases_reach(tmp_path: Path) -> None:
     """Images of all kinds, clones, persistent and volatile disks live through a VM's life, and nothing is broken."""
     words = [word for case in ("image-clone", "image-qcow2", "vm-example", "vm-volatile") for word in ("--case", case)]
@@ -41,6 +42,7 @@ def test_the_driver_passes_what_the_cases_reach(tmp_path: Path) -> None:
     assert {id: verdicts[id].verdict for id in reached} == dict.fromkeys(reached, "pass")
 
 
+@pytest.mark.turns(4)
 def test_overlapping_and_interrupted_calls_leave_the_pool_in_order(tmp_path: Path) -> None:
     """VMs of one image that start and end at once, a prolog that is run again, a VM that is deleted while its clone still runs."""
     words = [word for case in ("vms-together", "vm-retry", "vm-given-up") for word in ("--case", case)]
@@ -48,6 +50,7 @@ def test_overlapping_and_interrupted_calls_leave_the_pool_in_order(tmp_path: Pat
     assert bad(verdicts) == {}
 
 
+@pytest.mark.turns(4)
 def test_exports_and_running_guests_reach_the_pool(tmp_path: Path) -> None:
     """What an export names is fetched from the pool and is the image; disks of a running guest grow, are snapshot and saved, also when that is cut off."""
     words = [word for case in ("export", "resize-running", "live-cut") for word in ("--case", case)]
@@ -71,6 +74,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("script", BROKEN)
 def test_what_is_no_file_is_judged_all_the_same(tmp_path: Path, script: str) -> None:
     """A driver that is broken in one way is caught by the bytes and the names in the pool."""

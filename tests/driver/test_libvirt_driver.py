@@ -35,6 +35,7 @@ def test_the_driver_passes_what_the_cases_reach(tmp_path: Path) -> None:
     assert {id: verdicts[id].verdict for id in reached} == dict.fromkeys(reached, "pass")
 
 
+@pytest.mark.turns(4)
 def test_overlapping_and_interrupted_calls_leave_the_pool_in_order(tmp_path: Path) -> None:
     """VMs of one image that start and end at once, a prolog that is run again, a VM that is deleted while its clone still runs."""
     words = [word for case in ("vms-together", "vm-retry", "vm-given-up") for word in ("--case", case)]
@@ -53,6 +54,7 @@ def test_a_bridge_does_what_the_front_end_does_else(tmp_path: Path) -> None:
     assert bad(verdicts) == {}
 
 
+@pytest.mark.turns(4)
 def test_the_simulated_libvirt_gives_the_verdicts_of_the_real_one(tmp_path: Path) -> None:
     """The same cases on both: every requirement has the same verdict, and those on pools and volumes are all put to the test, and kept."""
     cases = ("image-clone", "image-qcow2", "vm-example", "vm-volatile", "pool-before", "pool-fresh", "pool-work")

@@ -24,6 +24,7 @@ LENT = ("LIBVIRT-POOL-004", "LIBVIRT-VOL-002", "TM-LN-001", "TM-LN-002", "TM-MVD
 KEPT = ("LIBVIRT-POOL-001", "LIBVIRT-VOL-001", "LIBVIRT-VOL-002", "LIBVIRT-VOL-003", "LIBVIRT-VOL-004")
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("kind", MADE)
 def test_a_pool_is_worked_on_as_its_type_wants_it(kind: str, tmp_path: Path) -> None:
     """Images, clones, persistent and volatile disks are volumes of the pool and hold what they must; others stay.
@@ -39,6 +40,7 @@ def test_a_pool_is_worked_on_as_its_type_wants_it(kind: str, tmp_path: Path) -> 
 _ON_CEPH = shutil.which("ceph-mon") and list(Path("/usr/lib").glob("*/libvirt/storage-backend/*_rbd.so"))
 
 
+@pytest.mark.turns(4)
 @pytest.mark.components
 @pytest.mark.skipif(not wide(), reason="libvirtd gives volumes to oneadmin, which takes a range of user ids: real root")
 @pytest.mark.skipif(

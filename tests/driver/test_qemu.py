@@ -40,6 +40,7 @@ def calls(out: Path) -> list[tuple[object, ...]]:
     return sorted((one.case, one.operation, one.family, one.mad, one.action, one.success, one.vm, one.disk) for one in rows)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize(
     ("role", "cases", "kept"),
     [

@@ -124,7 +124,7 @@ def test_every_case_is_dealt_and_every_role_meets_every_contract() -> None:
 
 
 @pytest.mark.components
-@pytest.mark.turns(4)
+@pytest.mark.turns(8)
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_no_contract_refuses_a_case_of_a_role(role: Role) -> None:
     """What is written for a contract is legal in it, whichever drivers there are: oned accepts each operation of each case."""
@@ -148,7 +148,7 @@ def _meet(role: Role, lacking: set[str]) -> list[str]:
     return [case.trace.name for case in _cases(role, CONTRACTS[-1]) if any(expected(row, case.expects) for row in rows)]
 
 
-@pytest.mark.turns(4)
+@pytest.mark.turns(8)
 @pytest.mark.parametrize("role", [_marked(role) for role in reversed(ROLES)])  # what takes longest first
 def test_a_role_is_kept_under_every_contract(role: Role, tmp_path: Path) -> None:
     """Every case passes under the contract that it is dealt to, and every requirement that is the role's own is reached where all are played.

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.components
 ROLES = ("onetck", "ssh")
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize(
     ("first", "last"),

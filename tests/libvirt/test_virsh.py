@@ -97,6 +97,7 @@ def _shorten(domain: etree._Element) -> None:
             device.remove(address)
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("name", sorted(path.stem for path in SCENARIOS.glob("*.txt")))
 def test_the_simulated_virsh_says_and_does_what_the_real_one_does(name: str, sides: tuple[Real, Simulated]) -> None:
     """Each command of a scenario prints the same on both sides and ends with the same status; what it leaves has the same modes, formats, chains and bytes."""

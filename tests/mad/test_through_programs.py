@@ -145,6 +145,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize(("script", "text", "case"), WRONG)
 def test_a_wrong_script_is_judged_alike(tmp_path: Path, script: str, text: str, case: str) -> None:
     """Two lines of output, no end, a signal, no interpreter, no run bit, too many processes, one left behind: the same verdicts, and none on the programs."""
@@ -249,6 +250,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("broken", BROKEN, ids=lambda row: row.name.replace(" ", "-"))
 def test_a_broken_program_is_named_and_the_driver_is_not(broken: Broken, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exactly its own requirements are broken, the run is not conformant, and no process of it is left."""

@@ -38,7 +38,7 @@ def test_every_miniature_declares_its_vector_with_its_root_cause_in_it() -> None
 
 
 @pytest.mark.components
-@pytest.mark.turns(4)
+@pytest.mark.turns(8)
 @pytest.mark.parametrize("miniature", [pytest.param(row, id=row.name, marks=_marks(row)) for row in MINIATURES])
 def test_the_verdicts_on_a_miniature_are_the_declared_ones(miniature: Miniature, tmp_path: Path) -> None:
     """The root cause, what fails with it and what is blocked by it: exactly these, and nothing else."""

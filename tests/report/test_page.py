@@ -145,6 +145,7 @@ def test_without_scripts_all_that_matters_is_there(browser: Browser, written: Pa
     context.close()
 
 
+@pytest.mark.turns(4)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Browser, written: Path, scheme: Any) -> None:
     """Names, roles, contrast, order: the rules of axe, with all that opens opened."""

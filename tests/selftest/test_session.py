@@ -149,6 +149,7 @@ def test_the_actions_that_may_come_to_a_line_of_a_helper_are_found_by_the_names_
     assert mentions(files, "a.sh", 6) == {"tm/x/direct", "tm/x/other", "tm/x/none"}
 
 
+@pytest.mark.turns(4)
 @pytest.mark.components
 def test_a_fault_case_is_measured_once_and_kills_what_hides_a_failure(shared: Role) -> None:
     """mkswap that fails on a host is no success; the fault cases of the action are kept by their key."""

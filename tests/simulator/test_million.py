@@ -99,6 +99,7 @@ def test_what_is_watched_is_seen() -> None:
     assert watching.pop()["open"] == 1
 
 
+@pytest.mark.turns(4)
 @pytest.mark.components
 def test_a_million_events_touch_nothing() -> None:
     """No file, process, socket or import while oned is fed; all VMs have come to their end, and nothing is left waiting."""
