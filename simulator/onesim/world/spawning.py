@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator
 from onesim.world import hands
 
 _PATIENCE_S = 0.2
-_NORMAL = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ)
+#: What a program does by default with a signal it does, whatever Python and who started onetck ignore.
+_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
 
 class NotStarted(OSError):
@@ -132,7 +133,7 @@ def _start(message: hands.Message, fds: list[int]) -> hands.Message:
         stage = "exec"
         argv = message["argv"]
         own = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(fds)]
-        return {"pid": os.posix_spawn(argv[0], argv, message["environment"], file_actions=own, setsid=True, setsigdef=_NORMAL)}
+        return {"pid": os.posix_spawn(argv[0], argv, message["environment"], file_actions=own, setsid=True, setsigdef=_SIGNALS)}
     except (OSError, ValueError) as error:
         return {"stage": stage, "errno": getattr(error, "errno", None) or 0}
 
