@@ -101,29 +101,38 @@ class Spawner:
 
 
 def _serve(connection: socket.socket, reports: int, enter: Callable[[], None]) -> None:
-    signal.set_wakeup_fd(-1)
-
-    def reap(number: int, frame: object) -> None:
-        for pid, status in _dead():
-            os.write(reports, b"%d %d\n" % (pid, status))
-
-    signal.signal(signal.SIGCHLD, reap)
     refused: hands.Message = {}
     try:
         enter()
     except OSError as error:
         refused = {"stage": "view", "errno": error.errno or 0}
     hands.keep_only(connection.fileno(), reports)
+    deaths = _deaths()
     while True:
-        head, fds, _, _ = socket.recv_fds(connection, 1, 3)
-        for fd in fds:
-            os.set_inheritable(fd, False)
-        message = hands.receive(connection, head) if head else None
-        if message is None:
-            return
-        connection.sendall(hands.packed(refused or _start(message, fds)))
-        for fd in fds:
-            os.close(fd)
+        ready = select.select([connection.fileno(), deaths], [], [])[0]
+        if deaths in ready:
+            os.read(deaths, 4096)
+            for pid, status in _dead():
+                os.write(reports, b"%d %d\n" % (pid, status))
+        if connection.fileno() in ready:
+            head, fds, _, _ = socket.recv_fds(connection, 1, 3)
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            message = hands.receive(connection, head) if head else None
+            if message is None:
+                return
+            connection.sendall(hands.packed(refused or _start(message, fds)))
+            for fd in fds:
+                os.close(fd)
+
+
+def _deaths() -> int:
+    """Return a pipe that becomes readable when a child has ended. A handler would wait for the next message if it came just before the wait for one."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writer)
+    return reader
 
 
 def _start(message: hands.Message, fds: list[int]) -> hands.Message:
